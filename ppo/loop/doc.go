@@ -1,0 +1,11 @@
+// Package loop is the round: the one place that knows the order sample, rank, reward, ppo, evaluate, promote.
+//
+// A round is a row. Its stages are moved on by one idempotent act, Advance, which looks at the row and does the next
+// thing in one transaction: it samples answers with the serving policy, waits for rankings, freezes them into a
+// snapshot, starts the reward run, starts the PPO run, starts the evaluation and promotes. Whatever finishes (a full
+// batch of rankings, a run's last slice) enqueues Advance in its own transaction, so a crash between two stages
+// loses nothing and doubles nothing.
+//
+// The order and the roles are InstructGPT's (Ouyang et al. 2022, figure 2): the KL reference stays the supervised
+// policy in every round, the initial policy is the one that serves, the value model starts from the reward model.
+package loop

@@ -1,0 +1,163 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rankloop/rankloop/ppo"
+	"github.com/rankloop/rankloop/reward"
+)
+
+// Sentinels of this room.
+var (
+	ErrNotFound = errors.New("loop: not found")
+	ErrConflict = errors.New("loop: conflict")
+)
+
+// InvalidError names a field of a round or a schedule that cannot be used, and why.
+type InvalidError struct{ Field, Reason string }
+
+func (e *InvalidError) Error() string { return fmt.Sprintf("%s: %s", e.Field, e.Reason) }
+
+// Stage is where a round stands. A round walks through them in the order of Stages; it leaves that path
+// only to StageFailed or StageCancelled.
+type Stage string
+
+// The stages of a round.
+const (
+	StageSample    Stage = "sample"   // the serving policy answers each prompt K times
+	StageRank      Stage = "rank"     // labelers rank until the target is met
+	StageReward    Stage = "reward"   // a reward model learns the rankings
+	StagePPO       Stage = "ppo"      // the policy is moved towards the reward
+	StageEvaluate  Stage = "evaluate" // the new policy meets the supervised and the serving one
+	StageDecide    Stage = "decide"   // a person promotes or declines; skipped where the rule decides
+	StageDone      Stage = "done"
+	StageFailed    Stage = "failed"
+	StageCancelled Stage = "cancelled"
+)
+
+// Stages is the path of a round that goes well.
+var Stages = []Stage{StageSample, StageRank, StageReward, StagePPO, StageEvaluate, StageDecide, StageDone}
+
+// Ended says whether the stage is a last one.
+func (s Stage) Ended() bool { return s == StageDone || s == StageFailed || s == StageCancelled }
+
+// Promotion rules.
+const (
+	PromoteIfBetter = "if_better" // when the evaluation's gate holds
+	PromoteByHand   = "manual"    // a person decides
+)
+
+// Config is what a round is started with; stored as JSON with the round.
+type Config struct {
+	K              int           `json:"k"`               // answers per prompt, 4 to 9
+	Prompts        int           `json:"prompts"`         // prompts to answer and rank
+	Overlap        int           `json:"overlap"`         // labelers per task for the shared part
+	OverlapShare   float64       `json:"overlap_share"`   // share of tasks that several labelers rank, 0 to 1
+	EvalPrompts    int           `json:"eval_prompts"`    // held-out prompts of the evaluation
+	EvalSamples    int           `json:"eval_samples"`    // answers per held-out prompt and policy
+	MaxTokens      int           `json:"max_tokens"`      // response tokens, EOS included
+	MaxKL          float64       `json:"max_kl"`          // gate: nats per response from the SFT policy
+	Promotion      string        `json:"promotion"`       // PromoteIfBetter or PromoteByHand
+	Seed           uint64        `json:"seed"`            // of sampling, training and evaluation
+	Reward         reward.Config `json:"reward"`          // the reward model's training
+	PPO            ppo.Config    `json:"ppo"`             // the policy's training
+	RewardAttempts int           `json:"reward_attempts"` // reward models trained; the best on held-out prompts is kept
+}
+
+// Round is one turn of the loop.
+type Round struct {
+	ID        string
+	Number    int
+	ProjectID string
+	Stage     Stage
+	Config    Config
+	Actor     string // who or what started it
+	Error     string // why it failed; empty otherwise
+	Progress  Progress
+
+	InitVersionID   string // the policy it starts from, serving when the round began
+	SFTVersionID    string // the reference of the KL penalty
+	SnapshotID      string // the rankings the reward model learned
+	RewardRunID     string
+	PPORunID        string
+	EvaluateRunID   string
+	RewardVersionID string
+	PolicyVersionID string
+	Promoted        *bool // nil until decided
+
+	Report    *Report // nil until evaluated
+	StartedAt time.Time
+	UpdatedAt time.Time
+	EndedAt   *time.Time
+}
+
+// Progress counts the units of the present stage: prompts answered, rankings given, optimizer steps, prompts evaluated.
+type Progress struct {
+	Done  int    `json:"done"`
+	Total int    `json:"total"`
+	Unit  string `json:"unit"`
+}
+
+// Estimate is a figure with its 95% confidence interval and the number of observations behind it.
+type Estimate struct {
+	Value float64 `json:"value"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
+	N     int     `json:"n"`
+}
+
+// Report is the table at the end of a round.
+type Report struct {
+	Rankings       int       `json:"rankings"`        // rankings the reward model learned from, all rounds
+	RoundRankings  int       `json:"round_rankings"`  // of them, of this round
+	Agreement      Estimate  `json:"agreement"`       // share of pairs two labelers order alike
+	RewardAccuracy Estimate  `json:"reward_accuracy"` // on held-out prompts' rankings
+	RewardCeiling  float64   `json:"reward_ceiling"`  // accuracy a perfect judge would reach on such labels; 0 unknown
+	Judge          string    `json:"judge"`           // what the scores below are: "gold" or "reward model"
+	ScoreSFT       Estimate  `json:"score_sft"`       // mean judge score of the SFT policy
+	ScoreBefore    Estimate  `json:"score_before"`    // of the policy that was serving
+	ScoreAfter     Estimate  `json:"score_after"`     // of the new policy
+	WinSFT         Estimate  `json:"win_sft"`         // share of held-out prompts won against SFT, ties half
+	WinServing     Estimate  `json:"win_serving"`     // against the policy that was serving
+	KL             Estimate  `json:"kl"`              // nats per response from the SFT policy
+	EOSRate        float64   `json:"eos_rate"`        // answers that ended by themselves
+	Length         float64   `json:"length"`          // mean response tokens
+	TokensPerS     float64   `json:"tokens_per_s"`    // tokens through training and sampling per second of those stages
+	Seconds        float64   `json:"seconds"`         // wall time of the round
+	Promoted       bool      `json:"promoted"`
+	Reason         string    `json:"reason"` // why promoted or not
+	Examples       []Example `json:"examples"`
+}
+
+// Example shows one held-out prompt with the answers of two policies.
+type Example struct {
+	Prompt    string  `json:"prompt"`
+	SFT       string  `json:"sft"`
+	After     string  `json:"after"`
+	GoldSFT   float64 `json:"score_sft"`
+	GoldAfter float64 `json:"score_after"`
+}
+
+// Schedule starts rounds by itself.
+type Schedule struct {
+	ID        string
+	ProjectID string
+	Cron      string // five fields, server time
+	Enabled   bool
+	Config    Config
+	LastAt    *time.Time
+	NextAt    time.Time
+	CreatedBy string
+}
+
+// Alarm is something a person should look at: a gate that failed, a run that stopped, the Andon cord.
+type Alarm struct {
+	ID      string
+	RoundID string
+	Kind    string
+	Message string
+	At      time.Time
+	Actor   string
+}
