@@ -1,0 +1,102 @@
+package model
+
+import "fmt"
+
+// Config is the shape of a transformer. The zero value of a field means the
+// family's default where one is named, otherwise it is invalid.
+type Config struct {
+	Family    string  // row of the table of families: "gpt2", "llama"
+	Vocab     int     // V, size of the vocabulary
+	Context   int     // largest number of tokens fed at once (learned positions; bound of the cache)
+	Layers    int     // L
+	Width     int     // C
+	Heads     int     // H; Width is a multiple of it
+	KVHeads   int     // KV; 0 = Heads; gpt2 knows no other value
+	Hidden    int     // F, width inside the MLP; 0 = 4*Width
+	NormEps   float64 // inside the root of every norm; 0 = 1e-5
+	RopeTheta float64 // base of the rotary frequencies (llama); 0 = 10000
+	Tied      bool    // the LM head is the token embedding (always so in gpt2)
+	BOS, EOS  int     // token ids, -1 = none
+}
+
+// InvalidError says which field of a configuration or an input is wrong, and why.
+type InvalidError struct{ Field, Reason string }
+
+func (e *InvalidError) Error() string { return "model: " + e.Field + ": " + e.Reason }
+
+func invalid(field, format string, args ...any) error {
+	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+// WithDefaults fills the fields whose zero value means a default.
+func (c Config) WithDefaults() Config {
+	if c.KVHeads == 0 {
+		c.KVHeads = c.Heads
+	}
+	if c.Hidden == 0 {
+		c.Hidden = 4 * c.Width
+	}
+	if c.NormEps == 0 {
+		c.NormEps = 1e-5
+	}
+	if c.RopeTheta == 0 {
+		c.RopeTheta = 10000
+	}
+	if c.Family == "gpt2" {
+		c.Tied = true
+	}
+	return c
+}
+
+// Bounds of what a configuration may ask for, so that a hostile file cannot make
+// the sizes overflow.
+const (
+	maxDim    = 1 << 24
+	maxParams = 1 << 40
+)
+
+// Validate reports the first field that no transformer can have, as *InvalidError.
+func (c Config) Validate() error {
+	c = c.WithDefaults()
+	fam, ok := families[c.Family]
+	if !ok {
+		return invalid("Family", "%q is not a known family", c.Family)
+	}
+	for _, d := range []struct {
+		name  string
+		value int
+	}{{"Vocab", c.Vocab}, {"Context", c.Context}, {"Layers", c.Layers}, {"Width", c.Width},
+		{"Heads", c.Heads}, {"KVHeads", c.KVHeads}, {"Hidden", c.Hidden}} {
+		if d.value < 1 || d.value > maxDim {
+			return invalid(d.name, "%d is not in 1..%d", d.value, maxDim)
+		}
+	}
+	if c.Width%c.Heads != 0 {
+		return invalid("Heads", "Width %d is not a multiple of Heads %d", c.Width, c.Heads)
+	}
+	if c.Heads%c.KVHeads != 0 {
+		return invalid("KVHeads", "Heads %d is not a multiple of KVHeads %d", c.Heads, c.KVHeads)
+	}
+	if !(c.NormEps > 0 && c.NormEps < 1) {
+		return invalid("NormEps", "%g is not in (0,1)", c.NormEps)
+	}
+	if !(c.RopeTheta > 0 && c.RopeTheta < 1e12) {
+		return invalid("RopeTheta", "%g is not in (0,1e12)", c.RopeTheta)
+	}
+	for _, s := range []struct {
+		name string
+		id   int
+	}{{"BOS", c.BOS}, {"EOS", c.EOS}} {
+		if s.id < -1 || s.id >= c.Vocab {
+			return invalid(s.name, "%d is not a token id below %d, nor -1", s.id, c.Vocab)
+		}
+	}
+	per := float64(c.Width) * float64(4*c.Width+3*c.Hidden)
+	if total := per*float64(c.Layers) + 2*float64(c.Vocab+c.Context)*float64(c.Width); total > maxParams {
+		return invalid("Width", "the model would have more than %d parameters", maxParams)
+	}
+	return fam.validate(c)
+}
+
+// headDim is D.
+func (c Config) headDim() int { return c.Width / c.Heads }

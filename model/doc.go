@@ -1,0 +1,53 @@
+// Package model holds the transformer families: whole-sequence Forward and
+// Backward over ragged batches, the AdamW optimizer, and decoding with a cache
+// of keys and values. Shapes, layout, fusing and threading stay inside.
+//
+// # The seam
+//
+// Objectives (pretraining, SFT, reward, PPO, DPO ...) never see logits. A [Pass]
+// says what the model thinks of the response tokens of each [Sequence]: their
+// log-probabilities, the values of the states they were drawn in, the entropy of
+// the distribution they were drawn from, and the score of the whole sequence. An
+// objective is a function from those numbers to their gradients ([Grads]), and
+// one [Pass.Backward] serves them all. The split follows query_response_model.py
+// of OpenAI's summarize-from-feedback: one transformer with named scalar heads.
+//
+// # Letters
+//
+//	N   packed tokens of a batch: all sequences one after the other, no padding
+//	R   rows at which a head is read (response positions), R <= N
+//	T   tokens of one sequence
+//	C   Width, channels of the residual stream
+//	H   query heads; KV key/value heads (H is a multiple); D = C/H head width
+//	F   Hidden, channels inside the MLP
+//	V   Vocab
+//	L   Layers
+//
+// All matrices are row-major float32.
+//
+// # Decisions
+//
+// Ragged, not padded: the matrix products run over the packed rows of all
+// sequences at once; only attention looks at sequence borders. A sequence gives
+// the same bits alone as in any batch, because each product element is one chain
+// of fused multiply-adds over the inner dimension (package kernel) and all else
+// works row by row. For the same reason decoding with a cache ([Transformer.Extend])
+// gives the same bits as the whole sequence at once, so log-probabilities recorded
+// while sampling are the ones that training sees.
+//
+// The order of every sum is a function of the batch, never of the number of
+// threads: gradients of embeddings add up in token order, those of norm weights in
+// fixed groups of rows, those of matrices in one chain over the rows.
+//
+// The last token of a sequence is not fed where only its own probability is asked
+// for, so a sequence may hold Context+1 tokens then.
+//
+// # Sources
+//
+// GPT-2: Radford et al. 2019, pre-LN blocks, learned positions, tanh GELU, tied
+// head; initialisation N(0, 0.02), residual projections scaled by 1/sqrt(2L).
+// Llama: Touvron et al. 2023; RMSNorm (Zhang and Sennrich 2019), rotary positions
+// in the half-split layout of Hugging Face (Su et al. 2021), SwiGLU (Shazeer 2020),
+// grouped queries (Ainslie et al. 2023). AdamW: Loshchilov and Hutter 2019.
+// Scalar heads start at N(0, 1/sqrt(C+1)) as in Stiennon et al. 2020.
+package model

@@ -1,0 +1,200 @@
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"math"
+	"slices"
+	"sync"
+)
+
+// Head names what is read from the final hidden state. Every model has the LM
+// head; at most one scalar head comes on top.
+type Head uint8
+
+const (
+	// HeadLM is the next-token head that every model has.
+	HeadLM Head = iota
+	// HeadScore is a reward model's head: tensors score.weight [1,C] and, where
+	// present, score.bias [1].
+	HeadScore
+	// HeadValue is a critic's head: tensors value.weight [1,C] and, where present,
+	// value.bias [1].
+	HeadValue
+)
+
+func (h Head) prefix() string {
+	switch h {
+	case HeadScore:
+		return "score"
+	case HeadValue:
+		return "value"
+	}
+	panic("model: not a scalar head")
+}
+
+// Transformer is a decoder of one family with its weights. Any number of
+// goroutines may call Score, Logits and Extend at the same time as long as nobody
+// changes the weights; Forward, Backward and AdamW.Step are for one goroutine.
+type Transformer struct {
+	cfg    Config
+	params []*Param
+	body   blocks // the family's layers, bound to params
+
+	scalar     Head // HeadLM = no scalar head
+	scalarW    *Param
+	scalarBias *Param // nil = none
+
+	mu    sync.Mutex
+	spare []*planes // activation buffers that no pass uses now
+}
+
+// New makes a transformer with GPT-2's initialisation; the weights are a function
+// of cfg and seed.
+func New(cfg Config, seed uint64) (*Transformer, error) {
+	m, err := NewZero(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range families[m.cfg.Family].specs(m.cfg) {
+		s.fill(m.params[i].Data, m.cfg.Layers, seed, i)
+	}
+	return m, nil
+}
+
+// NewZero makes a transformer whose weights are all zero, for a loader to fill.
+func NewZero(cfg Config) (*Transformer, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.WithDefaults()
+	fam := families[cfg.Family]
+	m := &Transformer{cfg: cfg}
+	for _, s := range fam.specs(cfg) {
+		m.params = append(m.params, &Param{Name: s.name, Shape: s.shape, Data: make([]float32, s.size())})
+	}
+	m.body = fam.bind(m)
+	return m, nil
+}
+
+// AddHead gives the model a fresh scalar head without bias, weights drawn from
+// N(0, 1/sqrt(C+1)), in place of any it has. h is HeadScore or HeadValue.
+func (m *Transformer) AddHead(h Head, seed uint64) {
+	m.dropHead()
+	C := m.cfg.Width
+	m.scalar, m.scalarW = h, &Param{Name: h.prefix() + ".weight", Shape: []int{1, C}, Data: make([]float32, C)}
+	fillNormal(m.scalarW.Data, 1/math.Sqrt(float64(C+1)), seed, headStream)
+	m.params = append(m.params, m.scalarW)
+}
+
+// headStream keeps the scalar head's draws apart from those of the body.
+const headStream = 1 << 32
+
+// AddHeadBias gives the scalar head a bias of zero, if it has none.
+func (m *Transformer) AddHeadBias() {
+	if m.scalarBias != nil {
+		return
+	}
+	m.scalarBias = &Param{Name: m.scalar.prefix() + ".bias", Shape: []int{1}, Data: make([]float32, 1)}
+	m.params = append(m.params, m.scalarBias)
+}
+
+// TurnHead makes the present scalar head the head h with the same weights: a
+// critic starts from a reward model this way.
+func (m *Transformer) TurnHead(h Head) {
+	if m.scalar == HeadLM {
+		panic("model: no scalar head to turn")
+	}
+	m.scalar, m.scalarW.Name = h, h.prefix()+".weight"
+	if m.scalarBias != nil {
+		m.scalarBias.Name = h.prefix() + ".bias"
+	}
+}
+
+// ScalarHead returns the scalar head, HeadLM where there is none.
+func (m *Transformer) ScalarHead() Head { return m.scalar }
+
+func (m *Transformer) dropHead() {
+	m.params = slices.DeleteFunc(m.params, func(p *Param) bool { return p == m.scalarW || p == m.scalarBias })
+	m.scalar, m.scalarW, m.scalarBias = HeadLM, nil, nil
+}
+
+// Config returns the shape, defaults filled in.
+func (m *Transformer) Config() Config { return m.cfg }
+
+// Params returns the tensors in the family's order, the scalar head last. The
+// slice is the caller's, the tensors are the model's.
+func (m *Transformer) Params() []*Param { return slices.Clone(m.params) }
+
+// Param returns the tensor of that name, nil where there is none.
+func (m *Transformer) Param(name string) *Param {
+	for _, p := range m.params {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// NumParams counts the weights; tied ones count once.
+func (m *Transformer) NumParams() int {
+	n := 0
+	for _, p := range m.params {
+		n += len(p.Data)
+	}
+	return n
+}
+
+// Clone copies shape and weights; gradients are not copied.
+func (m *Transformer) Clone() *Transformer {
+	c, err := NewZero(m.cfg)
+	if err != nil {
+		panic(err) // m has the same shape
+	}
+	if m.scalar != HeadLM {
+		c.AddHead(m.scalar, 0)
+		if m.scalarBias != nil {
+			c.AddHeadBias()
+		}
+	}
+	for i, p := range m.params {
+		copy(c.params[i].Data, p.Data)
+	}
+	return c
+}
+
+// ZeroGrad sets all gradients to zero.
+func (m *Transformer) ZeroGrad() {
+	for _, p := range m.params {
+		clear(p.Grad)
+	}
+}
+
+// Digest is the SHA-256 over shape, names and weights, in hexadecimal. Two models
+// with the same digest compute the same.
+func (m *Transformer) Digest() string {
+	h := sha256.New()
+	if err := json.NewEncoder(h).Encode(m.cfg); err != nil {
+		panic(err) // a validated Config holds only finite numbers
+	}
+	var buf [4096]byte
+	for _, p := range m.params {
+		if err := json.NewEncoder(h).Encode(struct {
+			Name  string
+			Shape []int
+		}{p.Name, p.Shape}); err != nil {
+			panic(err)
+		}
+		for d := p.Data; len(d) > 0; {
+			n := min(len(d), len(buf)/4)
+			for i, x := range d[:n] {
+				binary.LittleEndian.PutUint32(buf[4*i:], math.Float32bits(x))
+			}
+			h.Write(buf[:4*n])
+			d = d[n:]
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
