@@ -1,0 +1,50 @@
+package labeling
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The room's sentinels. Every error that leaves the package is one of these, an
+// InvalidError, a FrozenError or an error of the database, wrapped once with the
+// operation and the id.
+var (
+	// ErrNotFound: no such row, or not this labeler's, or hidden by its customer.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the row is in a state that forbids the act, or an idempotency
+	// key was used before with another body.
+	ErrConflict = errors.New("conflict")
+	// ErrEmpty: nothing is left for this labeler (Claim), nothing matches (Snapshot).
+	ErrEmpty = errors.New("nothing to do")
+	// ErrCapped: the customer has its full number of prompts in this project.
+	ErrCapped = errors.New("prompt cap of the customer reached")
+	// ErrTooManyLeases: the labeler holds MaxLeases tasks at once.
+	ErrTooManyLeases = errors.New("too many tasks held at once")
+)
+
+// InvalidError says which field of the input is wrong and why. Field is a path in
+// the caller's terms, such as "ranks" or "messages[2].content".
+type InvalidError struct {
+	Field  string
+	Reason string
+}
+
+func (e *InvalidError) Error() string { return e.Field + ": " + e.Reason }
+
+func invalid(field, format string, args ...any) error {
+	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+// FrozenError: the ranking is part of a snapshot and cannot be changed any more.
+// errors.Is(err, ErrConflict) holds.
+type FrozenError struct {
+	Ranking  string // id
+	Snapshot string // name of the first snapshot that holds it
+}
+
+func (e *FrozenError) Error() string {
+	return "ranking " + e.Ranking + " is frozen by snapshot " + e.Snapshot
+}
+
+// Is makes a FrozenError a kind of ErrConflict.
+func (e *FrozenError) Is(target error) bool { return target == ErrConflict }
