@@ -1,0 +1,17 @@
+DROP TABLE snapshot_items;
+DROP TABLE snapshots;
+DROP TABLE ratings;
+DROP TABLE comparisons;
+ALTER TABLE assignments DROP CONSTRAINT assignments_ranking_id_fkey;
+DROP TABLE rankings;
+DROP TABLE labelers;
+DROP TABLE assignments;
+DROP TABLE responses;
+DROP TABLE tasks;
+DROP SEQUENCE task_position;
+DROP TABLE prompt_sources;
+DROP TABLE prompts;
+DROP TABLE contributors;
+DROP TABLE guidelines;
+DROP TABLE projects;
+DROP FUNCTION labeling_append_only();
