@@ -1,5 +1,11 @@
 package model
 
+import (
+	"fmt"
+
+	"github.com/rankloop/rankloop/model/kernel"
+)
+
 // Sequence is one row of a batch: a prompt and its response.
 type Sequence struct {
 	IDs   []int32
@@ -29,8 +35,8 @@ type Pass struct {
 	Entropy  [][]float32 // of that next-token distribution, in nats
 	Score    []float32   // scalar head at the last token of each sequence
 
-	m *Transformer
-	p *planes
+	p     *planes // activations; nil in a Score pass and after Backward
+	first []int32 // where each sequence's rows of the heads start, one more at the end
 }
 
 // Grads holds the derivatives of a loss by the numbers of a Pass, in the same
@@ -38,4 +44,340 @@ type Pass struct {
 type Grads struct {
 	Logprobs, Values, Entropy [][]float32
 	Score                     []float32
+}
+
+// Check reports whether the model can take the sequence, as *InvalidError: a token
+// out of the vocabulary, too long for the context, Start out of range. Forward and
+// Score panic on such a sequence.
+func (m *Transformer) Check(s Sequence, want Want) error {
+	if s.Start < 1 || s.Start > len(s.IDs) {
+		return invalid("Start", "%d is not in 1..%d", s.Start, len(s.IDs))
+	}
+	if n := s.fed(want); n > m.cfg.Context {
+		return invalid("IDs", "%d tokens exceed the context of %d", n, m.cfg.Context)
+	}
+	return m.CheckIDs(s.IDs)
+}
+
+// CheckIDs reports the first token out of the vocabulary, as *InvalidError.
+func (m *Transformer) CheckIDs(ids []int32) error {
+	for i, id := range ids {
+		if id < 0 || int(id) >= m.cfg.Vocab {
+			return invalid("IDs", "token %d at position %d is not in 0..%d", id, i, m.cfg.Vocab-1)
+		}
+	}
+	return nil
+}
+
+// fed is how many tokens of s must go through the layers: the last one only where
+// the score is read there, none where nothing is read.
+func (s Sequence) fed(want Want) int {
+	switch {
+	case want&WantScore != 0:
+		return len(s.IDs)
+	case s.Start == len(s.IDs):
+		return 0
+	}
+	return len(s.IDs) - 1
+}
+
+// Forward computes what want asks for and keeps the activations for Backward, which
+// the caller runs at most once.
+func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
+	pass := m.newPass(batch, want)
+	p := m.get()
+	p.clear(true)
+	p.load(batch, want)
+	for lo := 0; lo < len(batch); {
+		hi := lo + m.spanLen(len(batch)-lo, func(i int) int { return batch[lo+i].fed(want) })
+		p.addSpan(lo, hi, int(pass.first[lo]), int(pass.first[hi]))
+		lo = hi
+	}
+	p.alloc()
+	p.allocHeads()
+	p.eachSpan(p.forward)
+	pass.collect(p, 0, len(batch))
+	pass.p = p
+	return pass
+}
+
+// Score computes the same numbers as Forward, to the bit, without keeping the
+// activations.
+func (m *Transformer) Score(batch []Sequence, want Want) *Pass {
+	pass := m.newPass(batch, want)
+	var ends []int
+	for lo := 0; lo < len(batch); {
+		lo += m.spanLen(len(batch)-lo, func(i int) int { return batch[lo+i].fed(want) })
+		ends = append(ends, lo)
+	}
+	m.each(len(ends), func(a, b int) {
+		p := m.get()
+		for i := a; i < b; i++ {
+			lo := 0
+			if i > 0 {
+				lo = ends[i-1]
+			}
+			p.clear(false)
+			p.load(batch[lo:ends[i]], want)
+			p.addSpan(0, ends[i]-lo, 0, p.heads.rows)
+			p.alloc()
+			p.allocHeads()
+			p.forward(&p.spans[0])
+			pass.collect(p, lo, ends[i])
+		}
+		m.put(p)
+	})
+	return pass
+}
+
+// Logits returns the logits [T][V] at every position of one sequence of at most
+// Context tokens, for tests and inspection.
+func (m *Transformer) Logits(ids []int32) [][]float32 {
+	if err := m.CheckIDs(ids); err != nil {
+		panic(err)
+	}
+	if len(ids) > m.cfg.Context {
+		panic(invalid("IDs", "%d tokens exceed the context of %d", len(ids), m.cfg.Context))
+	}
+	p, V := m.get(), m.cfg.Vocab
+	defer m.put(p)
+	p.clear(false)
+	p.add(ids, 0, nil)
+	for t := range ids {
+		p.heads.add(t, -1)
+	}
+	p.addSpan(0, 1, 0, len(ids))
+	p.alloc()
+	p.allocHeads()
+	p.forward(&p.spans[0]) // no want: stops before the heads
+	p.hidden(0, len(ids))
+	flat := make([]float32, len(ids)*V)
+	p.product(flat, 0, len(ids))
+	return split(flat, V)
+}
+
+// split cuts x into rows of n.
+func split(x []float32, n int) [][]float32 {
+	rows := make([][]float32, len(x)/n)
+	for i := range rows {
+		rows[i] = x[i*n : (i+1)*n : (i+1)*n]
+	}
+	return rows
+}
+
+// newPass checks the batch and makes room for the results.
+func (m *Transformer) newPass(batch []Sequence, want Want) *Pass {
+	if want&(WantValues|WantScore) != 0 && m.scalar == HeadLM {
+		panic("model: values or scores asked of a model without a scalar head")
+	}
+	pass := &Pass{first: make([]int32, len(batch)+1)}
+	tokens := 0
+	for i, s := range batch {
+		if err := m.Check(s, want); err != nil {
+			panic(fmt.Errorf("sequence %d: %w", i, err))
+		}
+		pass.first[i+1] = pass.first[i] + int32(s.headRows(want))
+		tokens += len(s.IDs) - s.Start
+	}
+	rows := func() [][]float32 {
+		flat, out := make([]float32, tokens), make([][]float32, len(batch))
+		for i, s := range batch {
+			n := len(s.IDs) - s.Start
+			out[i], flat = flat[:n:n], flat[n:]
+		}
+		return out
+	}
+	if want&WantLogprobs != 0 {
+		pass.Logprobs = rows()
+	}
+	if want&WantValues != 0 {
+		pass.Values = rows()
+	}
+	if want&WantEntropy != 0 {
+		pass.Entropy = rows()
+	}
+	if want&WantScore != 0 {
+		pass.Score = make([]float32, len(batch))
+	}
+	return pass
+}
+
+// headRows is at how many rows the heads are read: at the position before every
+// response token where those are asked about, and at the last token for the score.
+func (s Sequence) headRows(want Want) int {
+	n := 0
+	if want&(WantLogprobs|WantValues|WantEntropy) != 0 {
+		n = len(s.IDs) - s.Start
+	}
+	if want&WantScore != 0 {
+		n++
+	}
+	return n
+}
+
+// load adds the rows of the sequences and of their heads.
+func (p *planes) load(batch []Sequence, want Want) {
+	p.heads.want = want
+	for _, s := range batch {
+		at, n := p.rows, s.fed(want)
+		p.add(s.IDs[:n], 0, nil)
+		if want&(WantLogprobs|WantValues|WantEntropy) != 0 {
+			for t := s.Start; t < len(s.IDs); t++ {
+				p.heads.add(at+t-1, s.IDs[t])
+			}
+		}
+		if want&WantScore != 0 {
+			p.heads.add(at+n-1, -1)
+		}
+	}
+}
+
+// collect copies what was computed for sequences lo..hi of the batch.
+func (pass *Pass) collect(p *planes, lo, hi int) {
+	h := &p.heads
+	for i := lo; i < hi; i++ {
+		at, end := pass.first[i]-pass.first[lo], pass.first[i+1]-pass.first[lo]
+		for _, x := range []struct {
+			to   [][]float32
+			from []float32
+		}{{pass.Logprobs, h.logprob}, {pass.Values, h.scalar}, {pass.Entropy, h.entropy}} {
+			if x.to != nil {
+				copy(x.to[i], x.from[at:end])
+			}
+		}
+		if pass.Score != nil {
+			pass.Score[i] = h.scalar[end-1]
+		}
+	}
+}
+
+// forward takes a span from the embedding through all layers to the heads.
+func (p *planes) forward(s *span) {
+	if s.rows() > 0 {
+		C := p.m.cfg.Width
+		p.m.body.embed(p.layers[0].x[s.lo*C:s.hi*C], p.ids[s.lo:s.hi], p.pos[s.lo:s.hi])
+		for l := range p.layers {
+			p.m.body.forward(p, s, l)
+		}
+	}
+	if p.heads.want != 0 {
+		p.readHeads(s.outLo, s.outHi)
+	}
+}
+
+// Backward adds the gradients of all tensors, given those of the pass's numbers.
+// It may be called once, on a pass made by Forward, before the weights change.
+func (pass *Pass) Backward(g Grads) {
+	p := pass.p
+	if p == nil {
+		panic("model: Backward on a pass of Score, or for the second time")
+	}
+	pass.p = nil
+	defer p.m.put(p)
+	if p.rows == 0 {
+		return
+	}
+	p.allocBack()
+	p.backHeads(pass.spread(p, g))
+	for l := len(p.layers) - 1; l >= 0; l-- {
+		p.eachSpan(func(s *span) {
+			if s.rows() > 0 {
+				p.m.body.backward(p, s, l)
+			}
+		})
+		p.m.body.addGrads(p, l)
+		p.back.dy, p.back.dx = p.back.dx, p.back.dy
+	}
+	p.m.body.embedGrads(p.back.dy, p.ids, p.pos)
+}
+
+// spread lays the gradients of the pass's numbers out by rows of the heads.
+func (pass *Pass) spread(p *planes, g Grads) headGrads {
+	var out headGrads
+	take := func(name string, from [][]float32, has bool, to *[]float32) {
+		if from == nil {
+			return
+		}
+		if !has || len(from) != len(pass.first)-1 {
+			panic("model: gradient of " + name + " that the pass does not have")
+		}
+		if *to == nil {
+			*to = p.arena.alloc(p.heads.rows)
+			clear(*to)
+		}
+		for i, row := range from {
+			at, n := int(pass.first[i]), int(pass.first[i+1]-pass.first[i])
+			if pass.Score != nil {
+				n-- // the last row is the score's
+			}
+			if row != nil && len(row) != n {
+				panic(fmt.Sprintf("model: gradient of %s of sequence %d has %d entries, the response %d", name, i, len(row), n))
+			}
+			copy((*to)[at:], row)
+		}
+	}
+	take("Logprobs", g.Logprobs, pass.Logprobs != nil, &out.logprob)
+	take("Entropy", g.Entropy, pass.Entropy != nil, &out.entropy)
+	take("Values", g.Values, pass.Values != nil, &out.scalar)
+	if g.Score != nil {
+		if pass.Score == nil || len(g.Score) != len(pass.Score) {
+			panic("model: gradient of Score that the pass does not have")
+		}
+		if out.scalar == nil {
+			out.scalar = p.arena.alloc(p.heads.rows)
+			clear(out.scalar)
+		}
+		for i, d := range g.Score {
+			out.scalar[pass.first[i+1]-1] += d
+		}
+	}
+	return out
+}
+
+// wide says that a layer's weights fill a core's cache by themselves: then every
+// product is split over the threads, rather than the batch.
+func (m *Transformer) wide() bool { return m.cfg.Width*(m.cfg.Width*4+m.cfg.Hidden*3) > 1<<19 }
+
+// spanLen is how many of the next n sequences make a span, by their tokens.
+func (m *Transformer) spanLen(n int, tokens func(i int) int) int {
+	target := 256
+	if m.wide() {
+		target = 1024
+	}
+	sum := 0
+	for i := range n {
+		t := tokens(i)
+		if i > 0 && sum+t > target {
+			return i
+		}
+		sum += t
+	}
+	return n
+}
+
+// addSpan appends the span of segments segLo..segHi and rows outLo..outHi of the heads.
+func (p *planes) addSpan(segLo, segHi, outLo, outHi int) {
+	s := span{segLo: segLo, segHi: segHi, outLo: outLo, outHi: outHi}
+	if segLo < segHi {
+		s.lo, s.hi = p.segs[segLo].lo, p.segs[segHi-1].hi
+	}
+	p.spans = append(p.spans, s)
+}
+
+// each calls f on disjoint ranges that cover n spans, in parallel where there are
+// enough of them; otherwise what runs inside is parallel by itself.
+func (m *Transformer) each(n int, f func(lo, hi int)) {
+	if n < 4 || m.wide() {
+		f(0, n)
+		return
+	}
+	kernel.Parallel(n, 1, f)
+}
+
+func (p *planes) eachSpan(f func(s *span)) {
+	p.m.each(len(p.spans), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			f(&p.spans[i])
+		}
+	})
 }

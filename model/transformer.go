@@ -47,8 +47,9 @@ type Transformer struct {
 	scalarW    *Param
 	scalarBias *Param // nil = none
 
-	mu    sync.Mutex
-	spare []*planes // activation buffers that no pass uses now
+	mu      sync.Mutex
+	spare   []*planes    // activation buffers that no pass uses now
+	buffers []*[]float32 // scratch that nobody uses now
 }
 
 // New makes a transformer with GPT-2's initialisation; the weights are a function

@@ -1,0 +1,129 @@
+package model
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/rankloop/rankloop/model/kernel"
+)
+
+// AdamW is Adam with decoupled weight decay (Loshchilov and Hutter 2019), in the
+// arrangement of PyTorch: p *= 1 - lr·Decay first, then p -= lr·m̂/(√v̂ + Eps).
+type AdamW struct {
+	Beta1, Beta2 float32 // decay of the first and the second moment
+	Eps          float32 // outside the root
+	Decay        float32 // of tensors with two or more dimensions, embeddings included
+	Clip         float32 // gradients are scaled by min(1, Clip/(norm+1e-6)), one norm over all; 0 = never
+
+	step int
+	m, v [][]float32 // in the order of Params
+}
+
+// NewAdamW returns the optimizer with betas 0.9 and 0.95, eps 1e-8, decay 0.1, clip 1.
+func NewAdamW() *AdamW { return &AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Clip: 1} }
+
+// NonFiniteError names a tensor whose gradient has an infinite or undefined element.
+type NonFiniteError struct{ Tensor string }
+
+func (e *NonFiniteError) Error() string {
+	return "model: the gradient of " + e.Tensor + " is not finite"
+}
+
+// stepRows is the number of elements that are updated, or whose squares are summed,
+// at once.
+const stepRows = 1 << 15
+
+// Step updates the weights of t from their gradients and sets those to zero. It
+// returns the norm of the gradients before clipping. Where one is not finite it
+// changes nothing and returns *NonFiniteError. A tensor whose gradient and moments
+// are zero throughout (a head that no loss reads) is left alone, decay included.
+func (o *AdamW) Step(t *Transformer, lr float32) (norm float64, err error) {
+	squares := make([]float64, len(t.params))
+	total := 0.0
+	for i, p := range t.params {
+		squares[i] = sumSquares(p.Grad)
+		if math.IsNaN(squares[i]) || math.IsInf(squares[i], 0) {
+			return math.NaN(), &NonFiniteError{p.Name}
+		}
+		total += squares[i]
+	}
+	norm = math.Sqrt(total)
+	if err := o.match(t); err != nil {
+		return norm, err
+	}
+	o.step++
+	scale := float32(1)
+	if o.Clip > 0 {
+		scale = float32(min(1, float64(o.Clip)/(norm+1e-6)))
+	}
+	bc1 := float32(1 - math.Pow(float64(o.Beta1), float64(o.step)))
+	bc2 := float32(1 - math.Pow(float64(o.Beta2), float64(o.step)))
+	for i, p := range t.params {
+		if p.Grad == nil || squares[i] == 0 && sumSquares(o.m[i]) == 0 {
+			continue
+		}
+		decay := o.Decay
+		if len(p.Shape) < 2 {
+			decay = 0
+		}
+		kernel.Parallel(len(p.Data), stepRows, func(a, b int) {
+			kernel.AdamW(p.Data[a:b], p.Grad[a:b], o.m[i][a:b], o.v[i][a:b], lr, o.Beta1, o.Beta2, o.Eps, decay, bc1, bc2, scale)
+			clear(p.Grad[a:b])
+		})
+	}
+	return norm, nil
+}
+
+// match makes the moments fit the tensors of t at first use.
+func (o *AdamW) match(t *Transformer) error {
+	if o.m == nil {
+		for _, p := range t.params {
+			o.m = append(o.m, make([]float32, len(p.Data)))
+			o.v = append(o.v, make([]float32, len(p.Data)))
+		}
+	}
+	if len(o.m) != len(t.params) {
+		return fmt.Errorf("model: the optimizer has moments of %d tensors, the model %d", len(o.m), len(t.params))
+	}
+	for i, p := range t.params {
+		if len(o.m[i]) != len(p.Data) || len(o.v[i]) != len(p.Data) {
+			return fmt.Errorf("model: the optimizer's moments of %s have another size", p.Name)
+		}
+	}
+	return nil
+}
+
+// sumSquares adds up blocks of fixed size in order, whatever thread summed them.
+func sumSquares(x []float32) float64 {
+	n := (len(x) + stepRows - 1) / stepRows
+	if n <= 1 {
+		return kernel.SumSquares(x)
+	}
+	part := make([]float64, n)
+	kernel.Parallel(n, 1, func(a, b int) {
+		for i := a; i < b; i++ {
+			part[i] = kernel.SumSquares(x[i*stepRows : min((i+1)*stepRows, len(x))])
+		}
+	})
+	sum := 0.0
+	for _, s := range part {
+		sum += s
+	}
+	return sum
+}
+
+// State returns the steps made and the moments in the order of Params, nil before
+// the first step. The slices are the optimizer's own.
+func (o *AdamW) State() (step int, m, v [][]float32) { return o.step, o.m, o.v }
+
+// SetState puts a state back; the moments are copied.
+func (o *AdamW) SetState(step int, m, v [][]float32) {
+	clone := func(x [][]float32) [][]float32 {
+		var out [][]float32
+		for _, r := range x {
+			out = append(out, append([]float32(nil), r...))
+		}
+		return out
+	}
+	o.step, o.m, o.v = step, clone(m), clone(v)
+}

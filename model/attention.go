@@ -1,0 +1,61 @@
+package model
+
+import (
+	"math"
+
+	"github.com/rankloop/rankloop/model/kernel"
+)
+
+// attend runs causal attention over every sequence of span s: out [n,C] from qkv
+// [n,qkv], the span's rows. A sequence with a cache first writes its keys and values
+// there and then sees the past ones too.
+func (p *planes) attend(s *span, l int, out, qkv []float32) {
+	c := p.m.cfg
+	D, H, KV, W := c.headDim(), c.Heads, c.KVHeads, p.m.body.widths().qkv
+	scale := float32(1 / math.Sqrt(float64(D)))
+	kernel.Parallel(s.segHi-s.segLo, attendGrain(p, s), func(a, b int) {
+		for _, g := range p.segs[s.segLo+a : s.segLo+b] {
+			T := g.hi - g.lo
+			row := qkv[(g.lo-s.lo)*W:]
+			o := out[(g.lo-s.lo)*c.Width : (g.hi-s.lo)*c.Width]
+			q, k, v := row, row[H*D:], row[(H+KV)*D:]
+			if g.cache == nil {
+				var lse []float32
+				if p.keep {
+					lse = p.layers[l].lse[g.lo*H : g.hi*H]
+				}
+				kernel.Attention(o, c.Width, lse, q, W, k, W, v, W, T, T, H, KV, D, scale)
+				continue
+			}
+			n := g.cache.n
+			keys, values := g.cache.layer(l)
+			for t := range T {
+				copy(keys[(n+t)*KV*D:(n+t+1)*KV*D], k[t*W:])
+				copy(values[(n+t)*KV*D:(n+t+1)*KV*D], v[t*W:])
+			}
+			kernel.Attention(o, c.Width, nil, q, W, keys, KV*D, values, KV*D, T, n+T, H, KV, D, scale)
+		}
+	})
+}
+
+// attendBack computes dqkv [n,qkv] of span s from datt [n,C], with out and qkv of
+// the forward pass.
+func (p *planes) attendBack(s *span, l int, dqkv, datt, out, qkv []float32) {
+	c := p.m.cfg
+	D, H, KV, W, C := c.headDim(), c.Heads, c.KVHeads, p.m.body.widths().qkv, c.Width
+	scale := float32(1 / math.Sqrt(float64(D)))
+	kernel.Parallel(s.segHi-s.segLo, attendGrain(p, s), func(a, b int) {
+		for _, g := range p.segs[s.segLo+a : s.segLo+b] {
+			T, at := g.hi-g.lo, g.lo-s.lo
+			d, f := dqkv[at*W:(at+T)*W], qkv[at*W:(at+T)*W]
+			clear(d)
+			kernel.AttentionBackward(d, W, d[H*D:], W, d[(H+KV)*D:], W, datt[at*C:], C, out[at*C:], C,
+				p.layers[l].lse[g.lo*H:g.hi*H], f, W, f[H*D:], W, f[(H+KV)*D:], W, T, H, KV, D, scale)
+		}
+	})
+}
+
+// attendGrain is how many sequences of s are worth a goroutine: about 256 rows.
+func attendGrain(p *planes, s *span) int {
+	return max(1, 256*(s.segHi-s.segLo)/max(1, s.rows()))
+}

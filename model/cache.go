@@ -1,0 +1,174 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/rankloop/rankloop/model/kernel"
+)
+
+// Cache holds the keys and values of the tokens that one sequence has been fed, so
+// that the next token costs one row. It belongs to the model that made it and is
+// good for as long as the weights do not change. One goroutine at a time.
+type Cache struct {
+	m    *Transformer
+	n    int       // positions held
+	size int       // positions there is room for
+	kv   []float32 // [L][keys, values][size][KV·D]
+}
+
+// NewCache returns an empty cache; it grows as tokens are fed.
+func (m *Transformer) NewCache() *Cache { return &Cache{m: m} }
+
+// Len is the number of tokens fed.
+func (c *Cache) Len() int { return c.n }
+
+// Reset empties the cache and keeps its memory.
+func (c *Cache) Reset() { c.n = 0 }
+
+// CopyFrom makes c hold what src holds; both are caches of one model.
+func (c *Cache) CopyFrom(src *Cache) {
+	if c.m != src.m {
+		panic("model: caches of two models")
+	}
+	c.n = 0
+	c.grow(src.n)
+	c.n = src.n
+	W := c.rowLen()
+	for i := range 2 * c.m.cfg.Layers {
+		copy(c.kv[i*c.size*W:], src.kv[i*src.size*W:][:src.n*W])
+	}
+}
+
+// Clone returns a cache of its own that holds the same.
+func (c *Cache) Clone() *Cache {
+	d := c.m.NewCache()
+	d.CopyFrom(c)
+	return d
+}
+
+// Fork returns n caches of their own that hold the same: n continuations of one
+// prompt that was fed once.
+func (c *Cache) Fork(n int) []*Cache {
+	out := make([]*Cache, n)
+	for i := range out {
+		out[i] = c.Clone()
+	}
+	return out
+}
+
+func (c *Cache) rowLen() int { return c.m.cfg.KVHeads * c.m.cfg.headDim() }
+
+// layer returns the keys and values of layer l, [size][KV·D] each.
+func (c *Cache) layer(l int) (keys, values []float32) {
+	n := c.size * c.rowLen()
+	return c.kv[2*l*n : (2*l+1)*n], c.kv[(2*l+1)*n : (2*l+2)*n]
+}
+
+// grow makes room for n positions.
+func (c *Cache) grow(n int) {
+	if n <= c.size {
+		return
+	}
+	size := min(max(n, 2*c.size, 32), max(n, c.m.cfg.Context))
+	W := c.rowLen()
+	kv := make([]float32, 2*c.m.cfg.Layers*size*W)
+	for i := range 2 * c.m.cfg.Layers {
+		copy(kv[i*size*W:], c.kv[i*c.size*W:][:c.n*W])
+	}
+	c.size, c.kv = size, kv
+}
+
+// Extend feeds every cache its new tokens, at least one each, and returns the
+// logits [len(caches)][V] after the last of each: the same bits as Logits gives for
+// the whole sequence at once. All caches go through a layer together.
+func (m *Transformer) Extend(caches []*Cache, ids [][]int32) [][]float32 {
+	V := m.cfg.Vocab
+	out := split(make([]float32, len(caches)*V), V)
+	m.ExtendFunc(caches, ids, func(i int, logits []float32) { copy(out[i], logits) })
+	return out
+}
+
+// ExtendFunc is Extend that hands the logits [V] of cache i to each, which may change
+// them but not keep them. Calls of each for different i may run at the same time.
+func (m *Transformer) ExtendFunc(caches []*Cache, ids [][]int32, each func(i int, logits []float32)) {
+	rows := 0
+	for i, c := range caches {
+		if err := m.checkExtend(c, ids[i]); err != nil {
+			panic(fmt.Errorf("cache %d: %w", i, err))
+		}
+		c.grow(c.n + len(ids[i]))
+		rows += len(ids[i])
+	}
+	// Rows go through the layers in groups, one thread each, where that fills the threads.
+	target := rows
+	if !m.wide() && rows >= 16*kernel.Threads() {
+		target = min(256, (rows+kernel.Threads()-1)/kernel.Threads())
+	}
+	var ends []int
+	for i, n := 0, 0; i < len(caches); i++ {
+		n += len(ids[i])
+		if n >= target || i == len(caches)-1 {
+			ends, n = append(ends, i+1), 0
+		}
+	}
+	kernel.Parallel(len(ends), 1, func(a, b int) {
+		p := m.get()
+		for g := a; g < b; g++ {
+			lo := 0
+			if g > 0 {
+				lo = ends[g-1]
+			}
+			p.extend(caches[lo:ends[g]], ids[lo:ends[g]], func(i int, logits []float32) { each(lo+i, logits) })
+		}
+		m.put(p)
+	})
+	for i, c := range caches {
+		c.n += len(ids[i])
+	}
+}
+
+func (m *Transformer) checkExtend(c *Cache, ids []int32) error {
+	if c.m != m {
+		return invalid("cache", "belongs to another model")
+	}
+	if len(ids) == 0 {
+		return invalid("IDs", "no new token")
+	}
+	if c.n+len(ids) > m.cfg.Context {
+		return invalid("IDs", "%d tokens exceed the context of %d", c.n+len(ids), m.cfg.Context)
+	}
+	return m.CheckIDs(ids)
+}
+
+func (p *planes) extend(caches []*Cache, ids [][]int32, each func(i int, logits []float32)) {
+	V := p.m.cfg.Vocab
+	p.clear(false)
+	for i, c := range caches {
+		p.add(ids[i], c.n, c)
+		p.heads.add(p.rows-1, -1)
+	}
+	n := len(caches)
+	p.addSpan(0, n, 0, n)
+	p.alloc()
+	p.allocHeads()
+	p.forward(&p.spans[0])
+	p.hidden(0, n)
+	logits := p.m.scratch(min(n, headRows) * V)
+	for lo := 0; lo < n; lo += headRows {
+		hi := min(lo+headRows, n)
+		p.product(*logits, lo, hi)
+		kernel.Parallel(hi-lo, 1+(1<<14)/V, func(a, b int) {
+			for i := a; i < b; i++ {
+				each(lo+i, (*logits)[i*V:(i+1)*V])
+			}
+		})
+	}
+	p.m.recycle(logits)
+}
+
+// Logprob returns the log-probability of token id under the untouched distribution
+// of these logits, to the bit what Pass.Logprobs holds.
+func Logprob(logits []float32, id int32) float32 { return logits[id] - kernel.LogSumExp(logits) }
+
+// Softmax writes softmax(scale·logits) to dst, which may be logits.
+func Softmax(dst, logits []float32, scale float32) { kernel.Softmax(dst, logits, scale) }

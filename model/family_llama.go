@@ -1,0 +1,167 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/rankloop/rankloop/model/kernel"
+)
+
+// llama is the family of Touvron et al. 2023:
+//
+//	x = embed[id]
+//	x = x + o(attention(rope(q(n)), rope(k(n)), v(n)))    n = rms(x), for every layer
+//	x = x + down(silu(gate(n))·up(n))                     n = rms(x)
+//	logits = rms(x)·headᵀ
+//
+// Weights are [out,in] without biases; several query heads share a key/value head
+// where KV < H.
+type llama struct {
+	cfg       Config
+	tokens    *Param
+	lmHead    *Param // the embedding where tied
+	layers    []llamaLayer
+	finalNorm norm
+	rope      rope
+}
+
+type llamaLayer struct {
+	n1, n2         norm
+	q, k, v, o     linear
+	gate, up, down linear
+}
+
+func validateLlama(c Config) error {
+	if c.headDim()%2 != 0 {
+		return invalid("Heads", "head width %d is odd, rotary positions need pairs", c.headDim())
+	}
+	return nil
+}
+
+func llamaSpecs(c Config) []spec {
+	C, F, kv := c.Width, c.Hidden, c.KVHeads*c.headDim()
+	s := []spec{{"model.embed_tokens.weight", []int{c.Vocab, C}, initNormal}}
+	for l := range c.Layers {
+		h := fmt.Sprintf("model.layers.%d.", l)
+		s = append(s,
+			spec{h + "input_layernorm.weight", []int{C}, initOne},
+			spec{h + "self_attn.q_proj.weight", []int{C, C}, initNormal},
+			spec{h + "self_attn.k_proj.weight", []int{kv, C}, initNormal},
+			spec{h + "self_attn.v_proj.weight", []int{kv, C}, initNormal},
+			spec{h + "self_attn.o_proj.weight", []int{C, C}, initResidual},
+			spec{h + "post_attention_layernorm.weight", []int{C}, initOne},
+			spec{h + "mlp.gate_proj.weight", []int{F, C}, initNormal},
+			spec{h + "mlp.up_proj.weight", []int{F, C}, initNormal},
+			spec{h + "mlp.down_proj.weight", []int{C, F}, initResidual},
+		)
+	}
+	s = append(s, spec{"model.norm.weight", []int{C}, initOne})
+	if !c.Tied {
+		s = append(s, spec{"lm_head.weight", []int{c.Vocab, C}, initNormal})
+	}
+	return s
+}
+
+func bindLlama(m *Transformer) blocks {
+	c := m.cfg
+	rms := func(name string) norm { return norm{w: m.Param(name + ".weight"), eps: float32(c.NormEps)} }
+	lin := func(name string, in, out int) linear {
+		return linear{w: m.Param(name + ".weight"), in: in, out: out, outIn: true}
+	}
+	g := &llama{cfg: c, tokens: m.Param("model.embed_tokens.weight"), finalNorm: rms("model.norm")}
+	g.rope.D, g.rope.theta = c.headDim(), c.RopeTheta
+	g.lmHead = g.tokens
+	if !c.Tied {
+		g.lmHead = m.Param("lm_head.weight")
+	}
+	kv := c.KVHeads * c.headDim()
+	for l := range c.Layers {
+		h := fmt.Sprintf("model.layers.%d.", l)
+		g.layers = append(g.layers, llamaLayer{
+			n1: rms(h + "input_layernorm"), n2: rms(h + "post_attention_layernorm"),
+			q: lin(h+"self_attn.q_proj", c.Width, c.Width), k: lin(h+"self_attn.k_proj", c.Width, kv),
+			v: lin(h+"self_attn.v_proj", c.Width, kv), o: lin(h+"self_attn.o_proj", c.Width, c.Width),
+			gate: lin(h+"mlp.gate_proj", c.Width, c.Hidden), up: lin(h+"mlp.up_proj", c.Width, c.Hidden),
+			down: lin(h+"mlp.down_proj", c.Hidden, c.Width),
+		})
+	}
+	return g
+}
+
+func (g *llama) kvWidth() int { return g.cfg.KVHeads * g.cfg.headDim() }
+func (g *llama) qkv() int     { return g.cfg.Width + 2*g.kvWidth() }
+func (g *llama) widths() widths {
+	return widths{qkv: g.qkv(), pre: g.cfg.Hidden, up: g.cfg.Hidden}
+}
+func (g *llama) final() *norm { return &g.finalNorm }
+func (g *llama) head() *Param { return g.lmHead }
+
+func (g *llama) embed(x []float32, ids, pos []int32) {
+	C := g.cfg.Width
+	for r, id := range ids {
+		copy(x[r*C:(r+1)*C], g.tokens.Data[int(id)*C:])
+	}
+}
+
+func (g *llama) embedGrads(dx []float32, ids, pos []int32) {
+	scatterRows(g.tokens.grad(), dx, ids, g.cfg.Width)
+}
+
+func (g *llama) forward(p *planes, s *span, l int) {
+	C, F, KW, W, n := g.cfg.Width, g.cfg.Hidden, g.kvWidth(), g.qkv(), s.rows()
+	b, a := &g.layers[l], p.at(l, s)
+	b.n1.forward(a.n1, nil, a.rstd1, a.x, n)
+	b.q.forward(a.qkv, W, a.n1, C, n)
+	b.k.forward(a.qkv[C:], W, a.n1, C, n)
+	b.v.forward(a.qkv[C+KW:], W, a.n1, C, n)
+	g.rope.rotate(a.qkv, W, g.cfg.Heads+g.cfg.KVHeads, p.pos[s.lo:s.hi], false)
+	p.attend(s, l, a.att, a.qkv)
+	b.o.forwardAdd(a.mid, a.x, a.att, C, n)
+	b.n2.forward(a.n2, nil, a.rstd2, a.mid, n)
+	b.gate.forward(a.pre, F, a.n2, C, n)
+	b.up.forward(a.up, F, a.n2, C, n)
+	kernel.Parallel(n, 32, func(lo, hi int) {
+		kernel.SiLU(a.act[lo*F:hi*F], a.pre[lo*F:hi*F])
+		kernel.Mul(a.act[lo*F:hi*F], a.up[lo*F:hi*F])
+	})
+	b.down.forwardAdd(a.next, a.mid, a.act, F, n)
+}
+
+func (g *llama) backward(p *planes, s *span, l int) {
+	C, F, KW, W, n := g.cfg.Width, g.cfg.Hidden, g.kvWidth(), g.qkv(), s.rows()
+	b, a, d := &g.layers[l], p.at(l, s), p.backAt(s)
+	b.down.backX(d.pre, d.dy, C, n, false)
+	kernel.Parallel(n, 32, func(lo, hi int) {
+		lo, hi = lo*F, hi*F
+		dact := d.pre[lo:hi]
+		kernel.SiLU(d.up[lo:hi], a.pre[lo:hi])
+		kernel.Mul(d.up[lo:hi], dact)
+		kernel.Mul(dact, a.up[lo:hi])
+		kernel.SiLUBackward(dact, a.pre[lo:hi], dact)
+	})
+	b.gate.backX(d.norm, d.pre, F, n, false)
+	b.up.backX(d.norm, d.up, F, n, true)
+	b.n2.backward(d.mid, d.share2, d.norm, a.mid, nil, a.rstd2, n)
+	addTo(d.mid, d.dy)
+	b.o.backX(d.att, d.mid, C, n, false)
+	p.attendBack(s, l, d.qkv, d.att, a.att, a.qkv)
+	g.rope.rotate(d.qkv, W, g.cfg.Heads+g.cfg.KVHeads, p.pos[s.lo:s.hi], true)
+	b.q.backX(d.norm, d.qkv, W, n, false)
+	b.k.backX(d.norm, d.qkv[C:], W, n, true)
+	b.v.backX(d.norm, d.qkv[C+KW:], W, n, true)
+	b.n1.backward(d.dx, d.share1, d.norm, a.x, nil, a.rstd1, n)
+	addTo(d.dx, d.mid)
+}
+
+func (g *llama) addGrads(p *planes, l int) {
+	C, F, KW, W, n := g.cfg.Width, g.cfg.Hidden, g.kvWidth(), g.qkv(), p.rows
+	b, a, d := &g.layers[l], &p.layers[l], &p.back
+	b.down.backW(a.act, F, d.dy, C, n)
+	b.gate.backW(a.n2, C, d.pre, F, n)
+	b.up.backW(a.n2, C, d.up, F, n)
+	b.o.backW(a.att, C, d.mid, C, n)
+	b.q.backW(a.n1, C, d.qkv, W, n)
+	b.k.backW(a.n1, C, d.qkv[C:], W, n)
+	b.v.backW(a.n1, C, d.qkv[C+KW:], W, n)
+	b.n2.addShares(d.share2)
+	b.n1.addShares(d.share1)
+}
