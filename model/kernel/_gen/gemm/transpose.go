@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+const transposeSignature = "func(dst *float32, stride int, src *float32, ld, n, k int)"
+
+func transposeDoc(name string, lanes int) {
+	Doc(fmt.Sprintf("%s writes the first n (1 to %d) rows of src [n,k], ld elements apart, to the %d columns of dst [k,%d], stride elements from row to row; columns from n on become zero.", name, lanes, lanes, lanes))
+	Pragma("noescape")
+}
+
+// walk emits the load of row r into v through load and steps RSI on, staying on row n-1 when there are no more: R12 counts,
+// R13 is the step, R14 zero.
+func walk(load func(m Mem)) {
+	load(Mem{Base: RSI})
+	DECQ(R12)
+	CMOVQEQ(R14, R13)
+	ADDQ(R13, RSI)
+}
+
+func transposeProlog() {
+	Load(Param("dst"), RDI)
+	Load(Param("stride"), R8)
+	Load(Param("src"), RBX)
+	Load(Param("ld"), R9)
+	SHLQ(Imm(2), R8)
+	SHLQ(Imm(2), R9)
+	Load(Param("k"), RDX)
+	XORQ(R14, R14)
+}
+
+func transpose512() {
+	TEXT("transpose16", NOSPLIT, transposeSignature)
+	transposeDoc("transpose16", 16)
+	transposeProlog()
+	lanes := func(from Register, k Register) { // k = the lower from bits
+		MOVQ(from, RCX)
+		MOVL(U32(1), EAX)
+		SHLL(CL, EAX)
+		DECL(EAX)
+		KMOVW(EAX, k)
+	}
+	Load(Param("n"), R10)
+	lanes(R10, K2)
+	MOVL(U32(0xffff), EAX)
+	KMOVW(EAX, K1)
+	Label("block")
+	CMPQ(RDX, Imm(16))
+	JGE(LabelRef("whole"))
+	lanes(RDX, K1)
+	Label("whole")
+	MOVQ(RBX, RSI)
+	MOVQ(R10, R12)
+	MOVQ(R9, R13)
+	for r := range 16 {
+		walk(func(m Mem) { VMOVUPS_Z(m, K1, zmm[r]) })
+	}
+	// Pairs of rows, then pairs of pairs within each 128-bit part: part p of row k%4 of four rows; then the parts.
+	a, b := zmm[:16], zmm[16:]
+	for q := 0; q < 16; q += 4 {
+		VUNPCKLPS(a[q+1], a[q], b[q])
+		VUNPCKHPS(a[q+1], a[q], b[q+1])
+		VUNPCKLPS(a[q+3], a[q+2], b[q+2])
+		VUNPCKHPS(a[q+3], a[q+2], b[q+3])
+		VUNPCKLPD(b[q+2], b[q], a[q])
+		VUNPCKHPD(b[q+2], b[q], a[q+1])
+		VUNPCKLPD(b[q+3], b[q+1], a[q+2])
+		VUNPCKHPD(b[q+3], b[q+1], a[q+3])
+	}
+	for i := range 4 { // a[4q+i], part p: rows 4q to 4q+3 at k = 4p+i
+		VSHUFF32X4(Imm(0x44), a[4+i], a[i], b[0])    // q0p0 q0p1 q1p0 q1p1
+		VSHUFF32X4(Imm(0xee), a[4+i], a[i], b[1])    // q0p2 q0p3 q1p2 q1p3
+		VSHUFF32X4(Imm(0x44), a[12+i], a[8+i], b[2]) // q2p0 q2p1 q3p0 q3p1
+		VSHUFF32X4(Imm(0xee), a[12+i], a[8+i], b[3]) // q2p2 q2p3 q3p2 q3p3
+		VSHUFF32X4(Imm(0x88), b[2], b[0], a[i])      // p0 of all
+		VSHUFF32X4(Imm(0xdd), b[2], b[0], a[4+i])    // p1
+		VSHUFF32X4(Imm(0x88), b[3], b[1], a[8+i])    // p2
+		VSHUFF32X4(Imm(0xdd), b[3], b[1], a[12+i])   // p3
+	}
+	for k := range 16 {
+		VMOVAPS_Z(a[k], K2, a[k])
+		VMOVUPS(a[k], Mem{Base: RDI})
+		ADDQ(R8, RDI)
+		DECQ(RDX)
+		JZ(LabelRef("done"))
+	}
+	ADDQ(Imm(64), RBX)
+	JMP(LabelRef("block"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+func transpose256() {
+	TEXT("transpose8", NOSPLIT, transposeSignature)
+	transposeDoc("transpose8", 8)
+	transposeProlog()
+	Load(Param("n"), R10)
+	lanes := func(from Register, v VecPhysical) {
+		LEAQ(table, RAX)
+		MOVQ(from, RCX)
+		SHLQ(Imm(2), RCX)
+		SUBQ(RCX, RAX)
+		VMOVUPS(Mem{Base: RAX, Disp: 32}, v)
+	}
+	lanes(R10, Y14)
+	VPCMPEQD(Y15, Y15, Y15)
+	Label("block")
+	CMPQ(RDX, Imm(8))
+	JGE(LabelRef("whole"))
+	lanes(RDX, Y15)
+	Label("whole")
+	MOVQ(RBX, RSI)
+	MOVQ(R10, R12)
+	MOVQ(R9, R13)
+	a := ymm[:8]
+	for r := range 8 {
+		walk(func(m Mem) { VMASKMOVPS(m, Y15, a[r]) })
+	}
+	b := ymm[8:12]
+	for q := 0; q < 8; q += 4 {
+		VUNPCKLPS(a[q+1], a[q], b[0])
+		VUNPCKHPS(a[q+1], a[q], b[1])
+		VUNPCKLPS(a[q+3], a[q+2], b[2])
+		VUNPCKHPS(a[q+3], a[q+2], b[3])
+		VUNPCKLPD(b[2], b[0], a[q])
+		VUNPCKHPD(b[2], b[0], a[q+1])
+		VUNPCKLPD(b[3], b[1], a[q+2])
+		VUNPCKHPD(b[3], b[1], a[q+3])
+	}
+	for i := range 4 {
+		VPERM2F128(Imm(0x20), a[4+i], a[i], b[i])
+		VPERM2F128(Imm(0x31), a[4+i], a[i], a[4+i])
+	}
+	for k := range 8 {
+		v := a[k]
+		if k < 4 {
+			v = b[k]
+		}
+		VANDPS(v, Y14, v)
+		VMOVUPS(v, Mem{Base: RDI})
+		ADDQ(R8, RDI)
+		DECQ(RDX)
+		JZ(LabelRef("done"))
+	}
+	ADDQ(Imm(32), RBX)
+	JMP(LabelRef("block"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}

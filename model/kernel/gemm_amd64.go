@@ -1,0 +1,140 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+import "sync"
+
+const (
+	kcMax    = 384 // depth of one block: a panel of B of this depth stays in the second-level cache
+	rowsMax  = 256 // rows of A that are worked on with one panel of B; with kcMax they too fit that cache
+	packRows = 64  // fewer rows do not repay copying B
+	// parallelWork is the number of multiply-adds below which a second goroutine is not worth waking.
+	parallelWork = 1 << 19
+)
+
+// panels are the buffers for one panel of B each, kcMax × 48.
+var panels = sync.Pool{New: func() any { return new([kcMax * 48]float32) }}
+
+// shape returns the vector length, the rows of a tile and the vectors of a panel of the instruction set in use.
+func shape() (lanes, mr, nv int) {
+	if level == avx512 {
+		return 16, 8, 3
+	}
+	return 8, 6, 2
+}
+
+func (p *product) split(threads int) (rows, cols int) {
+	if level == portable {
+		return p.splitGo(threads)
+	}
+	if threads == 1 || p.M*p.N*p.K < 2*parallelWork {
+		return p.M, p.N
+	}
+	lanes, mr, nv := shape()
+	// About four tiles for each thread: rows first, because each tile copies its own panels of B, then panels, then fewer rows.
+	want := 4 * threads
+	rows = min(p.M, rowsMax)
+	across := (p.M + rows - 1) / rows
+	if across >= want {
+		return rows, p.N
+	}
+	width := lanes * nv
+	count := (p.N + width - 1) / width
+	groups := min(count, (want+across-1)/across)
+	cols = (count + groups - 1) / groups * width
+	if groups = (p.N + cols - 1) / cols; across*groups < want {
+		parts := (want + groups - 1) / groups
+		rows = min(rows, max(4*mr, roundUp((p.M+parts-1)/parts, mr)))
+	}
+	return rows, cols
+}
+
+// run computes C[i0:i1, j0:j1] on the calling goroutine.
+func (p *product) run(i0, i1, j0, j1 int) {
+	if level == portable {
+		p.runGo(i0, i1, j0, j1)
+		return
+	}
+	lanes, _, nv := shape()
+	vectors := (j1 - j0 + lanes - 1) / lanes
+	blocks := (p.K + kcMax - 1) / kcMax
+	depth := (p.K + blocks - 1) / blocks
+	direct := p.bns == 1 && i1-i0 < packRows
+	var panel *[kcMax * 48]float32
+	if !direct || lanes == 8 && (j1-j0)%8 != 0 {
+		panel = panels.Get().(*[kcMax * 48]float32)
+		defer panels.Put(panel)
+	}
+	for ; i0 < i1; i0 += rowsMax {
+		rows := min(rowsMax, i1-i0)
+		for k := 0; k < p.K; k += depth {
+			kc := min(depth, p.K-k)
+			acc := p.acc || k > 0
+			// The vectors are dealt out evenly: 4 are two panels of 2, not 3 and 1.
+			for j, left := j0, vectors; left > 0; {
+				rest := (left + nv - 1) / nv // panels still to come
+				v := (left + rest - 1) / rest
+				left -= v
+				width := min(v*lanes, j1-j)
+				edge := width - (v-1)*lanes
+				b, bks := &p.b[k*p.bks+j*p.bns], p.bks
+				if !direct || lanes == 8 && edge < 8 {
+					p.pack(panel, k, kc, j, v, edge)
+					b, bks = &panel[0], v*lanes
+				}
+				a, c := &p.a[i0*p.ars+k*p.aks], &p.c[i0*p.ldc+j]
+				if lanes == 16 {
+					rowsAVX512(rows, kc, a, p.ars, p.aks, b, bks, c, p.ldc, v, edge, acc)
+				} else {
+					rowsAVX2(rows, kc, a, p.ars, p.aks, b, bks, c, p.ldc, v, edge, acc)
+				}
+				j += width
+			}
+		}
+	}
+}
+
+// pack copies B[k:k+kc, j:j+width] to panel [kc][v·lanes], where the last of the v vectors counts edge columns.
+func (p *product) pack(panel *[kcMax * 48]float32, k, kc, j, v, edge int) {
+	lanes, _, _ := shape()
+	src := p.b[k*p.bks+j*p.bns:]
+	switch {
+	case p.bns != 1:
+		for i := range v {
+			n := lanes
+			if i == v-1 {
+				n = edge
+			}
+			if lanes == 16 {
+				transpose16(&panel[i*lanes], v*lanes, &src[i*lanes*p.bns], p.bns, n, kc)
+			} else {
+				transpose8(&panel[i*lanes], v*lanes, &src[i*lanes*p.bns], p.bns, n, kc)
+			}
+		}
+	case lanes == 16:
+		copyPanelAVX512(&panel[0], &src[0], p.bks, kc, v, edge)
+	default:
+		copyPanelAVX2(&panel[0], &src[0], p.bks, kc, v, edge)
+	}
+}
+
+// transpose writes src [n,k] (ld elements from row to row) to dst [k,stride]; stride is a multiple of 16, columns n up to it become zero.
+func transpose(dst []float32, stride int, src []float32, ld, n, k int) {
+	if level == portable {
+		transposeGo(dst, stride, src, ld, n, k)
+		return
+	}
+	lanes, _, _ := shape()
+	for i := 0; i < n; i += lanes {
+		if lanes == 16 {
+			transpose16(&dst[i], stride, &src[i*ld], ld, min(16, n-i), k)
+		} else {
+			transpose8(&dst[i], stride, &src[i*ld], ld, min(8, n-i), k)
+		}
+	}
+	for i := roundUp(n, lanes); i < stride; i += lanes { // less than 16 columns are left
+		for q := range k {
+			clear(dst[q*stride+i:][:lanes])
+		}
+	}
+}
