@@ -1,0 +1,38 @@
+// Package ppo improves a policy against a learned reward by proximal policy optimisation, as InstructGPT did.
+//
+// Its job ends at the objective and the training loop around it: prompts come through Prompts, the reward through
+// Scorer, pretraining text through Ptx, and the package knows neither who ranked what nor how a reward was learned.
+//
+// # Letters
+//
+//	B  episodes of an iteration (one prompt, one sampled response each)
+//	T  response tokens of one episode; rows are ragged, there is no padding and hence no mask
+//	N  all response tokens of a batch, the sum of T over B: every mean below is over N unless it says "per episode"
+//	x  prompt, y response, pi the policy, ref the frozen reference, V the critic
+//
+// Rows of numbers are [][]float64 indexed [episode][response token]. A row may be empty.
+//
+// # Sources
+//
+//	Ouyang et al. 2022, "Training language models to follow instructions with human feedback", eq. 2 and appendix C.4:
+//	    KL penalty per token, critic from the reward model, PPO-ptx, EMA of the weights.
+//	Ziegler et al. 2019 and its code openai/lm-human-preferences train_policy.py, rewards.py, utils/core.py:
+//	    compute_rewards, whiten, the loss with its two clips, AdaptiveKLController.
+//	Schulman et al. 2016, "High-dimensional continuous control using GAE", eq. 16. Schulman et al. 2017, PPO, eq. 7.
+//	Huang et al. 2024, "The N+ implementation details of RLHF with PPO": the score of a response without end token.
+//
+// # Decisions
+//
+//   - The old log-probabilities are the sampler's own. Sampler and trainer run the same kernels, so that the ratio of the
+//     first minibatch is 1; the trainer checks this in every iteration and stops when it does not hold (see health.go).
+//   - Rollouts are drawn at temperature 1 from the whole distribution. A sampler with top-k or a temperature draws from
+//     another distribution than the one whose ratio is taken, and the KL estimate turns negative.
+//   - Advantages are whitened once per rollout batch over all response tokens with the population variance. The preset
+//     "ziegler" whitens per minibatch, as lm-human-preferences does inside its loss. Both are equal with one minibatch.
+//   - Policy and critic are separate networks with separate optimizers; gradients are clipped for each on its own.
+//   - Objectives are pure functions in float64 that return the loss and its gradient with respect to what the model said.
+//     Where max(a, b) ties, both branches have the same derivative or none, so that the choice does not matter.
+//   - A trainer's step is one unit that is small enough to be lost: a chunk of rollouts, or one optimizer step. Between
+//     units the whole state, rollouts included, can be written as one file, and a resumed run repeats the undisturbed one
+//     bit for bit.
+package ppo

@@ -1,0 +1,299 @@
+package ppo
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"github.com/rankloop/rankloop/model"
+	"github.com/rankloop/rankloop/model/checkpoint"
+	"github.com/rankloop/rankloop/model/kernel"
+)
+
+// stateFile is the one file of a saved run.
+const stateFile = "state.safetensors"
+
+// identity says which run a state belongs to.
+type identity struct {
+	Config    string `json:"config"`    // JSON of Config
+	Shape     string `json:"shape"`     // of the policy and the critic
+	Reference string `json:"reference"` // digest of the weights the KL is measured to
+	Scorer    string `json:"scorer"`    // digest of the reward model and its normalisation
+	Prompts   string `json:"prompts"`
+	Ptx       string `json:"ptx"`
+	EOS       int32  `json:"eos"`
+	Kernel    string `json:"kernel"` // class of kernels: the bits of a run depend on it
+}
+
+func identify(cfg Config, policy, reference, value *model.Transformer, scorer Scorer, prompts Prompts, eos int32, ptx Ptx) (identity, error) {
+	c, err := json.Marshal(cfg)
+	if err != nil {
+		return identity{}, invalid("config", "%v", err)
+	}
+	shape, err := json.Marshal([]model.Config{policy.Config(), value.Config()})
+	if err != nil {
+		return identity{}, invalid("policy", "%v", err)
+	}
+	h := sha256.New()
+	for i := range prompts.Len() {
+		p := prompts.Prompt(uint64(i))
+		binary.Write(h, binary.LittleEndian, int32(len(p))) // a hash takes all it is given
+		binary.Write(h, binary.LittleEndian, p)
+	}
+	id := identity{
+		Config: string(c), Shape: string(shape), Reference: reference.Digest(), Scorer: scorer.Digest(),
+		Prompts: hex.EncodeToString(h.Sum(nil)), EOS: eos, Kernel: kernel.Class(),
+	}
+	if ptx != nil {
+		id.Ptx = ptx.Digest()
+	}
+	return id, nil
+}
+
+// differs names the first thing in which two runs differ, "" where they are the same.
+func (a identity) differs(b identity) string {
+	for _, f := range []struct{ name, a, b string }{
+		{"configuration", a.Config, b.Config}, {"model shapes", a.Shape, b.Shape}, {"reference policy", a.Reference, b.Reference},
+		{"reward model", a.Scorer, b.Scorer}, {"prompt set", a.Prompts, b.Prompts}, {"pretraining text", a.Ptx, b.Ptx},
+		{"end token", fmt.Sprint(a.EOS), fmt.Sprint(b.EOS)}, {"class of kernels", a.Kernel, b.Kernel},
+	} {
+		if f.a != f.b {
+			return fmt.Sprintf("%s: the state has %.80s, this run %.80s", f.name, f.a, f.b)
+		}
+	}
+	return ""
+}
+
+// saved is the part of a state that is not tensors.
+type saved struct {
+	Identity   identity `json:"identity"`
+	Iteration  int      `json:"iteration"`
+	Unit       int      `json:"unit"`
+	KLCoef     float64  `json:"kl_coef"`
+	PolicyStep int      `json:"policy_step"`
+	ValueStep  int      `json:"value_step"`
+	Episodes   int      `json:"episodes"`
+	Finished   bool     `json:"finished"` // the batch has its advantages
+	Samples    []Sample `json:"samples"`
+}
+
+// Save writes the whole state into dir, as one file that appears whole or not at all.
+func (t *Trainer) Save(dir string) error {
+	s := saved{
+		Identity: t.ids, Iteration: t.iteration, Unit: t.unit, KLCoef: t.control.Coef(),
+		Episodes: len(t.batch.episodes), Finished: t.batch.advantages != nil, Samples: t.samples,
+	}
+	var tensors []checkpoint.Tensor
+	add := func(prefix string, m *model.Transformer, o *model.AdamW) int {
+		step, m1, m2 := o.State()
+		for i, p := range m.Params() {
+			tensors = append(tensors, f32(prefix+".w."+p.Name, p.Data))
+			if step > 0 {
+				tensors = append(tensors, f32(prefix+".m."+p.Name, m1[i]), f32(prefix+".v."+p.Name, m2[i]))
+			}
+		}
+		return step
+	}
+	s.PolicyStep = add("policy", t.policy, t.policyOpt)
+	s.ValueStep = add("value", t.value, t.valueOpt)
+	for i, p := range t.policy.Params() {
+		if t.ema != nil {
+			tensors = append(tensors, f32("ema.w."+p.Name, t.ema[i]))
+		}
+	}
+	tensors = append(tensors, t.batch.tensors()...)
+	if err := checkpoint.WriteState(filepath.Join(dir, stateFile), s, tensors); err != nil {
+		return fmt.Errorf("ppo: save: %w", err)
+	}
+	return nil
+}
+
+// Load takes up a saved state. The trainer must have been made with the same inputs as the one that saved it; otherwise the
+// error wraps ErrForeignState and nothing changes.
+func (t *Trainer) Load(dir string) error {
+	var s saved
+	all, err := checkpoint.ReadState(filepath.Join(dir, stateFile), &s)
+	if err != nil {
+		return fmt.Errorf("ppo: load: %w", err)
+	}
+	if t.AnyKernel {
+		s.Identity.Kernel = t.ids.Kernel
+	}
+	if d := s.Identity.differs(t.ids); d != "" {
+		return fmt.Errorf("%w: %s", ErrForeignState, d)
+	}
+	if s.Iteration < 0 || s.Iteration > t.cfg.Iterations || s.Unit < 0 || s.Unit >= t.cfg.chunks()+t.cfg.updates() {
+		return fmt.Errorf("ppo: load: %w: iteration %d, unit %d", checkpoint.ErrCorrupt, s.Iteration, s.Unit)
+	}
+	r := tensorReader{all: all}
+	policy, policyOpt := t.policy.Clone(), newOptimizer(t.cfg)
+	value, valueOpt := t.value.Clone(), newOptimizer(t.cfg)
+	r.model("policy", policy, policyOpt, s.PolicyStep)
+	r.model("value", value, valueOpt, s.ValueStep)
+	var ema [][]float32
+	for _, p := range policy.Params() {
+		if t.ema != nil {
+			ema = append(ema, r.f32("ema.w."+p.Name, len(p.Data)))
+		}
+	}
+	b := r.batch(s.Episodes, s.Finished)
+	if r.err != nil {
+		return fmt.Errorf("ppo: load: %w", r.err)
+	}
+	t.policy, t.policyOpt, t.value, t.valueOpt, t.ema, t.batch = policy, policyOpt, value, valueOpt, ema, b
+	t.iteration, t.unit, t.samples = s.Iteration, s.Unit, s.Samples
+	t.control.Restore(s.KLCoef)
+	if s.Finished {
+		kl, _, _ := KLRewards(b.rows(logpOf), b.rows(refOf), make([]float64, len(b.episodes)), 0)
+		t.batch.kl = meanRowSum(kl)
+	}
+	return nil
+}
+
+func f32(name string, data []float32) checkpoint.Tensor {
+	return checkpoint.Tensor{Name: name, DType: "F32", Shape: []int{len(data)}, F32: data}
+}
+
+func f64(name string, data []float64) checkpoint.Tensor {
+	return checkpoint.Tensor{Name: name, DType: "F64", Shape: []int{len(data)}, F64: data}
+}
+
+func i64(name string, data []int64) checkpoint.Tensor {
+	return checkpoint.Tensor{Name: name, DType: "I64", Shape: []int{len(data)}, I64: data}
+}
+
+// tensors packs a batch: all rows one after the other, with the lengths beside them.
+func (b batch) tensors() []checkpoint.Tensor {
+	if len(b.episodes) == 0 {
+		return nil
+	}
+	var ids, index []int64 // index: [episode] tokens, start, ended
+	var scores []float64
+	for _, e := range b.episodes {
+		ended := int64(0)
+		if e.ended {
+			ended = 1
+		}
+		index = append(index, int64(len(e.seq.IDs)), int64(e.seq.Start), ended)
+		for _, id := range e.seq.IDs {
+			ids = append(ids, int64(id))
+		}
+		scores = append(scores, e.score)
+	}
+	out := []checkpoint.Tensor{
+		i64("batch.index", index), i64("batch.ids", ids), f64("batch.scores", scores),
+		f64("batch.logp", flat(b.rows(logpOf))), f64("batch.ref", flat(b.rows(refOf))), f64("batch.value", flat(b.rows(valueOf))),
+	}
+	if b.advantages != nil {
+		out = append(out, f64("batch.rewards", flat(b.rewards)), f64("batch.advantages", flat(b.advantages)), f64("batch.returns", flat(b.returns)))
+	}
+	return out
+}
+
+func flat(rows [][]float64) []float64 {
+	out := make([]float64, 0, Count(rows))
+	for _, row := range rows {
+		out = append(out, row...)
+	}
+	return out
+}
+
+// tensorReader takes tensors out of a state and remembers the first thing that is not as it should be.
+type tensorReader struct {
+	all map[string]checkpoint.Tensor
+	err error
+}
+
+func (r *tensorReader) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: "+format, append([]any{checkpoint.ErrCorrupt}, args...)...)
+	}
+}
+
+func (r *tensorReader) f32(name string, n int) []float32 {
+	t, ok := r.all[name]
+	if !ok || len(t.F32) != n {
+		r.fail("tensor %s: %d elements instead of %d", name, len(t.F32), n)
+		return make([]float32, n)
+	}
+	return t.F32
+}
+
+func (r *tensorReader) f64(name string, n int) []float64 {
+	t, ok := r.all[name]
+	if !ok || len(t.F64) != n {
+		r.fail("tensor %s: %d elements instead of %d", name, len(t.F64), n)
+		return make([]float64, n)
+	}
+	return t.F64
+}
+
+func (r *tensorReader) i64(name string, n int) []int64 {
+	t, ok := r.all[name]
+	if !ok || len(t.I64) != n {
+		r.fail("tensor %s: %d elements instead of %d", name, len(t.I64), n)
+		return make([]int64, n)
+	}
+	return t.I64
+}
+
+func (r *tensorReader) model(prefix string, m *model.Transformer, o *model.AdamW, step int) {
+	var m1, m2 [][]float32
+	for _, p := range m.Params() {
+		copy(p.Data, r.f32(prefix+".w."+p.Name, len(p.Data)))
+		if step > 0 {
+			m1 = append(m1, r.f32(prefix+".m."+p.Name, len(p.Data)))
+			m2 = append(m2, r.f32(prefix+".v."+p.Name, len(p.Data)))
+		}
+	}
+	if step > 0 && r.err == nil {
+		o.SetState(step, m1, m2)
+	}
+}
+
+func (r *tensorReader) batch(episodes int, finished bool) (b batch) {
+	if episodes == 0 || r.err != nil {
+		return b
+	}
+	index := r.i64("batch.index", 3*episodes)
+	tokens, answers := 0, 0
+	for i := range episodes {
+		n, start := int(index[3*i]), int(index[3*i+1])
+		if start < 1 || start > n {
+			r.fail("episode %d starts at %d of %d", i, start, n)
+			return b
+		}
+		tokens, answers = tokens+n, answers+n-start
+	}
+	ids := r.i64("batch.ids", tokens)
+	scores := r.f64("batch.scores", episodes)
+	logp, ref, value := r.f64("batch.logp", answers), r.f64("batch.ref", answers), r.f64("batch.value", answers)
+	var rewards, advantages, returns []float64
+	if finished {
+		rewards, advantages, returns = r.f64("batch.rewards", answers), r.f64("batch.advantages", answers), r.f64("batch.returns", answers)
+	}
+	take := func(from *[]float64, n int) []float64 {
+		row := (*from)[:n:n]
+		*from = (*from)[n:]
+		return row
+	}
+	for i := range episodes {
+		n, start := int(index[3*i]), int(index[3*i+1])
+		e := episode{seq: model.Sequence{IDs: make([]int32, n), Start: start}, ended: index[3*i+2] == 1, score: scores[i]}
+		for j := range n {
+			e.seq.IDs[j] = int32(ids[j])
+		}
+		ids = ids[n:]
+		e.logp, e.ref, e.value = take(&logp, n-start), take(&ref, n-start), take(&value, n-start)
+		b.episodes = append(b.episodes, e)
+		if finished {
+			b.rewards = append(b.rewards, take(&rewards, n-start))
+			b.advantages = append(b.advantages, take(&advantages, n-start))
+			b.returns = append(b.returns, take(&returns, n-start))
+		}
+	}
+	return b
+}

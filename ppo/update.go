@@ -1,0 +1,195 @@
+package ppo
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/rankloop/rankloop/model"
+	"github.com/rankloop/rankloop/model/kernel"
+)
+
+// update is optimizer step u of the iteration: one minibatch through policy and critic.
+func (t *Trainer) update(u int) (map[string]float64, error) {
+	chosen := t.minibatch(u)
+	rows := func(all [][]float64) [][]float64 {
+		out := make([][]float64, len(chosen))
+		for i, j := range chosen {
+			out[i] = all[j]
+		}
+		return out
+	}
+	logp, values := rows(t.batch.rows(logpOf)), rows(t.batch.rows(valueOf))
+	advantages, returns := rows(t.batch.advantages), rows(t.batch.returns)
+	if t.cfg.WhitenPerMinibatch {
+		rewards := rows(t.batch.rewards)
+		if t.cfg.WhitenRewards {
+			rewards = Whiten(rewards, false)
+		}
+		advantages, returns = GAE(rewards, values, t.cfg.Gamma, t.cfg.Lambda)
+		advantages = Whiten(advantages, true)
+	}
+	seqs := make([]model.Sequence, len(chosen))
+	for i, j := range chosen {
+		seqs[i] = t.batch.episodes[j].seq
+	}
+	metrics := map[string]float64{}
+	if t.cfg.Ptx.Coef > 0 {
+		t.addPtx(u, metrics)
+	}
+	stats, drift := t.addPolicy(seqs, logp, advantages, metrics)
+	vstats := t.addValue(seqs, values, returns)
+	if err := t.checkStep(u, drift, stats.Loss, vstats.Loss, metrics["ptx_loss"]); err != nil {
+		t.policy.ZeroGrad()
+		t.value.ZeroGrad()
+		return nil, err
+	}
+	return metrics, t.apply(stats, vstats, metrics)
+}
+
+// apply takes the optimizer steps and completes the metrics.
+func (t *Trainer) apply(stats PolicyStats, vstats ValueStats, metrics map[string]float64) error {
+	lr := t.cfg.rate(t.cfg.LR, t.iteration)
+	norm, err := t.policyOpt.Step(t.policy, float32(lr))
+	if err != nil {
+		return fmt.Errorf("%w: policy: %w", ErrNotFinite, err)
+	}
+	vnorm, err := t.valueOpt.Step(t.value, float32(t.cfg.rate(t.cfg.ValueLR, t.iteration)))
+	if err != nil {
+		return fmt.Errorf("%w: critic: %w", ErrNotFinite, err)
+	}
+	for i, p := range t.policy.Params() {
+		if t.ema == nil {
+			break
+		}
+		d := float32(t.cfg.EMA)
+		for j, w := range p.Data {
+			t.ema[i][j] = d*t.ema[i][j] + (1-d)*w
+		}
+	}
+	for name, v := range map[string]float64{
+		"policy_loss": stats.Loss, "clipfrac": stats.ClipFrac, "approxkl": stats.ApproxKL, "kl_k3": stats.K3,
+		"ratio_mean": stats.RatioMean, "ratio_max": stats.RatioMax, "value_loss": vstats.Loss,
+		"value_clipfrac": vstats.ClipFrac, "grad_norm": norm, "value_grad_norm": vnorm, "lr": lr,
+	} {
+		metrics[name] = v
+	}
+	return nil
+}
+
+// minibatch lists the episodes of optimizer step u: each epoch walks through all of them in an order of its own.
+func (t *Trainer) minibatch(u int) []int {
+	per := t.cfg.updates() / t.cfg.Epochs
+	epoch, k := u/per, u%per
+	order := rand.New(rand.NewPCG(t.cfg.Seed^streamOrder, uint64(t.iteration)<<16|uint64(epoch))).Perm(t.cfg.Rollouts)
+	return order[k*t.cfg.Minibatch : min((k+1)*t.cfg.Minibatch, t.cfg.Rollouts)]
+}
+
+// addPolicy accumulates the policy's gradient over parts of at most Micro tokens. drift is the largest |new - old|.
+func (t *Trainer) addPolicy(seqs []model.Sequence, old, advantages [][]float64, metrics map[string]float64) (stats PolicyStats, drift float64) {
+	total := float64(Count(old))
+	want := model.WantLogprobs
+	if t.cfg.Entropy > 0 {
+		want |= model.WantEntropy
+	}
+	at := 0
+	for _, part := range parts(seqs, t.cfg.Micro) {
+		pass := t.policy.Forward(part, want)
+		now := widenRows(pass.Logprobs)
+		o := old[at : at+len(part)]
+		share := float64(Count(o)) / total // the loss is a mean over all tokens of the minibatch
+		_, grad, s := PolicyLoss(now, o, advantages[at:at+len(part)], t.cfg.Clip)
+		g := model.Grads{Logprobs: narrow(grad, share)}
+		if t.cfg.Entropy > 0 {
+			loss, dh := EntropyLoss(widenRows(pass.Entropy), t.cfg.Entropy)
+			g.Entropy = narrow(dh, share)
+			metrics["entropy_loss"] += share * loss
+		}
+		pass.Backward(g)
+		stats = stats.add(s, share)
+		for i, row := range now {
+			for j, x := range row {
+				drift = math.Max(drift, math.Abs(x-o[i][j])) // math.Max keeps NaN
+			}
+		}
+		at += len(part)
+	}
+	return stats, drift
+}
+
+// add joins the statistics of a part that holds share of the tokens.
+func (a PolicyStats) add(b PolicyStats, share float64) PolicyStats {
+	a.Loss += share * b.Loss
+	a.ClipFrac += share * b.ClipFrac
+	a.ApproxKL += share * b.ApproxKL
+	a.K1 += share * b.K1
+	a.K3 += share * b.K3
+	a.RatioMean += share * b.RatioMean
+	a.RatioMax = max(a.RatioMax, b.RatioMax)
+	a.Tokens += b.Tokens
+	return a
+}
+
+// addValue accumulates the critic's gradient.
+func (t *Trainer) addValue(seqs []model.Sequence, old, returns [][]float64) (stats ValueStats) {
+	total := float64(Count(old))
+	at := 0
+	for _, part := range parts(seqs, t.cfg.Micro) {
+		pass := t.value.Forward(part, model.WantValues)
+		o := old[at : at+len(part)]
+		share := float64(Count(o)) / total
+		_, grad, s := ValueLoss(widenRows(pass.Values), o, returns[at:at+len(part)], t.cfg.ValueClip)
+		pass.Backward(model.Grads{Values: narrow(grad, share*t.cfg.ValueCoef)})
+		stats.Loss += share * s.Loss
+		stats.ClipFrac += share * s.ClipFrac
+		stats.Tokens += s.Tokens
+		at += len(part)
+	}
+	return stats
+}
+
+// addPtx accumulates the gradient of the pretraining mix.
+func (t *Trainer) addPtx(u int, metrics map[string]float64) {
+	n := t.cfg.Ptx.Batch
+	first := (t.iteration*t.cfg.updates() + u) * n
+	seqs := make([]model.Sequence, n)
+	total := 0
+	for i := range seqs {
+		seqs[i] = t.ptx.Text(uint64(first + i))
+		total += len(seqs[i].IDs) - seqs[i].Start
+	}
+	loss := 0.0
+	for _, part := range parts(seqs, t.cfg.Micro) {
+		pass := t.policy.Forward(part, model.WantLogprobs)
+		l, grad := PtxLoss(widenRows(pass.Logprobs))
+		share := float64(Count(grad)) / float64(max(1, total))
+		pass.Backward(model.Grads{Logprobs: narrow(grad, share*t.cfg.Ptx.Coef)})
+		loss += share * l
+	}
+	metrics["ptx_loss"] = loss
+	norm := 0.0
+	for _, p := range t.policy.Params() {
+		norm += kernel.SumSquares(p.Grad)
+	}
+	metrics["ptx_grad_norm"] = math.Sqrt(norm)
+}
+
+func widenRows(rows [][]float32) [][]float64 {
+	out := make([][]float64, len(rows))
+	for i, row := range rows {
+		out[i] = widen(row)
+	}
+	return out
+}
+
+// narrow scales a gradient to what the model takes.
+func narrow(rows [][]float64, scale float64) [][]float32 {
+	out := make([][]float32, len(rows))
+	for i, row := range rows {
+		out[i] = make([]float32, len(row))
+		for j, x := range row {
+			out[i][j] = float32(scale * x)
+		}
+	}
+	return out
+}

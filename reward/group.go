@@ -1,0 +1,68 @@
+package reward
+
+import (
+	"github.com/rankloop/rankloop/model"
+)
+
+// Group is one prompt with its K answers and the rankings they got. It is the unit of batches and of splits: answers to
+// one prompt never stand on both sides of a held-out split.
+type Group struct {
+	PromptID  string
+	Split     string           // train, valid or test
+	Sequences []model.Sequence // [K] prompt and answer; Start is where the answer begins
+	Rankings  [][]int          // [labeler][K] competition ranks, 1 = best, equal = tied
+	Labelers  []string         // [labeler] who gave them; may be empty
+}
+
+// check reports what makes the group unusable for a model of that shape. i is its place, for the message.
+func (g Group) check(i int, cfg model.Config) error {
+	if len(g.Sequences) == 0 {
+		return invalid("groups", "group %d (%s) has no answers", i, g.PromptID)
+	}
+	for k, s := range g.Sequences {
+		if err := checkSequence(s, cfg); err != nil {
+			return invalid("groups", "group %d (%s), answer %d: %s", i, g.PromptID, k, err.(*InvalidError).Reason)
+		}
+	}
+	for j, ranks := range g.Rankings {
+		if len(ranks) != len(g.Sequences) {
+			return invalid("groups", "group %d (%s), ranking %d has %d ranks for %d answers", i, g.PromptID, j, len(ranks), len(g.Sequences))
+		}
+		for _, r := range ranks {
+			if r < 1 {
+				return invalid("groups", "group %d (%s), ranking %d has the rank %d; ranks start at 1", i, g.PromptID, j, r)
+			}
+		}
+	}
+	return nil
+}
+
+func checkSequence(s model.Sequence, cfg model.Config) error {
+	if n := len(s.IDs); n == 0 || n > cfg.Context {
+		return invalid("sequences", "%d tokens, the model takes 1 to %d", n, cfg.Context)
+	}
+	if s.Start < 1 || s.Start > len(s.IDs) {
+		return invalid("sequences", "the answer starts at %d of %d tokens", s.Start, len(s.IDs))
+	}
+	for _, id := range s.IDs {
+		if id < 0 || int(id) >= cfg.Vocab {
+			return invalid("sequences", "token id %d is not in the vocabulary of %d", id, cfg.Vocab)
+		}
+	}
+	return nil
+}
+
+// pairs is the number of pairs that the group's rankings decide.
+func (g Group) pairs() int {
+	n := 0
+	for _, ranks := range g.Rankings {
+		for i := range ranks {
+			for j := i + 1; j < len(ranks); j++ {
+				if ranks[i] != ranks[j] {
+					n++
+				}
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,299 @@
+package reward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/rankloop/rankloop/model"
+)
+
+// Sentinels of this room.
+var (
+	// ErrNotFinite says that a loss, a gradient or a reward was NaN or infinite. The weights were not touched.
+	ErrNotFinite = errors.New("reward: not finite")
+	// ErrNotDone says that something was asked of a trainer that only its last step makes.
+	ErrNotDone = errors.New("reward: training is not done")
+	// ErrForeignState says that a saved state belongs to another run: other data, configuration, model or kernels.
+	ErrForeignState = errors.New("reward: the saved state belongs to another run")
+)
+
+// Streams of randomness: one per purpose, so that none disturbs another.
+const (
+	streamHead  = 0x7265776172640001
+	streamOrder = 0x7265776172640002
+)
+
+// Trainer trains Config.Seeds reward models one after the other from the same start and keeps the best. A unit of work
+// (Step) is one optimizer step, or the judging of a model that is finished. It satisfies model/run's Trainer.
+type Trainer struct {
+	// AnyKernel lets Load accept a state that was written under another class of kernels. The run then goes on, but is
+	// not the run that an undisturbed one would have been.
+	AnyKernel bool
+
+	cfg                Config
+	start              *model.Transformer // what every model starts from; head drawn anew for each
+	train, valid       []Group            // train: only groups whose rankings decide a pair
+	reference          []model.Sequence
+	dataDigest, origin string
+	perModel           int // optimizer steps of one model
+
+	// what a saved state holds
+	m      *model.Transformer
+	opt    *model.AdamW
+	member int // model being trained, 0-based; cfg.Seeds when done
+	step   int // optimizer steps it has done
+	best   *model.Transformer
+	chosen chosen
+}
+
+// chosen is what is known of the best model so far.
+type chosen struct {
+	Member int     `json:"member"`
+	Report Report  `json:"report"`
+	Mean   float64 `json:"mean"` // over the reference answers, raw rewards
+	Std    float64 `json:"std"`
+}
+
+// NewTrainer makes a trainer. m is the model to start from (the SFT policy's weights, with or without a score head); it is
+// not changed. valid are held-out groups, of other prompts than train; reference are the answers whose mean reward becomes
+// 0, demonstrations as a rule.
+func NewTrainer(cfg Config, m *model.Transformer, train, valid []Group, reference []model.Sequence) (*Trainer, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	t := &Trainer{cfg: cfg, valid: valid, reference: reference, opt: newOptimizer(cfg)}
+	shape := m.Config()
+	for i, g := range train {
+		if err := g.check(i, shape); err != nil {
+			return nil, err
+		}
+		if g.pairs() > 0 {
+			t.train = append(t.train, g)
+		}
+	}
+	if len(t.train) == 0 {
+		return nil, invalid("train", "no ranking of the %d groups decides a pair", len(train))
+	}
+	for i, g := range valid {
+		if err := g.check(i, shape); err != nil {
+			return nil, err
+		}
+	}
+	if len(reference) == 0 {
+		return nil, invalid("reference", "there are no reference answers to set the mean by")
+	}
+	for i, s := range reference {
+		if err := checkSequence(s, shape); err != nil {
+			return nil, invalid("reference", "answer %d: %s", i, err.(*InvalidError).Reason)
+		}
+	}
+	if cfg.Seeds > 1 && len(valid) == 0 {
+		return nil, invalid("valid", "choosing among %d models needs held-out rankings", cfg.Seeds)
+	}
+	t.perModel = cfg.steps(len(t.train))
+	t.start = m.Clone()
+	t.origin = m.Digest()
+	t.dataDigest = digestData(t.train, valid, reference)
+	t.begin(0)
+	return t, nil
+}
+
+func newOptimizer(cfg Config) *model.AdamW {
+	o := model.NewAdamW()
+	o.Decay, o.Clip = float32(cfg.Decay), float32(cfg.Clip)
+	return o
+}
+
+// begin sets up model i.
+func (t *Trainer) begin(i int) {
+	t.member, t.step = i, 0
+	t.m, t.opt = t.start.Clone(), newOptimizer(t.cfg)
+	t.m.AddHead(model.HeadScore, t.cfg.Seed+uint64(i)^streamHead)
+}
+
+// Done says whether all models are trained and judged.
+func (t *Trainer) Done() bool { return t.member == t.cfg.Seeds }
+
+// Progress counts units: the optimizer steps and the judging of each model.
+func (t *Trainer) Progress() (step, total int) {
+	return t.member*(t.perModel+1) + t.step, t.cfg.Seeds * (t.perModel + 1)
+}
+
+// Step does one unit. After an optimizer step the metrics are
+//
+//	loss       mean over the batch's prompts of the mean over their decided pairs, nats (ln 2 = chance)
+//	accuracy   share of the batch's pairs that the model orders as the labelers did, before the step
+//	grad_norm  of all parameters together, before clipping
+//	lr         learning rate of the step
+//
+// and after the judging of a model heldout_accuracy, heldout_low, heldout_high, heldout_loss, ceiling, reward_mean and
+// reward_std (see Report).
+func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if t.Done() {
+		return nil, errors.New("reward: step after the last")
+	}
+	if t.step == t.perModel {
+		return t.judge(ctx)
+	}
+	loss, pairs, correct := t.accumulate(t.batch(t.step))
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		t.m.ZeroGrad()
+		return nil, fmt.Errorf("%w: loss of step %d", ErrNotFinite, t.step)
+	}
+	lr := t.cfg.rate(t.step, t.perModel)
+	norm, err := t.opt.Step(t.m, float32(lr))
+	if err != nil {
+		return nil, fmt.Errorf("%w: step %d: %w", ErrNotFinite, t.step, err)
+	}
+	t.step++
+	return map[string]float64{
+		"loss": loss, "accuracy": float64(correct) / float64(pairs), "grad_norm": norm, "lr": lr,
+		"model": float64(t.member),
+	}, nil
+}
+
+// batch returns the groups of an optimizer step: consecutive places of an endless row of shuffles of the training
+// prompts, each a function of (seed, model, epoch).
+func (t *Trainer) batch(step int) []Group {
+	n := len(t.train)
+	size := min(t.cfg.Batch, n)
+	groups := make([]Group, 0, size)
+	var order []int
+	epoch := -1
+	for at := step * size; len(groups) < size; at++ {
+		if at/n != epoch {
+			epoch = at / n
+			order = rand.New(rand.NewPCG(t.cfg.Seed+uint64(t.member), streamOrder+uint64(epoch))).Perm(n)
+		}
+		groups = append(groups, t.train[order[at%n]])
+	}
+	return groups
+}
+
+// accumulate adds the gradient of the batch's loss to the model and returns the loss. Each answer goes through the model
+// once. A batch of more than MicroTokens is taken in parts; the numbers are the same but for rounding.
+func (t *Trainer) accumulate(groups []Group) (loss float64, pairs, correct int) {
+	weight := 1 / float64(len(groups)) // every training group decides a pair
+	for len(groups) > 0 {
+		n, tokens := 0, 0
+		for n < len(groups) {
+			size := 0
+			for _, s := range groups[n].Sequences {
+				size += len(s.IDs)
+			}
+			if n > 0 && tokens+size > t.cfg.MicroTokens {
+				break
+			}
+			tokens += size
+			n++
+		}
+		pass := t.m.Forward(flatten(groups[:n]), model.WantScore)
+		grad := make([]float32, 0, len(pass.Score))
+		rest := pass.Score
+		for _, g := range groups[:n] {
+			r := widen(rest[:len(g.Sequences)])
+			rest = rest[len(g.Sequences):]
+			l, dr, p, c, _ := GroupLoss(r, g.Rankings)
+			loss, pairs, correct = loss+weight*l, pairs+p, correct+c
+			for _, d := range dr {
+				grad = append(grad, float32(weight*d))
+			}
+		}
+		pass.Backward(model.Grads{Score: grad})
+		groups = groups[n:]
+	}
+	return loss, pairs, correct
+}
+
+// flatten lists the answers of all groups: one sequence per answer.
+func flatten(groups []Group) []model.Sequence {
+	var out []model.Sequence
+	for _, g := range groups {
+		out = append(out, g.Sequences...)
+	}
+	return out
+}
+
+func widen(x []float32) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = float64(v)
+	}
+	return out
+}
+
+// judge measures the model that is finished, keeps it if it is the best, and begins the next.
+func (t *Trainer) judge(ctx context.Context) (map[string]float64, error) {
+	mean, std, err := t.normalise(ctx)
+	if err != nil {
+		return nil, err
+	}
+	report, err := Evaluate(ctx, NewScorer(t.m, mean, 1), t.valid)
+	if err != nil {
+		return nil, err
+	}
+	if !t.cfg.Scale {
+		std = 1
+	}
+	if t.best == nil || report.Accuracy > t.chosen.Report.Accuracy {
+		t.best, t.chosen = t.m.Clone(), chosen{Member: t.member, Report: report, Mean: mean, Std: std}
+	}
+	metrics := report.Metrics()
+	metrics["reward_mean"], metrics["reward_std"], metrics["model"] = mean, std, float64(t.member)
+	if t.member+1 < t.cfg.Seeds {
+		t.begin(t.member + 1)
+		return metrics, nil
+	}
+	t.member, t.step = t.cfg.Seeds, 0
+	return metrics, nil
+}
+
+// normalise returns mean and population standard deviation of the raw rewards of the reference answers.
+func (t *Trainer) normalise(ctx context.Context) (mean, std float64, err error) {
+	r, err := NewScorer(t.m, 0, 1).Score(ctx, t.reference)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, x := range r {
+		mean += x
+	}
+	mean /= float64(len(r))
+	for _, x := range r {
+		std += (x - mean) * (x - mean)
+	}
+	std = math.Sqrt(std / float64(len(r)))
+	if t.cfg.Scale && !(std > 1e-6) {
+		return 0, 0, invalid("reference", "all %d answers score alike, there is no scale to set", len(r))
+	}
+	return mean, std, nil
+}
+
+// Scorer returns the chosen model with its normalisation; ErrNotDone before the last step.
+func (t *Trainer) Scorer() (*Scorer, error) {
+	if !t.Done() {
+		return nil, ErrNotDone
+	}
+	return NewScorer(t.best, t.chosen.Mean, t.chosen.Std), nil
+}
+
+// Model returns the chosen model; ErrNotDone before the last step. Its card is to hold the Norm of Scorer.
+func (t *Trainer) Model() (*model.Transformer, error) {
+	if !t.Done() {
+		return nil, ErrNotDone
+	}
+	return t.best, nil
+}
+
+// Report returns how the chosen model does on the held-out groups; ErrNotDone before the last step.
+func (t *Trainer) Report() (Report, error) {
+	if !t.Done() {
+		return Report{}, ErrNotDone
+	}
+	return t.chosen.Report, nil
+}
