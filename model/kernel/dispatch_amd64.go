@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/cpu"
 )
@@ -49,30 +50,183 @@ func Class() string {
 	return "fma"
 }
 
-func exp(dst, x []float32)                                  { expGo(dst, x) }
-func gelu(dst, x []float32)                                 { geluGo(dst, x) }
-func geluBackward(dx, x, dy []float32)                      { geluBackwardGo(dx, x, dy) }
-func silu(dst, x []float32)                                 { siluGo(dst, x) }
-func siluBackward(dx, x, dy []float32)                      { siluBackwardGo(dx, x, dy) }
-func add(dst, x []float32)                                  { addGo(dst, x) }
-func mul(dst, x []float32)                                  { mulGo(dst, x) }
-func scaleBy(dst []float32, s float32)                      { scaleGo(dst, s) }
-func axpy(dst []float32, a float32, x []float32)            { axpyGo(dst, a, x) }
-func dot(a, b []float32) float32                            { return dotGo(a, b) }
-func sumSquares(x []float32) float64                        { return sumSquaresGo(x) }
-func maximum(x []float32) float32                           { return maximumGo(x) }
-func expSum(dst, x []float32, scale, shift float32) float32 { return expSumGo(dst, x, scale, shift) }
-func adamW(p, g, m, v []float32, s *adamStep)               { adamWGo(p, g, m, v, s) }
-func sum(x []float32) float32                               { return sumGo(x) }
-func sumDeviations(x []float32, mean float32) float32       { return sumDeviationsGo(x, mean) }
-func normalise(dst, x, w, b []float32, mean, rstd float32)  { normaliseGo(dst, x, w, b, mean, rstd) }
+// at is the address of the first element; of an empty slice it is never read.
+func at(x []float32) *float32 { return unsafe.SliceData(x) }
+
+func exp(dst, x []float32) {
+	if level == portable {
+		expGo(dst, x)
+		return
+	}
+	expAVX2(at(dst), at(x), len(dst))
+}
+
+func gelu(dst, x []float32) {
+	if level == portable {
+		geluGo(dst, x)
+		return
+	}
+	geluAVX2(at(dst), at(x), len(dst))
+}
+
+func geluBackward(dx, x, dy []float32) {
+	if level == portable {
+		geluBackwardGo(dx, x, dy)
+		return
+	}
+	geluBackwardAVX2(at(dx), at(x), at(dy), len(dx))
+}
+
+func silu(dst, x []float32) {
+	if level == portable {
+		siluGo(dst, x)
+		return
+	}
+	siluAVX2(at(dst), at(x), len(dst))
+}
+
+func siluBackward(dx, x, dy []float32) {
+	if level == portable {
+		siluBackwardGo(dx, x, dy)
+		return
+	}
+	siluBackwardAVX2(at(dx), at(x), at(dy), len(dx))
+}
+
+func add(dst, x []float32) {
+	if level == portable {
+		addGo(dst, x)
+		return
+	}
+	addAVX2(at(dst), at(x), len(dst))
+}
+
+func mul(dst, x []float32) {
+	if level == portable {
+		mulGo(dst, x)
+		return
+	}
+	mulAVX2(at(dst), at(x), len(dst))
+}
+
+func scaleBy(dst []float32, s float32) {
+	if level == portable {
+		scaleGo(dst, s)
+		return
+	}
+	scaleAVX2(at(dst), len(dst), s)
+}
+
+func axpy(dst []float32, a float32, x []float32) {
+	if level == portable {
+		axpyGo(dst, a, x)
+		return
+	}
+	axpyAVX2(at(dst), a, at(x), len(dst))
+}
+
+func dot(a, b []float32) float32 {
+	if level == portable {
+		return dotGo(a, b)
+	}
+	return dotAVX2(at(a), at(b), len(a))
+}
+
+func sum(x []float32) float32 {
+	if level == portable {
+		return sumGo(x)
+	}
+	return sumAVX2(at(x), len(x))
+}
+
+func sumSquares(x []float32) float64 {
+	if level == portable {
+		return sumSquaresGo(x)
+	}
+	return sumSquaresAVX2(at(x), len(x))
+}
+
+func maximum(x []float32) float32 {
+	if level == portable {
+		return maximumGo(x)
+	}
+	return maximumAVX2(at(x), len(x))
+}
+
+func expSum(dst, x []float32, scale, shift float32) float32 {
+	if level == portable {
+		return expSumGo(dst, x, scale, shift)
+	}
+	return expSumAVX2(at(dst), at(x), len(x), scale, shift)
+}
+
+func expTotal(x []float32, scale, shift float32) float32 {
+	if level == portable {
+		return expTotalGo(x, scale, shift)
+	}
+	return expTotalAVX2(at(x), len(x), scale, shift)
+}
+
+func softmaxGrad(ds, p, dp []float32, delta, scale float32) {
+	if level == portable {
+		softmaxGradGo(ds, p, dp, delta, scale)
+		return
+	}
+	softmaxGradAVX2(at(ds), at(p), at(dp), len(ds), delta, scale)
+}
+
+func sumDeviations(x []float32, mean float32) float32 {
+	if level == portable {
+		return sumDeviationsGo(x, mean)
+	}
+	return sumDeviationsAVX2(at(x), len(x), mean)
+}
+
+func normalise(dst, x, w, b []float32, mean, rstd float32) {
+	switch {
+	case level == portable:
+		normaliseGo(dst, x, w, b, mean, rstd)
+	case b != nil:
+		layerNormAVX2(at(dst), at(x), at(w), at(b), len(x), mean, rstd)
+	default:
+		rmsNormAVX2(at(dst), at(x), at(w), len(x), mean, rstd)
+	}
+}
+
 func normSums(dy, x, w []float32, mean, rstd float32) (float32, float32) {
-	return normSumsGo(dy, x, w, mean, rstd)
+	if level == portable {
+		return normSumsGo(dy, x, w, mean, rstd)
+	}
+	return normSumsAVX2(at(dy), at(x), at(w), len(x), mean, rstd)
 }
+
 func normInput(dx, dy, x, w []float32, mean, rstd, a, b float32) {
-	normInputGo(dx, dy, x, w, mean, rstd, a, b)
+	if level == portable {
+		normInputGo(dx, dy, x, w, mean, rstd, a, b)
+		return
+	}
+	normInputAVX2(at(dx), at(dy), at(x), at(w), len(x), mean, rstd, a, b)
 }
+
 func normColumns(dw, db, dy, x, mean, rstd []float32, rows, ld int) {
-	normColumnsGo(dw, db, dy, x, mean, rstd, rows, ld)
+	if level == portable {
+		normColumnsGo(dw, db, dy, x, mean, rstd, rows, ld)
+		return
+	}
+	var none [16]float32
+	for j := 0; j < len(dw); j += 16 {
+		bias := &none[0]
+		if db != nil {
+			bias = &db[j]
+		}
+		normColumnsAVX2(&dw[j], bias, &dy[j], &x[j], at(mean), at(rstd), rows, ld, min(16, len(dw)-j))
+	}
 }
-func softmaxGrad(ds, p, dp []float32, delta, scale float32) { softmaxGradGo(ds, p, dp, delta, scale) }
+
+func adamW(p, g, m, v []float32, s *adamStep) {
+	if level == portable {
+		adamWGo(p, g, m, v, s)
+		return
+	}
+	adamWAVX2(at(p), at(g), at(m), at(v), len(p), &s.keep)
+}

@@ -27,6 +27,7 @@ func dot(a, b []float32) float32                            { return dotGo(a, b)
 func sumSquares(x []float32) float64                        { return sumSquaresGo(x) }
 func maximum(x []float32) float32                           { return maximumGo(x) }
 func expSum(dst, x []float32, scale, shift float32) float32 { return expSumGo(dst, x, scale, shift) }
+func expTotal(x []float32, scale, shift float32) float32    { return expTotalGo(x, scale, shift) }
 func adamW(p, g, m, v []float32, s *adamStep)               { adamWGo(p, g, m, v, s) }
 func sum(x []float32) float32                               { return sumGo(x) }
 func sumDeviations(x []float32, mean float32) float32       { return sumDeviationsGo(x, mean) }

@@ -58,9 +58,14 @@ func LogSumExp(x []float32) float32 {
 	}
 	m := maximum(x)
 	if math.IsInf(float64(m), 0) {
+		for _, v := range x {
+			if v != v {
+				return v
+			}
+		}
 		return m
 	}
-	return m + float32(math.Log(float64(expSum(nil, x, 1, m))))
+	return m + float32(math.Log(float64(expTotal(x, 1, m))))
 }
 
 // AdamW makes one step of AdamW (Loshchilov and Hutter 2019, algorithm 2, in PyTorch's arrangement) on the parameters p with gradient g and moments m, v, all of one length:

@@ -152,24 +152,33 @@ func sumSquaresGo(x []float32) float64 {
 	return l[0]
 }
 
-// maximumGo returns the largest element, NaN if there is one.
+// maximumGo returns the largest element; NaN is passed over.
 func maximumGo(x []float32) float32 {
 	m := float32(math.Inf(-1))
 	for _, v := range x {
-		m = max(m, v)
+		if v > m {
+			m = v
+		}
 	}
 	return m
 }
 
-// expSumGo writes exp(scale·x - shift) to dst, unless that is nil, and returns the sum.
+// expSumGo writes exp(scale·x - shift) to dst and returns the sum.
 func expSumGo(dst, x []float32, scale, shift float32) float32 {
 	var l lanes
 	for i, v := range x {
 		e := expOne(float32(scale*v) - shift)
-		if dst != nil {
-			dst[i] = e
-		}
+		dst[i] = e
 		l[i&15] += e
+	}
+	return l.sum()
+}
+
+// expTotalGo is expSumGo without dst.
+func expTotalGo(x []float32, scale, shift float32) float32 {
+	var l lanes
+	for i, v := range x {
+		l[i&15] += expOne(float32(scale*v) - shift)
 	}
 	return l.sum()
 }
