@@ -16,6 +16,9 @@ func (p *planes) attend(s *span, l int, out, qkv []float32) {
 	kernel.Parallel(s.segHi-s.segLo, attendGrain(p, s), func(a, b int) {
 		for _, g := range p.segs[s.segLo+a : s.segLo+b] {
 			T := g.hi - g.lo
+			if T == 0 {
+				continue
+			}
 			row := qkv[(g.lo-s.lo)*W:]
 			o := out[(g.lo-s.lo)*c.Width : (g.hi-s.lo)*c.Width]
 			q, k, v := row, row[H*D:], row[(H+KV)*D:]
@@ -47,6 +50,9 @@ func (p *planes) attendBack(s *span, l int, dqkv, datt, out, qkv []float32) {
 	kernel.Parallel(s.segHi-s.segLo, attendGrain(p, s), func(a, b int) {
 		for _, g := range p.segs[s.segLo+a : s.segLo+b] {
 			T, at := g.hi-g.lo, g.lo-s.lo
+			if T == 0 {
+				continue
+			}
 			d, f := dqkv[at*W:(at+T)*W], qkv[at*W:(at+T)*W]
 			clear(d)
 			kernel.AttentionBackward(d, W, d[H*D:], W, d[(H+KV)*D:], W, datt[at*C:], C, out[at*C:], C,
