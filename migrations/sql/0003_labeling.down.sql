@@ -1,3 +1,4 @@
+DROP TABLE demonstrations;
 DROP TABLE snapshot_items;
 DROP TABLE snapshots;
 DROP TABLE ratings;

@@ -220,3 +220,16 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ratings FOR EACH ROW EXECU
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON responses FOR EACH ROW EXECUTE FUNCTION labeling_append_only();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON snapshots FOR EACH ROW EXECUTE FUNCTION labeling_append_only();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON snapshot_items FOR EACH ROW EXECUTE FUNCTION labeling_append_only();
+
+-- Answers that people wrote: what SFT learns, and what a reward model's zero is set by.
+CREATE TABLE demonstrations (
+    id         uuid        PRIMARY KEY,
+    project_id uuid        NOT NULL REFERENCES projects (id),
+    hash       bytea       NOT NULL CHECK (length(hash) = 32), -- sha256 of messages and response
+    messages   jsonb       NOT NULL,
+    response   text        NOT NULL,
+    origin     text        NOT NULL CHECK (origin IN ('import', 'labeler')),
+    labeler_id text        NOT NULL DEFAULT '',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (project_id, hash)
+);

@@ -51,19 +51,18 @@ const (
 
 // Config is what a round is started with; stored as JSON with the round.
 type Config struct {
-	K              int           `json:"k"`               // answers per prompt, 4 to 9
-	Prompts        int           `json:"prompts"`         // prompts to answer and rank
-	Overlap        int           `json:"overlap"`         // labelers per task for the shared part
-	OverlapShare   float64       `json:"overlap_share"`   // share of tasks that several labelers rank, 0 to 1
-	EvalPrompts    int           `json:"eval_prompts"`    // held-out prompts of the evaluation
-	EvalSamples    int           `json:"eval_samples"`    // answers per held-out prompt and policy
-	MaxTokens      int           `json:"max_tokens"`      // response tokens, EOS included
-	MaxKL          float64       `json:"max_kl"`          // gate: nats per response from the SFT policy
-	Promotion      string        `json:"promotion"`       // PromoteIfBetter or PromoteByHand
-	Seed           uint64        `json:"seed"`            // of sampling, training and evaluation
-	Reward         reward.Config `json:"reward"`          // the reward model's training
-	PPO            ppo.Config    `json:"ppo"`             // the policy's training
-	RewardAttempts int           `json:"reward_attempts"` // reward models trained; the best on held-out prompts is kept
+	K            int           `json:"k"`             // answers per prompt, 4 to 9
+	Prompts      int           `json:"prompts"`       // prompts to answer and rank
+	Overlap      int           `json:"overlap"`       // labelers per task for the shared part
+	OverlapShare float64       `json:"overlap_share"` // share of tasks that several labelers rank, 0 to 1
+	EvalPrompts  int           `json:"eval_prompts"`  // held-out prompts of the evaluation
+	EvalSamples  int           `json:"eval_samples"`  // answers per held-out prompt and policy
+	MaxTokens    int           `json:"max_tokens"`    // response tokens, EOS included
+	MaxKL        float64       `json:"max_kl"`        // gate: nats per response from the SFT policy
+	Promotion    string        `json:"promotion"`     // PromoteIfBetter or PromoteByHand
+	Seed         uint64        `json:"seed"`          // of sampling, training and evaluation
+	Reward       reward.Config `json:"reward"`        // the reward model's training
+	PPO          ppo.Config    `json:"ppo"`           // the policy's training
 }
 
 // Round is one turn of the loop.
@@ -89,6 +88,7 @@ type Round struct {
 
 	Report    *Report // nil until evaluated
 	StartedAt time.Time
+	StageAt   time.Time // when the present stage began
 	UpdatedAt time.Time
 	EndedAt   *time.Time
 }
@@ -133,11 +133,11 @@ type Report struct {
 
 // Example shows one held-out prompt with the answers of two policies.
 type Example struct {
-	Prompt    string  `json:"prompt"`
-	SFT       string  `json:"sft"`
-	After     string  `json:"after"`
-	GoldSFT   float64 `json:"score_sft"`
-	GoldAfter float64 `json:"score_after"`
+	Prompt     string  `json:"prompt"`
+	SFT        string  `json:"sft"`
+	After      string  `json:"after"`
+	ScoreSFT   float64 `json:"score_sft"`
+	ScoreAfter float64 `json:"score_after"`
 }
 
 // Schedule starts rounds by itself.

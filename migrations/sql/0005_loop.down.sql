@@ -1,0 +1,3 @@
+DROP TABLE alarms;
+DROP TABLE schedules;
+DROP TABLE rounds;

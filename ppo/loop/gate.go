@@ -1,0 +1,18 @@
+package loop
+
+import "fmt"
+
+// decide is the rule of promotion: the new policy must win against the one that serves, with the whole 95% interval above
+// one half, and must not have drifted further from the supervised policy than the round allows. The reason is for people.
+func decide(c Config, r Report) (promote bool, reason string) {
+	switch {
+	case r.KL.Value > c.MaxKL:
+		return false, fmt.Sprintf("KL %.1f nats from SFT is above the limit of %.1f", r.KL.Value, c.MaxKL)
+	case r.EOSRate < 0.9:
+		return false, fmt.Sprintf("only %.0f%% of the answers end by themselves; 90%% are wanted", 100*r.EOSRate)
+	case r.WinServing.Low > 0.5:
+		return true, fmt.Sprintf("wins %.1f%% [%.1f, %.1f] against the serving policy", 100*r.WinServing.Value, 100*r.WinServing.Low, 100*r.WinServing.High)
+	}
+	return false, fmt.Sprintf("its win rate against the serving policy, %.1f%% [%.1f, %.1f], is not above one half with 95%% confidence",
+		100*r.WinServing.Value, 100*r.WinServing.Low, 100*r.WinServing.High)
+}

@@ -1,0 +1,254 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model/checkpoint"
+	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/model/run"
+	"github.com/rankloop/rankloop/model/token"
+)
+
+// Channel is where the policy that answers customers is promoted to.
+const Channel = "default"
+
+// Deps are the rooms that a round joins.
+type Deps struct {
+	Pool     *pgxpool.Pool
+	Labeling *labeling.Store
+	Registry *registry.Store
+	Runs     *run.Store
+	Blobs    checkpoint.Blobs
+	Template token.ChatTemplate
+	Judge    Judge // nil: the round's reward model judges
+	Log      *slog.Logger
+	Scratch  string // folder for weights on their way to the blob store
+}
+
+// Loop starts rounds and moves them on.
+type Loop struct {
+	*Store
+	Deps
+	enqueue Inserter
+}
+
+// New returns a loop. SetClient must be called before a round can start: River's client wants its workers first.
+func New(d Deps) *Loop { return &Loop{Store: NewStore(d.Pool), Deps: d} }
+
+// Start begins the project's next round from the policy that serves. ErrConflict when one is still open, InvalidError
+// when the configuration cannot be used or the project has nothing to start from.
+func (l *Loop) Start(ctx context.Context, projectID, actor string, c Config) (r Round, err error) {
+	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		r, err = l.start(ctx, tx, projectID, actor, c)
+		return err
+	})
+	return r, err
+}
+
+func (l *Loop) start(ctx context.Context, tx pgx.Tx, projectID, actor string, c Config) (Round, error) {
+	if err := c.Validate(); err != nil {
+		return Round{}, err
+	}
+	serving, err := l.Registry.Serving(ctx, Channel)
+	if errors.Is(err, registry.ErrNotFound) {
+		return Round{}, &InvalidError{"policy", "no policy is serving yet: promote one first"}
+	}
+	if err != nil {
+		return Round{}, err
+	}
+	sft, err := l.reference(ctx, serving)
+	if err != nil {
+		return Round{}, err
+	}
+	r, err := l.insert(ctx, tx, Round{ProjectID: projectID, Actor: actor, Config: c, InitVersionID: serving.ID, SFTVersionID: sft.ID})
+	if err != nil {
+		return r, err
+	}
+	if err := audit(ctx, tx, actor, "round.start", r.ID, map[string]any{"number": r.Number, "config": c}); err != nil {
+		return r, err
+	}
+	return r, l.enqueue.insert(ctx, tx, sampleArgs{RoundID: r.ID})
+}
+
+// reference finds the supervised policy that a policy descends from: what the KL penalty holds on to in every round.
+func (l *Loop) reference(ctx context.Context, v registry.Version) (registry.Version, error) {
+	if v.Kind == "sft" {
+		return v, nil
+	}
+	lineage, err := l.Registry.Lineage(ctx, v.ID)
+	if err != nil {
+		return v, err
+	}
+	for _, a := range lineage {
+		if a.Kind == "sft" {
+			return a, nil
+		}
+	}
+	return v, &InvalidError{"policy", fmt.Sprintf("%s does not descend from a supervised policy", v.Name)}
+}
+
+// Cancel ends an open round; its runs stop at their next step, and what people ranked stays.
+func (l *Loop) Cancel(ctx context.Context, id, actor string) error {
+	return l.change(ctx, id, func(tx pgx.Tx, r *Round) error {
+		if r.Stage.Ended() {
+			return fmt.Errorf("%w: round %d has ended", ErrConflict, r.Number)
+		}
+		if err := l.stopRuns(ctx, tx, *r); err != nil {
+			return err
+		}
+		r.Stage = StageCancelled
+		return audit(ctx, tx, actor, "round.cancel", r.ID, map[string]any{"number": r.Number})
+	})
+}
+
+// PullCord stops an open round at once and leaves an alarm with the reason: anyone who ranks may do it (Ziegler et al. 2019,
+// section 4.4, call it the Andon cord).
+func (l *Loop) PullCord(ctx context.Context, id, actor, reason string) error {
+	return l.change(ctx, id, func(tx pgx.Tx, r *Round) error {
+		if r.Stage.Ended() {
+			return fmt.Errorf("%w: round %d has ended", ErrConflict, r.Number)
+		}
+		if err := l.stopRuns(ctx, tx, *r); err != nil {
+			return err
+		}
+		r.Stage, r.Error = StageFailed, "stopped by a person: "+reason
+		if err := l.AddAlarm(ctx, tx, Alarm{RoundID: r.ID, Kind: "cord", Message: reason, Actor: actor}); err != nil {
+			return err
+		}
+		return audit(ctx, tx, actor, "round.cord", r.ID, map[string]any{"reason": reason})
+	})
+}
+
+func (l *Loop) stopRuns(ctx context.Context, tx pgx.Tx, r Round) error {
+	for _, id := range []string{r.RewardRunID, r.PPORunID, r.EvaluateRunID} {
+		if id == "" {
+			continue
+		}
+		if err := l.Runs.Cancel(ctx, tx, id); err != nil && !errors.Is(err, run.ErrConflict) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Proceed trains on the rankings that are in, without waiting for the rest.
+func (l *Loop) Proceed(ctx context.Context, id, actor string) error {
+	return l.change(ctx, id, func(tx pgx.Tx, r *Round) error {
+		if r.Stage != StageRank {
+			return fmt.Errorf("%w: round %d is not waiting for rankings", ErrConflict, r.Number)
+		}
+		if err := audit(ctx, tx, actor, "round.proceed", r.ID, map[string]any{}); err != nil {
+			return err
+		}
+		return l.startReward(ctx, tx, r)
+	})
+}
+
+// Decide promotes or declines the policy of a round that waits for a person.
+func (l *Loop) Decide(ctx context.Context, id, actor string, promote bool) error {
+	return l.change(ctx, id, func(tx pgx.Tx, r *Round) error {
+		if r.Stage != StageDecide {
+			return fmt.Errorf("%w: round %d is not waiting for a decision", ErrConflict, r.Number)
+		}
+		return l.settle(ctx, tx, r, actor, promote, "decided by "+actor)
+	})
+}
+
+// settle ends an evaluated round, with the promotion in the same transaction.
+func (l *Loop) settle(ctx context.Context, tx pgx.Tx, r *Round, actor string, promote bool, reason string) error {
+	r.Stage, r.Promoted = StageDone, &promote
+	r.Report.Promoted, r.Report.Reason = promote, reason
+	var err error
+	if r.Report.Seconds, err = since(ctx, tx, r.StartedAt); err != nil {
+		return err
+	}
+	if promote {
+		return l.Registry.Promote(ctx, tx, Channel, r.PolicyVersionID, actor)
+	}
+	return audit(ctx, tx, actor, "round.decline", r.ID, map[string]any{"reason": reason})
+}
+
+// change locks a round, lets f alter it and saves it, all in one transaction.
+func (l *Loop) change(ctx context.Context, id string, f func(tx pgx.Tx, r *Round) error) error {
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		r, err := l.lock(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if err := f(tx, &r); err != nil {
+			return err
+		}
+		return l.save(ctx, tx, r)
+	})
+}
+
+// Fail ends a round because one of its runs could not go on.
+func (l *Loop) fail(ctx context.Context, tx pgx.Tx, id, reason string) error {
+	r, err := l.lock(ctx, tx, id)
+	if err != nil || r.Stage.Ended() {
+		return err
+	}
+	r.Stage, r.Error = StageFailed, reason
+	if err := l.AddAlarm(ctx, tx, Alarm{RoundID: id, Kind: "run", Message: reason, Actor: "system"}); err != nil {
+		return err
+	}
+	return l.save(ctx, tx, r)
+}
+
+// RankingSubmitted is called in the transaction of each ranking: the one that completes the batch moves the round on.
+func (l *Loop) RankingSubmitted(ctx context.Context, tx pgx.Tx, projectID string) error {
+	r, err := l.Open(ctx, tx, projectID)
+	if errors.Is(err, ErrNotFound) || err == nil && r.Stage != StageRank {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	counts, err := l.Labeling.BatchCountsTx(ctx, tx, projectID, r.ID)
+	if err != nil || counts.Done < counts.Need {
+		return err
+	}
+	return l.enqueue.insert(ctx, tx, advanceArgs{RoundID: r.ID})
+}
+
+// View is a round with its progress counted.
+func (l *Loop) View(ctx context.Context, id string) (Round, error) {
+	r, err := l.Get(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	r.Progress, err = l.progress(ctx, r)
+	return r, err
+}
+
+func (l *Loop) progress(ctx context.Context, r Round) (Progress, error) {
+	byRun := func(id, unit string) (Progress, error) {
+		if id == "" {
+			return Progress{Unit: unit}, nil
+		}
+		v, err := l.Runs.Get(ctx, id)
+		return Progress{Done: v.Step, Total: v.Total, Unit: unit}, err
+	}
+	switch r.Stage {
+	case StageSample, StageRank:
+		c, err := l.Labeling.BatchCounts(ctx, r.ProjectID, r.ID)
+		if r.Stage == StageSample {
+			return Progress{Done: c.Tasks, Total: r.Config.Prompts, Unit: "prompts answered"}, err
+		}
+		return Progress{Done: c.Done, Total: c.Need, Unit: "rankings"}, err
+	case StageReward:
+		return byRun(r.RewardRunID, "reward steps")
+	case StagePPO:
+		return byRun(r.PPORunID, "PPO steps")
+	case StageEvaluate:
+		return byRun(r.EvaluateRunID, "prompt chunks")
+	}
+	return Progress{}, nil
+}

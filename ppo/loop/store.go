@@ -1,0 +1,199 @@
+package loop
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Store keeps rounds, schedules and alarms. Methods that take a pgx.Tx are parts of a larger act.
+type Store struct{ pool *pgxpool.Pool }
+
+// NewStore returns a store on the pool.
+func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+
+const roundColumns = `
+	id::text, number, project_id::text, stage, config, actor, error,
+	init_version_id::text, sft_version_id::text,
+	coalesce(snapshot_id::text, ''), coalesce(reward_run_id::text, ''), coalesce(ppo_run_id::text, ''),
+	coalesce(evaluate_run_id::text, ''), coalesce(reward_version_id::text, ''), coalesce(policy_version_id::text, ''),
+	promoted, report, started_at, stage_at, updated_at, ended_at`
+
+func scanRound(row pgx.CollectableRow) (Round, error) {
+	var r Round
+	var config, report []byte
+	err := row.Scan(&r.ID, &r.Number, &r.ProjectID, &r.Stage, &config, &r.Actor, &r.Error,
+		&r.InitVersionID, &r.SFTVersionID,
+		&r.SnapshotID, &r.RewardRunID, &r.PPORunID,
+		&r.EvaluateRunID, &r.RewardVersionID, &r.PolicyVersionID,
+		&r.Promoted, &report, &r.StartedAt, &r.StageAt, &r.UpdatedAt, &r.EndedAt)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(config, &r.Config); err != nil {
+		return r, fmt.Errorf("config of round %s: %w", r.ID, err)
+	}
+	if report != nil {
+		r.Report = new(Report)
+		if err := json.Unmarshal(report, r.Report); err != nil {
+			return r, fmt.Errorf("report of round %s: %w", r.ID, err)
+		}
+	}
+	return r, nil
+}
+
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func one(ctx context.Context, q querier, where string, args ...any) (Round, error) {
+	rows, err := q.Query(ctx, `SELECT `+roundColumns+` FROM rounds `+where, args...)
+	if err != nil {
+		return Round{}, err
+	}
+	r, err := pgx.CollectExactlyOneRow(rows, scanRound)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Round{}, ErrNotFound
+	}
+	return r, err
+}
+
+// Get returns a round, or ErrNotFound.
+func (s *Store) Get(ctx context.Context, id string) (Round, error) {
+	if _, err := uuid.Parse(id); err != nil {
+		return Round{}, ErrNotFound
+	}
+	return one(ctx, s.pool, `WHERE id = $1`, id)
+}
+
+// List returns the newest rounds of a project first, at most limit.
+func (s *Store) List(ctx context.Context, projectID string, limit int) ([]Round, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+roundColumns+` FROM rounds WHERE project_id = $1 ORDER BY number DESC LIMIT $2`, projectID, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanRound)
+}
+
+// Open returns the round of the project that has not ended, or ErrNotFound.
+func (s *Store) Open(ctx context.Context, q querier, projectID string) (Round, error) {
+	return one(ctx, q, `WHERE project_id = $1 AND stage NOT IN ('done', 'failed', 'cancelled')`, projectID)
+}
+
+// lock reads a round for change within the transaction.
+func (s *Store) lock(ctx context.Context, tx pgx.Tx, id string) (Round, error) {
+	return one(ctx, tx, `WHERE id = $1 FOR UPDATE`, id)
+}
+
+// insert adds a round as the project's next. ErrConflict when another one is open.
+func (s *Store) insert(ctx context.Context, tx pgx.Tx, r Round) (Round, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return r, err
+	}
+	config, err := json.Marshal(r.Config)
+	if err != nil {
+		return r, err
+	}
+	_, err = tx.Exec(ctx, `
+		INSERT INTO rounds (id, project_id, number, stage, config, actor, init_version_id, sft_version_id)
+		SELECT $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7 FROM rounds WHERE project_id = $2`,
+		id, r.ProjectID, StageSample, config, r.Actor, r.InitVersionID, r.SFTVersionID)
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) && pe.Code == "23505" {
+		return r, fmt.Errorf("%w: a round of this project is still open", ErrConflict)
+	}
+	if err != nil {
+		return r, fmt.Errorf("insert round: %w", err)
+	}
+	return one(ctx, tx, `WHERE id = $1`, id)
+}
+
+// save writes what a stage may change and stamps the stage's time when it is a new one.
+func (s *Store) save(ctx context.Context, tx pgx.Tx, r Round) error {
+	var report []byte
+	if r.Report != nil {
+		var err error
+		if report, err = json.Marshal(r.Report); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(ctx, `
+		UPDATE rounds SET
+			stage_at = CASE WHEN stage = $2 THEN stage_at ELSE now() END,
+			ended_at = CASE WHEN $2 IN ('done', 'failed', 'cancelled') THEN coalesce(ended_at, now()) END,
+			stage = $2, error = $3, snapshot_id = nullif($4, '')::uuid,
+			reward_run_id = nullif($5, '')::uuid, ppo_run_id = nullif($6, '')::uuid, evaluate_run_id = nullif($7, '')::uuid,
+			reward_version_id = nullif($8, '')::uuid, policy_version_id = nullif($9, '')::uuid,
+			promoted = $10, report = $11, updated_at = now()
+		WHERE id = $1`,
+		r.ID, r.Stage, r.Error, r.SnapshotID, r.RewardRunID, r.PPORunID, r.EvaluateRunID,
+		r.RewardVersionID, r.PolicyVersionID, r.Promoted, report)
+	if err != nil {
+		return fmt.Errorf("save round %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+func audit(ctx context.Context, tx pgx.Tx, actor, act, subject string, detail any) error {
+	b, err := json.Marshal(detail)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `SELECT audit_append($1, $2, $3, $4)`, actor, act, subject, b)
+	return err
+}
+
+// AddAlarm writes an alarm in the transaction of what raised it.
+func (s *Store) AddAlarm(ctx context.Context, tx pgx.Tx, a Alarm) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO alarms (id, round_id, kind, message, actor) VALUES ($1, nullif($2, '')::uuid, $3, $4, $5)`,
+		id, a.RoundID, a.Kind, a.Message, a.Actor)
+	return err
+}
+
+// Alarms returns the newest alarms first; of one round, or of all where roundID is empty.
+func (s *Store) Alarms(ctx context.Context, roundID string, limit int) ([]Alarm, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT id::text, coalesce(round_id::text, ''), kind, message, at, actor FROM alarms
+		WHERE $1 = '' OR round_id::text = $1 ORDER BY at DESC LIMIT $2`, roundID, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (a Alarm, err error) {
+		err = row.Scan(&a.ID, &a.RoundID, &a.Kind, &a.Message, &a.At, &a.Actor)
+		return
+	})
+}
+
+// since returns the seconds from the round's start by the database's clock.
+func since(ctx context.Context, tx pgx.Tx, t time.Time) (s float64, err error) {
+	err = tx.QueryRow(ctx, `SELECT extract(epoch FROM now() - $1::timestamptz)::float8`, t).Scan(&s)
+	return
+}
+
+func notFound(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNotFound
+	}
+	return err
+}
+
+// waiting lists the rounds that wait for rankings.
+func (s *Store) waiting(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	rows, err := tx.Query(ctx, `SELECT id::text FROM rounds WHERE stage = 'rank'`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}

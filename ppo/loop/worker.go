@@ -1,0 +1,212 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/rankloop/rankloop/labeling"
+)
+
+// QueueRollout is River's queue for sampling answers.
+const QueueRollout = "rollout"
+
+// Inserter puts jobs into River's queue within a transaction.
+type Inserter struct{ client *river.Client[pgx.Tx] }
+
+func (i Inserter) insert(ctx context.Context, tx pgx.Tx, args river.JobArgs) error {
+	if i.client == nil {
+		return errors.New("loop: no job client is set")
+	}
+	_, err := i.client.InsertTx(ctx, tx, args, nil)
+	return err
+}
+
+// SetClient gives the loop the client that its jobs go to.
+func (l *Loop) SetClient(c *river.Client[pgx.Tx]) { l.enqueue = Inserter{c} }
+
+// AddWorkers registers the loop's jobs. The training kinds are registered with model/run by Kinds.
+func (l *Loop) AddWorkers(w *river.Workers) {
+	river.AddWorker(w, &sampleWorker{l: l})
+	river.AddWorker(w, &advanceWorker{l: l})
+	river.AddWorker(w, &tickWorker{l: l})
+}
+
+// PeriodicJobs are the clock of the schedules.
+func PeriodicJobs() []*river.PeriodicJob {
+	return []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(time.Minute),
+		func() (river.JobArgs, *river.InsertOpts) { return tickArgs{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})}
+}
+
+// sampleArgs answer the next prompts of a round.
+type sampleArgs struct {
+	RoundID string `json:"round_id"`
+}
+
+func (sampleArgs) Kind() string                 { return "loop.sample" }
+func (sampleArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueRollout} }
+
+type sampleWorker struct {
+	river.WorkerDefaults[sampleArgs]
+	l *Loop
+}
+
+// Work answers one chunk of prompts and puts the next job into the queue, until the round has as many as it wants or the
+// pool is empty. A job that runs twice adds no prompt twice: a task is unique by prompt and round.
+func (w *sampleWorker) Work(ctx context.Context, job *river.Job[sampleArgs]) error {
+	l, id := w.l, job.Args.RoundID
+	r, err := l.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if r.Stage != StageSample {
+		return nil
+	}
+	counts, err := l.Labeling.BatchCounts(ctx, r.ProjectID, r.ID)
+	if err != nil {
+		return err
+	}
+	want := min(r.Config.Prompts-counts.Tasks, sampleChunk)
+	var prompts []labeling.Prompt
+	if want > 0 {
+		if prompts, err = l.Labeling.PromptsForBatch(ctx, r.ProjectID, r.ID, want); err != nil {
+			return err
+		}
+	}
+	if len(prompts) == 0 {
+		return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+			if counts.Tasks == 0 {
+				if err := l.fail(ctx, tx, id, "no prompts may be ranked: import some, or let customers opt in"); err != nil {
+					return err
+				}
+			} else if err := l.advance(ctx, tx, id); err != nil {
+				return err
+			}
+			_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
+			return err
+		})
+	}
+	responses, err := l.answer(ctx, r, prompts, counts.Tasks)
+	if err != nil {
+		return err
+	}
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		now, err := l.lock(ctx, tx, id)
+		if err != nil || now.Stage != StageSample {
+			return err
+		}
+		for i, p := range prompts {
+			overlap := 1
+			if r.Config.shared(counts.Tasks + i) {
+				overlap = r.Config.Overlap
+			}
+			if _, err := l.Labeling.AddTask(ctx, tx, p.ID, responses[i], overlap, r.ID); err != nil && !errors.Is(err, labeling.ErrConflict) {
+				return fmt.Errorf("task for prompt %s: %w", p.ID, err)
+			}
+		}
+		if err := l.enqueue.insert(ctx, tx, sampleArgs{RoundID: id}); err != nil {
+			return err
+		}
+		_, err = river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
+		return err
+	})
+}
+
+// answer samples the round's K answers to each prompt from the policy the round started with.
+func (l *Loop) answer(ctx context.Context, r Round, prompts []labeling.Prompt, offset int) ([][]labeling.NewResponse, error) {
+	version, cp, err := l.open(ctx, r.InitVersionID)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([][]int32, len(prompts))
+	for i, p := range prompts {
+		if ids[i], err = promptIDs(cp.Tokenizer, l.Template, p); err != nil {
+			return nil, err
+		}
+	}
+	out, err := l.sampleAnswers(ctx, cp, ids, r.Config.K, r.Config.MaxTokens, seedOf(r.Config.Seed, fmt.Sprintf("sample %d %d", r.Number, offset)))
+	if err != nil {
+		return nil, err
+	}
+	eos, digest := cp.Model.Config().EOS, cp.Tokenizer.Digest()
+	responses := make([][]labeling.NewResponse, len(out))
+	for i, answers := range out {
+		for _, a := range answers {
+			responses[i] = append(responses[i], labeling.NewResponse{Text: responseText(cp.Tokenizer, a, eos), TokenIDs: a.IDs,
+				TokenizerDigest: digest, ModelVersion: version.ID, Finish: a.Finish})
+		}
+	}
+	return responses, nil
+}
+
+// advanceArgs move a round on if what its stage waits for has come.
+type advanceArgs struct {
+	RoundID string `json:"round_id"`
+}
+
+func (advanceArgs) Kind() string { return "loop.advance" }
+
+type advanceWorker struct {
+	river.WorkerDefaults[advanceArgs]
+	l *Loop
+}
+
+func (w *advanceWorker) Work(ctx context.Context, job *river.Job[advanceArgs]) error {
+	return pgx.BeginFunc(ctx, w.l.pool, func(tx pgx.Tx) error {
+		if err := w.l.advance(ctx, tx, job.Args.RoundID); err != nil {
+			return err
+		}
+		_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
+		return err
+	})
+}
+
+// tickArgs start the rounds whose schedule is due, and move on an open round whose event was missed.
+type tickArgs struct{}
+
+func (tickArgs) Kind() string { return "loop.tick" }
+
+type tickWorker struct {
+	river.WorkerDefaults[tickArgs]
+	l *Loop
+}
+
+func (w *tickWorker) Work(ctx context.Context, job *river.Job[tickArgs]) error {
+	l := w.l
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		due, err := l.due(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, sc := range due {
+			// A schedule that cannot start now must not undo the others: its round is tried in a savepoint.
+			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+				_, err := l.start(ctx, tx, sc.ProjectID, "schedule "+sc.ID, sc.Config)
+				return err
+			})
+			var invalid *InvalidError
+			if errors.Is(err, ErrConflict) || errors.As(err, &invalid) {
+				err = l.AddAlarm(ctx, tx, Alarm{Kind: "schedule", Message: fmt.Sprintf("schedule %q did not start a round: %v", sc.Cron, err), Actor: "system"})
+			}
+			if err != nil {
+				return err
+			}
+		}
+		waiting, err := l.waiting(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, id := range waiting {
+			if err := l.enqueue.insert(ctx, tx, advanceArgs{RoundID: id}); err != nil {
+				return err
+			}
+		}
+		_, err = river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
+		return err
+	})
+}
