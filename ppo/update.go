@@ -9,8 +9,29 @@ import (
 	"github.com/rankloop/rankloop/model/kernel"
 )
 
+// gradient is what an optimizer step is taken with: the gradients accumulated in policy and critic, and what was measured
+// on the way.
+type gradient struct {
+	policy  PolicyStats
+	value   ValueStats
+	metrics map[string]float64
+}
+
 // update is optimizer step u of the iteration: one minibatch through policy and critic.
 func (t *Trainer) update(u int) (map[string]float64, error) {
+	g, err := t.gradients(u)
+	if err == nil {
+		err = t.apply(g)
+	}
+	if err != nil {
+		t.policy.ZeroGrad()
+		t.value.ZeroGrad()
+	}
+	return g.metrics, err
+}
+
+// gradients accumulates the gradients of minibatch u.
+func (t *Trainer) gradients(u int) (gradient, error) {
 	chosen := t.minibatch(u)
 	rows := func(all [][]float64) [][]float64 {
 		out := make([][]float64, len(chosen))
@@ -29,26 +50,32 @@ func (t *Trainer) update(u int) (map[string]float64, error) {
 		advantages, returns = GAE(rewards, values, t.cfg.Gamma, t.cfg.Lambda)
 		advantages = Whiten(advantages, true)
 	}
+	all := t.seqs()
 	seqs := make([]model.Sequence, len(chosen))
 	for i, j := range chosen {
-		seqs[i] = t.batch.episodes[j].seq
+		seqs[i] = all[j]
 	}
-	metrics := map[string]float64{}
+	g := gradient{metrics: map[string]float64{}}
 	if t.cfg.Ptx.Coef > 0 {
-		t.addPtx(u, metrics)
+		t.addPtx(u, g.metrics)
 	}
-	stats, drift := t.addPolicy(seqs, logp, advantages, metrics)
-	vstats := t.addValue(seqs, values, returns)
-	if err := t.checkStep(u, drift, stats.Loss, vstats.Loss, metrics["ptx_loss"]); err != nil {
-		t.policy.ZeroGrad()
-		t.value.ZeroGrad()
-		return nil, err
+	var drift float64
+	g.policy, drift = t.addPolicy(seqs, logp, advantages, g.metrics)
+	g.value = t.addValue(seqs, values, returns)
+	return g, t.checkStep(u, drift, g.policy.Loss, g.value.Loss, g.metrics["ptx_loss"])
+}
+
+// seqs lists the episodes as the model takes them.
+func (t *Trainer) seqs() []model.Sequence {
+	out := make([]model.Sequence, len(t.batch.episodes))
+	for i, e := range t.batch.episodes {
+		out[i] = e.seq
 	}
-	return metrics, t.apply(stats, vstats, metrics)
+	return out
 }
 
 // apply takes the optimizer steps and completes the metrics.
-func (t *Trainer) apply(stats PolicyStats, vstats ValueStats, metrics map[string]float64) error {
+func (t *Trainer) apply(g gradient) error {
 	lr := t.cfg.rate(t.cfg.LR, t.iteration)
 	norm, err := t.policyOpt.Step(t.policy, float32(lr))
 	if err != nil {
@@ -68,11 +95,11 @@ func (t *Trainer) apply(stats PolicyStats, vstats ValueStats, metrics map[string
 		}
 	}
 	for name, v := range map[string]float64{
-		"policy_loss": stats.Loss, "clipfrac": stats.ClipFrac, "approxkl": stats.ApproxKL, "kl_k3": stats.K3,
-		"ratio_mean": stats.RatioMean, "ratio_max": stats.RatioMax, "value_loss": vstats.Loss,
-		"value_clipfrac": vstats.ClipFrac, "grad_norm": norm, "value_grad_norm": vnorm, "lr": lr,
+		"policy_loss": g.policy.Loss, "clipfrac": g.policy.ClipFrac, "approxkl": g.policy.ApproxKL, "kl_k3": g.policy.K3,
+		"ratio_mean": g.policy.RatioMean, "ratio_max": g.policy.RatioMax, "value_loss": g.value.Loss,
+		"value_clipfrac": g.value.ClipFrac, "grad_norm": norm, "value_grad_norm": vnorm, "lr": lr,
 	} {
-		metrics[name] = v
+		g.metrics[name] = v
 	}
 	return nil
 }
