@@ -18,7 +18,6 @@ import (
 
 // databaseFlags choose the Postgres that a command works with.
 type databaseFlags struct {
-	Dir         string `help:"Data folder: private Postgres, model weights, training state." default:"${data_dir}" placeholder:"DIR"`
 	DatabaseURL string `help:"Use this Postgres (14 or newer) instead of a private one." placeholder:"URL"`
 	NoInstall   bool   `help:"Never fetch Postgres; say what to type instead."`
 }
@@ -32,14 +31,14 @@ type database struct {
 }
 
 // open starts or reaches Postgres, migrates it and opens the pools.
-func (f databaseFlags) open(ctx context.Context, log *slog.Logger) (*database, error) {
-	if err := os.MkdirAll(f.Dir, 0o755); err != nil {
+func (f databaseFlags) open(ctx context.Context, dir string, log *slog.Logger) (*database, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
 	db := &database{URL: f.DatabaseURL}
 	if db.URL == "" {
 		server, err := localpg.Start(ctx, localpg.Config{
-			Dir: filepath.Join(f.Dir, "postgres"), NoInstall: f.NoInstall,
+			Dir: filepath.Join(dir, "postgres"), NoInstall: f.NoInstall,
 			Logf: func(format string, args ...any) { log.Info(fmt.Sprintf(format, args...)) },
 		})
 		if err != nil {
