@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rankloop/rankloop/ppo/loop"
+)
+
+type roundCmd struct {
+	Start   roundStartCmd   `cmd:"" help:"Start the next round now."`
+	List    roundListCmd    `cmd:"" help:"List the rounds, newest first."`
+	Show    roundShowCmd    `cmd:"" help:"Show a round and its table."`
+	Watch   roundWatchCmd   `cmd:"" help:"Follow a round until it ends."`
+	Proceed roundProceedCmd `cmd:"" help:"Train on the rankings that are in, without the rest."`
+	Cancel  roundCancelCmd  `cmd:"" help:"Cancel an open round; rankings stay."`
+}
+
+type roundStartCmd struct {
+	serverFlags
+	ConfigJSON string `name:"round-config" help:"JSON file that overrides the defaults of a round." placeholder:"FILE" type:"existingfile"`
+}
+
+func (roundStartCmd) Help() string {
+	return "Example:\n  rankloop round start --round-config round.json\nwhere round.json may hold {\"prompts\": 1000, \"k\": 6, \"promotion\": \"manual\"}."
+}
+
+func (c roundStartCmd) Run(ctx context.Context, std streams) error {
+	cfg := loop.DefaultConfig()
+	if c.ConfigJSON != "" {
+		b, err := os.ReadFile(c.ConfigJSON)
+		if err != nil {
+			return err
+		}
+		if err := strictJSON(b, &cfg); err != nil {
+			return usageError{fmt.Errorf("%s: %w", c.ConfigJSON, err)}
+		}
+	}
+	return c.with(ctx, std, func(a *app) error {
+		r, err := a.loop.Start(ctx, a.project.ID, "command line", cfg)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(std.out, "round %d %s\n", r.Number, r.ID)
+		return err
+	})
+}
+
+// with runs f on the joined rooms.
+func (f serverFlags) with(ctx context.Context, std streams, do func(*app) error) error {
+	a, err := f.open(ctx, std, appConfig{})
+	if err != nil {
+		return err
+	}
+	defer a.db.Close()
+	return do(a)
+}
+
+type roundListCmd struct {
+	serverFlags
+	JSON bool `name:"json" help:"One JSON line per round."`
+}
+
+func (roundListCmd) Help() string { return "Example:\n  rankloop round list" }
+
+func (c roundListCmd) Run(ctx context.Context, std streams) error {
+	return c.with(ctx, std, func(a *app) error {
+		rounds, err := a.loop.List(ctx, a.project.ID, 1000)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			enc := json.NewEncoder(std.out)
+			for _, r := range rounds {
+				if err := enc.Encode(r); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if len(rounds) == 0 {
+			_, err := fmt.Fprintln(std.out, "No rounds yet: 'rankloop round start' begins one.")
+			return err
+		}
+		tw := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(tw, "NUMBER\tSTAGE\tSTARTED\tWIN VS SFT\tPROMOTED\tID")
+		for _, r := range rounds {
+			win, promoted := "-", "-"
+			if r.Report != nil {
+				win = fmt.Sprintf("%.1f%%", 100*r.Report.WinSFT.Value)
+			}
+			if r.Promoted != nil {
+				promoted = fmt.Sprint(*r.Promoted)
+			}
+			fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\n", r.Number, r.Stage, r.StartedAt.Format(time.DateTime), win, promoted, r.ID)
+		}
+		return tw.Flush()
+	})
+}
+
+// roundArg names a round: by its number, its id, or the newest.
+type roundArg struct {
+	serverFlags
+	Round string `arg:"" optional:"" help:"Number or id of the round; the newest if left out."`
+}
+
+func (c roundArg) find(ctx context.Context, a *app) (loop.Round, error) {
+	rounds, err := a.loop.List(ctx, a.project.ID, 10000)
+	if err != nil {
+		return loop.Round{}, err
+	}
+	for _, r := range rounds {
+		if c.Round == "" || c.Round == r.ID || c.Round == fmt.Sprint(r.Number) {
+			return a.loop.View(ctx, r.ID)
+		}
+	}
+	if c.Round == "" {
+		return loop.Round{}, errors.New("there are no rounds yet: 'rankloop round start' begins one")
+	}
+	return loop.Round{}, fmt.Errorf("there is no round %s: 'rankloop round list' shows them", c.Round)
+}
+
+type roundShowCmd struct {
+	roundArg
+	JSON bool `name:"json" help:"As JSON."`
+}
+
+func (roundShowCmd) Help() string { return "Example:\n  rankloop round show 3" }
+
+func (c roundShowCmd) Run(ctx context.Context, std streams) error {
+	return c.with(ctx, std, func(a *app) error {
+		r, err := c.find(ctx, a)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return json.NewEncoder(std.out).Encode(r)
+		}
+		fmt.Fprintf(std.out, "round %d: %s, %d of %d %s\n", r.Number, r.Stage, r.Progress.Done, r.Progress.Total, r.Progress.Unit)
+		if r.Report == nil && r.Error == "" {
+			return nil
+		}
+		return writeReport(std.out, r)
+	})
+}
+
+type roundWatchCmd struct{ roundArg }
+
+func (roundWatchCmd) Help() string { return "Example:\n  rankloop round watch" }
+
+func (c roundWatchCmd) Run(ctx context.Context, std streams) error {
+	return c.with(ctx, std, func(a *app) error {
+		show := newProgress(std.err)
+		for {
+			r, err := c.find(ctx, a)
+			if err != nil {
+				return err
+			}
+			c.Round = r.ID
+			if r.Stage.Ended() || r.Stage == loop.StageDecide {
+				show.end()
+				return writeReport(std.out, r)
+			}
+			show.show(fmt.Sprintf("round %d: %s", r.Number, r.Stage), r.Progress.Done, r.Progress.Total, r.Progress.Unit)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(500 * time.Millisecond):
+			}
+		}
+	})
+}
+
+type roundProceedCmd struct{ roundArg }
+
+func (roundProceedCmd) Help() string { return "Example:\n  rankloop round proceed 3" }
+
+func (c roundProceedCmd) Run(ctx context.Context, std streams) error {
+	return c.with(ctx, std, func(a *app) error {
+		r, err := c.find(ctx, a)
+		if err != nil {
+			return err
+		}
+		return a.loop.Proceed(ctx, r.ID, "command line")
+	})
+}
+
+type roundCancelCmd struct{ roundArg }
+
+func (roundCancelCmd) Help() string { return "Example:\n  rankloop round cancel 3" }
+
+func (c roundCancelCmd) Run(ctx context.Context, std streams) error {
+	return c.with(ctx, std, func(a *app) error {
+		r, err := c.find(ctx, a)
+		if err != nil {
+			return err
+		}
+		return a.loop.Cancel(ctx, r.ID, "command line")
+	})
+}

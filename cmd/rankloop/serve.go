@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/rankloop/rankloop/web/account"
+)
+
+// serverFlags are what serve and work share.
+type serverFlags struct {
+	databaseFlags
+	Dir     string `help:"Data folder: private Postgres, model weights, training state." default:"${data_dir}" placeholder:"DIR"`
+	Verbose bool   `short:"v" help:"Log every job and request."`
+}
+
+// open joins the rooms; the caller closes the database.
+func (f serverFlags) open(ctx context.Context, std streams, c appConfig) (*app, error) {
+	level := slog.LevelWarn
+	if f.Verbose {
+		level = slog.LevelInfo
+	}
+	db, err := f.databaseFlags.open(ctx, f.Dir, noteLog(std.err, level))
+	if err != nil {
+		return nil, err
+	}
+	c.Dir = f.Dir
+	a, err := newApp(ctx, db, c, newLog(std.err, level))
+	if err == nil {
+		err = a.ensureStarter(ctx)
+	}
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+type serveCmd struct {
+	serverFlags
+	Addr        string        `help:"Address of the pages and the API." default:"127.0.0.1:8080"`
+	BehindProxy bool          `help:"A proxy in front ends TLS; needed to listen on an address that others can reach."`
+	LabelRPM    int           `name:"label-rpm" help:"Label requests of one person a minute." default:"60"`
+	Work        bool          `help:"Run the background jobs in this process too." negatable:"" default:"true"`
+	Slice       time.Duration `help:"Length of a training slice." default:"30s"`
+}
+
+func (serveCmd) Help() string {
+	return `Serves until it is told to stop (SIGINT, SIGTERM); open requests are finished first. With --no-work the background jobs
+are left to 'rankloop work' processes on the same database and data folder.
+
+Example:
+  rankloop serve --database-url postgres://rankloop@db/rankloop --addr 127.0.0.1:8080`
+}
+
+func (c serveCmd) Run(ctx context.Context, std streams) error {
+	if err := loopback(c.Addr); err != nil && !c.BehindProxy {
+		return usageError{fmt.Errorf("--addr %s can be reached by others, and passwords would travel in the clear: put a proxy with TLS in front and say --behind-proxy", c.Addr)}
+	}
+	a, err := c.open(ctx, std, appConfig{Slice: c.Slice, Work: c.Work})
+	if err != nil {
+		return err
+	}
+	defer a.db.Close()
+	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: c.LabelRPM, BehindProxy: c.BehindProxy})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	if c.Work {
+		if err := a.client.Start(ctx); err != nil {
+			return fmt.Errorf("start workers: %w", err)
+		}
+		defer a.stopWorkers()
+	}
+	fmt.Fprintf(std.err, "Serving http://%s\n", server.Addr())
+	if users, err := a.accounts.Users(ctx); err == nil && len(users) == 0 {
+		fmt.Fprintln(std.err, "There is no account yet: make one with 'rankloop admin create EMAIL'.")
+	}
+	<-ctx.Done()
+	return nil
+}
+
+type workCmd struct {
+	serverFlags
+	Slice time.Duration `help:"Length of a training slice." default:"30s"`
+}
+
+func (workCmd) Help() string {
+	return `Takes background jobs until it is told to stop; a training run that is under way is saved and handed back. Any number of
+worker processes can share a database and a data folder.
+
+Example:
+  rankloop work --database-url postgres://rankloop@db/rankloop --dir /srv/rankloop`
+}
+
+func (c workCmd) Run(ctx context.Context, std streams) error {
+	a, err := c.open(ctx, std, appConfig{Slice: c.Slice, Work: true})
+	if err != nil {
+		return err
+	}
+	defer a.db.Close()
+	if err := a.client.Start(ctx); err != nil {
+		return fmt.Errorf("start workers: %w", err)
+	}
+	fmt.Fprintln(std.err, "Working.")
+	<-ctx.Done()
+	a.stopWorkers()
+	return nil
+}
+
+// stopWorkers lets jobs under way end between two steps, for up to 20 s, and then cancels them.
+func (a *app) stopWorkers() {
+	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	defer cancel()
+	if err := a.client.StopAndCancel(ctx); err != nil {
+		a.log.Warn("workers did not stop in time", "error", err)
+	}
+}
+
+type adminCmd struct {
+	Create adminCreateCmd `cmd:"" help:"Create an owner's or admin's account."`
+	Invite adminInviteCmd `cmd:"" help:"Create a labeler's, reviewer's or customer's account."`
+	Apikey adminKeyCmd    `cmd:"" help:"Create an API key for a customer."`
+}
+
+type adminCreateCmd struct {
+	serverFlags
+	Email string `arg:"" help:"Address to sign in with."`
+	Name  string `help:"Name that others see."`
+	Role  string `help:"owner or admin." enum:"owner,admin" default:"owner"`
+}
+
+func (adminCreateCmd) Help() string {
+	return "Prints a generated password once.\n\nExample:\n  rankloop admin create ada@example.com"
+}
+
+func (c adminCreateCmd) Run(ctx context.Context, std streams) error {
+	return createUser(ctx, std, c.serverFlags, account.NewUser{Email: c.Email, Name: c.Name, Role: account.Role(c.Role), Actor: "command line"})
+}
+
+type adminInviteCmd struct {
+	serverFlags
+	Email string `arg:"" help:"Address to sign in with."`
+	Name  string `help:"Name that others see."`
+	Role  string `help:"labeler, reviewer or customer." enum:"labeler,reviewer,customer" default:"labeler"`
+}
+
+func (adminInviteCmd) Help() string {
+	return "Prints a generated password once; hand it over safely.\n\nExample:\n  rankloop admin invite bob@example.com --role labeler"
+}
+
+func (c adminInviteCmd) Run(ctx context.Context, std streams) error {
+	return createUser(ctx, std, c.serverFlags, account.NewUser{Email: c.Email, Name: c.Name, Role: account.Role(c.Role), Actor: "command line"})
+}
+
+func createUser(ctx context.Context, std streams, f serverFlags, n account.NewUser) error {
+	a, err := f.open(ctx, std, appConfig{})
+	if err != nil {
+		return err
+	}
+	defer a.db.Close()
+	u, password, err := a.accounts.CreateUser(ctx, n)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(std.out, "%s %s, password (shown this once): %s\n", u.Role, u.Email, password)
+	return err
+}
+
+type adminKeyCmd struct {
+	serverFlags
+	Email    string        `arg:"" help:"The customer's account."`
+	Name     string        `help:"What the key is for." default:"key"`
+	Training bool          `help:"The customer lets its prompts be used for training."`
+	RPM      int           `name:"rpm" help:"Requests a minute." default:"60"`
+	Lifetime time.Duration `help:"Until the key expires; 0 is never." default:"0"`
+}
+
+func (adminKeyCmd) Help() string {
+	return "Prints the key once.\n\nExample:\n  rankloop admin apikey shop@example.com --name playground --training"
+}
+
+func (c adminKeyCmd) Run(ctx context.Context, std streams) error {
+	a, err := c.open(ctx, std, appConfig{})
+	if err != nil {
+		return err
+	}
+	defer a.db.Close()
+	u, err := a.accounts.UserByEmail(ctx, c.Email)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Email, err)
+	}
+	_, key, err := a.accounts.CreateKey(ctx, account.NewKey{CustomerID: u.ID, Name: c.Name, TrainingOptIn: c.Training, RPM: c.RPM, Lifetime: c.Lifetime, Actor: "command line"})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(std.out, key)
+	return err
+}
