@@ -404,16 +404,15 @@ loop:
 	VPSLLD       $0x17, Y5, Y5
 	VPADDD       const3f800000<>+0(SB), Y5, Y5
 	VMULPS       Y5, Y2, Y2
-	VADDPS       const3f800000<>+0(SB), Y2, Y2
-	VMOVUPS      const3f800000<>+0(SB), Y4
-	VDIVPS       Y2, Y4, Y2
+	VADDPS       const3f800000<>+0(SB), Y2, Y4
+	VMOVUPS      const3f800000<>+0(SB), Y5
+	VDIVPS       Y4, Y5, Y5
 	VMOVUPS      const3e5b33b6<>+0(SB), Y4
 	VFMADD213PS  const3fcc422a<>+0(SB), Y3, Y4
-	VMOVUPS      const3f800000<>+0(SB), Y3
-	VSUBPS       Y2, Y3, Y3
+	VMULPS       Y5, Y2, Y2
+	VMULPS       Y5, Y0, Y0
 	VMULPS       Y2, Y0, Y0
-	VMULPS       Y3, Y0, Y0
-	VFMADD213PS  Y2, Y0, Y4
+	VFMADD213PS  Y5, Y0, Y4
 	VMULPS       Y1, Y4, Y4
 	VMOVUPS      Y4, (BX)(SI*4)
 	ADDQ         $0x08, SI
@@ -463,16 +462,15 @@ tail:
 	VPSLLD       $0x17, Y6, Y6
 	VPADDD       const3f800000<>+0(SB), Y6, Y6
 	VMULPS       Y6, Y3, Y3
-	VADDPS       const3f800000<>+0(SB), Y3, Y3
-	VMOVUPS      const3f800000<>+0(SB), Y5
-	VDIVPS       Y3, Y5, Y3
+	VADDPS       const3f800000<>+0(SB), Y3, Y5
+	VMOVUPS      const3f800000<>+0(SB), Y6
+	VDIVPS       Y5, Y6, Y6
 	VMOVUPS      const3e5b33b6<>+0(SB), Y5
 	VFMADD213PS  const3fcc422a<>+0(SB), Y4, Y5
-	VMOVUPS      const3f800000<>+0(SB), Y4
-	VSUBPS       Y3, Y4, Y4
+	VMULPS       Y6, Y3, Y3
+	VMULPS       Y6, Y1, Y1
 	VMULPS       Y3, Y1, Y1
-	VMULPS       Y4, Y1, Y1
-	VFMADD213PS  Y3, Y1, Y5
+	VFMADD213PS  Y6, Y1, Y5
 	VMULPS       Y2, Y5, Y5
 	VMASKMOVPS   Y5, Y0, (BX)(SI*4)
 
@@ -664,14 +662,13 @@ loop:
 	VPSLLD       $0x17, Y4, Y4
 	VPADDD       const3f800000<>+0(SB), Y4, Y4
 	VMULPS       Y4, Y2, Y2
-	VADDPS       const3f800000<>+0(SB), Y2, Y2
-	VMOVUPS      const3f800000<>+0(SB), Y3
-	VDIVPS       Y2, Y3, Y2
-	VMOVUPS      const3f800000<>+0(SB), Y3
-	VSUBPS       Y2, Y3, Y3
+	VADDPS       const3f800000<>+0(SB), Y2, Y3
+	VMOVUPS      const3f800000<>+0(SB), Y4
+	VDIVPS       Y3, Y4, Y4
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y4, Y0, Y0
 	VMULPS       Y2, Y0, Y0
-	VMULPS       Y3, Y0, Y0
-	VADDPS       Y2, Y0, Y0
+	VADDPS       Y4, Y0, Y0
 	VMULPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (BX)(SI*4)
 	ADDQ         $0x08, SI
@@ -718,14 +715,13 @@ tail:
 	VPSLLD       $0x17, Y5, Y5
 	VPADDD       const3f800000<>+0(SB), Y5, Y5
 	VMULPS       Y5, Y3, Y3
-	VADDPS       const3f800000<>+0(SB), Y3, Y3
-	VMOVUPS      const3f800000<>+0(SB), Y4
-	VDIVPS       Y3, Y4, Y3
-	VMOVUPS      const3f800000<>+0(SB), Y4
-	VSUBPS       Y3, Y4, Y4
+	VADDPS       const3f800000<>+0(SB), Y3, Y4
+	VMOVUPS      const3f800000<>+0(SB), Y5
+	VDIVPS       Y4, Y5, Y5
+	VMULPS       Y5, Y3, Y3
+	VMULPS       Y5, Y1, Y1
 	VMULPS       Y3, Y1, Y1
-	VMULPS       Y4, Y1, Y1
-	VADDPS       Y3, Y1, Y1
+	VADDPS       Y5, Y1, Y1
 	VMULPS       Y2, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (BX)(SI*4)
 

@@ -67,8 +67,9 @@ func geluBackwardGo(dx, x, dy []float32) {
 		v = min(max(v, -10), 10)
 		v2 := v * v
 		u := geluRoot * v * (1 + geluCube*v2)
-		s := 1 / (1 + expOne(-2*u))
-		dx[i] = dy[i] * (s + v*s*(1-s)*2*geluRoot*(1+3*geluCube*v2))
+		e := expOne(-2 * u)
+		s := 1 / (1 + e) // and e·s = 1-s
+		dx[i] = dy[i] * (s + v*s*(e*s)*2*geluRoot*(1+3*geluCube*v2))
 	}
 }
 
@@ -81,8 +82,9 @@ func siluGo(dst, x []float32) {
 func siluBackwardGo(dx, x, dy []float32) {
 	for i, v := range x {
 		v = min(max(v, -88), 88)
-		s := 1 / (1 + expOne(-v))
-		dx[i] = dy[i] * (s + v*s*(1-s))
+		e := expOne(-v)
+		s := 1 / (1 + e)
+		dx[i] = dy[i] * (s + v*s*(e*s))
 	}
 }
 

@@ -45,13 +45,15 @@ func exp(x VecVirtual) {
 	}
 }
 
-// sigmoid computes 1/(1+exp(t)) in place of t.
-func sigmoid(t VecVirtual) {
+// sigmoid computes e = exp(t) in place of t and returns s = 1/(1+e).
+func sigmoid(t VecVirtual) (s VecVirtual) {
 	exp(t)
-	VADDPS(f(1), t, t)
-	one := YMM()
-	VMOVUPS(f(1), one)
-	VDIVPS(t, one, t)
+	d := YMM()
+	s = YMM()
+	VADDPS(f(1), t, d)
+	VMOVUPS(f(1), s)
+	VDIVPS(d, s, s)
+	return s
 }
 
 // clamp limits v to ±limit; NaN stays.
@@ -90,12 +92,12 @@ func elementwise() {
 	each([]string{"x", "dy"}, []string{"dx"}, func(v []VecVirtual) []VecVirtual {
 		x := v[0]
 		clamp(x, 10)
-		s, x2 := geluArgument(x)
-		sigmoid(s)
+		e, x2 := geluArgument(x)
+		s := sigmoid(e)
 		w := YMM()
 		VMOVUPS(f(3*cube*root2), w)
 		VFMADD213PS(f(root2), x2, w) // 2u'
-		siluSlope(x, s)
+		siluSlope(x, s, e)
 		VFMADD213PS(s, x, w) // w·x·s(1-s) + s
 		VMULPS(v[1], w, w)
 		return []VecVirtual{w}
@@ -115,10 +117,10 @@ func elementwise() {
 	each([]string{"x", "dy"}, []string{"dx"}, func(v []VecVirtual) []VecVirtual {
 		x := v[0]
 		clamp(x, 88)
-		s := YMM()
-		VXORPS(constant(0x80000000), x, s)
-		sigmoid(s)
-		siluSlope(x, s)
+		e := YMM()
+		VXORPS(constant(0x80000000), x, e)
+		s := sigmoid(e)
+		siluSlope(x, s, e)
 		VADDPS(s, x, x)
 		VMULPS(v[1], x, x)
 		return []VecVirtual{x}
@@ -148,11 +150,9 @@ func elementwise() {
 	})
 }
 
-// siluSlope computes x·s·(1-s) in place of x.
-func siluSlope(x, s VecVirtual) {
-	t := YMM()
-	VMOVUPS(f(1), t)
-	VSUBPS(s, t, t)
+// siluSlope computes x·s·(1-s) in place of x, with e·s for 1-s, which would cancel where s is near 1. It destroys e.
+func siluSlope(x, s, e VecVirtual) {
+	VMULPS(s, e, e)
 	VMULPS(s, x, x)
-	VMULPS(t, x, x)
+	VMULPS(e, x, x)
 }

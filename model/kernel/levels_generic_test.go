@@ -1,0 +1,10 @@
+//go:build !amd64 || noasm
+
+package kernel
+
+import "testing"
+
+// eachLevel runs f for the only instruction set there is.
+func eachLevel(t *testing.T, f func(t *testing.T, exact bool)) {
+	t.Run("portable", func(t *testing.T) { f(t, false) })
+}

@@ -1,0 +1,76 @@
+package kernel
+
+import (
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// atPageEnd returns n elements that end where readable memory ends: reading one further kills the test.
+func atPageEnd(t *testing.T, n int) []float32 {
+	page := syscall.Getpagesize()
+	size := (4*n+page-1)/page*page + page
+	mem, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mprotect(mem[size-page:], syscall.PROT_NONE); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Munmap(mem) })
+	return unsafe.Slice((*float32)(unsafe.Pointer(&mem[size-page-4*n])), n)
+}
+
+// No kernel reads beyond its arguments.
+func TestReadsNothingBeyond(t *testing.T) {
+	eachLevel(t, func(t *testing.T, exact bool) {
+		rng := rand.New(rand.NewPCG(11, 12))
+		end := func(n int) []float32 {
+			x := atPageEnd(t, n)
+			copy(x, randoms(rng, n))
+			return x
+		}
+		for layout := range layouts {
+			for _, s := range [][3]int{{1, 1, 1}, {3, 5, 7}, {7, 49, 17}, {8, 63, 33}, {70, 97, 31}, {65, 23, 24}, {2, 100, 3}, {66, 17, 100}} {
+				p := newProblem(rng, layout, s[0], s[1], s[2], true)
+				for _, m := range []*[]float32{&p.a, &p.b, &p.c} {
+					x := atPageEnd(t, len(*m))
+					copy(x, *m)
+					*m = x
+				}
+				c := append([]float32(nil), p.c...)
+				layouts[layout].run(p.M, p.N, p.K, p.a, p.lda, p.b, p.ldb, p.c, p.ldc, true)
+				got := p.c
+				p.c = c
+				p.check(t, got, exact)
+			}
+		}
+		for _, n := range []int{1, 3, 7, 8, 9, 15, 17, 31, 33} {
+			x, y, z, w := end(n), end(n), end(n), end(n)
+			Exp(x, y)
+			GELU(x, y)
+			GELUBackward(x, y, z)
+			SiLU(x, y)
+			SiLUBackward(x, y, z)
+			Add(x, y)
+			Mul(x, y)
+			Scale(x, .5)
+			Axpy(x, 2, y)
+			_ = Dot(x, y) + float32(SumSquares(x)) + LogSumExp(x)
+			Softmax(x, y, 2)
+			AdamW(x, y, z, w, .1, .9, .99, 1e-8, .1, .1, .01, 1)
+			rows := 3
+			a, b, d, e, mean, rstd := end(rows*n), end(rows*n), end(rows*n), end(n), end(rows), end(rows)
+			LayerNorm(a, mean, rstd, b, x, y, rows, n, 1e-5)
+			LayerNormBackward(a, x, y, b, d, mean, rstd, e, rows, n)
+			RMSNorm(a, rstd, b, x, rows, n, 1e-5)
+			RMSNormBackward(a, x, b, d, rstd, e, rows, n)
+			T, H, KV, D := n, 2, 1, 5
+			q, k, v, o := end(T*H*D), end(T*KV*D), end(T*KV*D), end(T*H*D)
+			lse := end(H * T)
+			Attention(o, H*D, lse, q, H*D, k, KV*D, v, KV*D, T, T, H, KV, D, .4)
+			AttentionBackward(end(T*H*D), H*D, end(T*KV*D), KV*D, end(T*KV*D), KV*D, end(T*H*D), H*D, o, H*D, lse, q, H*D, k, KV*D, v, KV*D, T, H, KV, D, .4)
+		}
+	})
+}
