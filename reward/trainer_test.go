@@ -1,0 +1,472 @@
+package reward
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+
+	"github.com/rankloop/rankloop/model"
+)
+
+func testModel(t testing.TB, seed uint64) *model.Transformer {
+	t.Helper()
+	m, err := model.New(model.Config{Family: "gpt2", Vocab: 12, Context: 12, Layers: 1, Width: 16, Heads: 2, BOS: -1, EOS: 0}, seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// testGroups makes prompts whose answers are better the more fives they have; with noise, some rankings are wrong.
+func testGroups(seed uint64, n, k, labelers int, noise float64) []Group {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	groups := make([]Group, n)
+	for i := range groups {
+		g := &groups[i]
+		g.PromptID = string(rune('a' + i%26))
+		gold := make([]float64, k)
+		for j := range k {
+			s := model.Sequence{IDs: []int32{1, int32(2 + rng.IntN(3))}, Start: 2}
+			for range 3 + rng.IntN(4) {
+				id := int32(3 + rng.IntN(5))
+				if id == 5 {
+					gold[j]++
+				}
+				s.IDs = append(s.IDs, id)
+			}
+			g.Sequences = append(g.Sequences, s)
+		}
+		for range labelers {
+			ranks := make([]int, k)
+			seen := make([]float64, k)
+			for j := range k {
+				seen[j] = gold[j] + noise*rng.NormFloat64()
+			}
+			for j := range k {
+				ranks[j] = 1
+				for _, x := range seen {
+					if x > seen[j] {
+						ranks[j]++
+					}
+				}
+			}
+			g.Rankings = append(g.Rankings, ranks)
+		}
+	}
+	return groups
+}
+
+func testReference() []model.Sequence {
+	var out []model.Sequence
+	for _, g := range testGroups(99, 40, 1, 0, 0) {
+		out = append(out, g.Sequences...)
+	}
+	return out
+}
+
+func testConfig() Config {
+	c := DefaultConfig()
+	c.Epochs, c.Batch, c.LR, c.Warmup, c.Seed = 3, 8, 1e-2, 2, 5
+	return c
+}
+
+func testTrainer(t testing.TB, cfg Config) *Trainer {
+	t.Helper()
+	tr, err := NewTrainer(cfg, testModel(t, 1), testGroups(1, 100, 4, 1, 0), testGroups(2, 60, 4, 2, 0.3), testReference())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+func run(t testing.TB, tr *Trainer) []map[string]float64 {
+	t.Helper()
+	var all []map[string]float64
+	for !tr.Done() {
+		m, err := tr.Step(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+func TestLearnsAndNormalises(t *testing.T) {
+	for _, scale := range []bool{false, true} {
+		cfg := testConfig()
+		cfg.Scale, cfg.Seeds = scale, 2
+		tr := testTrainer(t, cfg)
+		if _, err := tr.Scorer(); !errors.Is(err, ErrNotDone) {
+			t.Errorf("a scorer before the end: %v", err)
+		}
+		all := run(t, tr)
+		if _, total := tr.Progress(); len(all) != total {
+			t.Errorf("%d units, Progress says %d", len(all), total)
+		}
+		rep, err := tr.Report()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rep.Accuracy < 0.78 || // equal answers are coin flips to these labelers
+			rep.Low > rep.Accuracy || rep.High < rep.Accuracy || rep.N < 400 || rep.Prompts != 60 {
+			t.Errorf("report %+v", rep)
+		}
+		if rep.Accuracy > rep.Ceiling {
+			t.Errorf("accuracy %.3f above the ceiling %.3f", rep.Accuracy, rep.Ceiling)
+		}
+		s, err := tr.Scorer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		scores, err := s.Score(context.Background(), testReference())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mean, sq float64
+		for _, x := range scores {
+			mean += x / float64(len(scores))
+			sq += x * x / float64(len(scores))
+		}
+		if math.Abs(mean) > 1e-6 {
+			t.Errorf("reference answers score %g on average", mean)
+		}
+		if std := math.Sqrt(sq); scale && math.Abs(std-1) > 1e-6 {
+			t.Errorf("reference answers have a standard deviation of %g", std)
+		}
+		if _, std := s.Norm(); !scale && std != 1 {
+			t.Errorf("RewardStd %g where no scaling was asked for", std)
+		}
+	}
+}
+
+// TestResume saves after every unit, loads into a fresh trainer and goes on: all must be as in the undisturbed run.
+func TestResume(t *testing.T) {
+	cfg := testConfig()
+	cfg.Epochs, cfg.Seeds, cfg.MicroTokens = 1, 2, 100
+	whole := testTrainer(t, cfg)
+	want := run(t, whole)
+	broken := testTrainer(t, cfg)
+	dir := t.TempDir()
+	for i := range want {
+		got, err := broken.Step(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want[i]) {
+			t.Fatalf("metrics of unit %d: %v, want %v", i, got, want[i])
+		}
+		if err := broken.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		broken = testTrainer(t, cfg)
+		if err := broken.Load(dir); err != nil {
+			t.Fatalf("after unit %d: %v", i, err)
+		}
+	}
+	a, err := whole.Scorer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := broken.Scorer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Digest() != b.Digest() || !reflect.DeepEqual(whole.chosen, broken.chosen) {
+		t.Errorf("the resumed run chose %+v, the undisturbed one %+v", broken.chosen, whole.chosen)
+	}
+}
+
+func TestResumeRefusesAnother(t *testing.T) {
+	dir := t.TempDir()
+	tr := testTrainer(t, testConfig())
+	for range 3 {
+		if _, err := tr.Step(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tr.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	other := testConfig()
+	other.LR = 2e-2
+	train, valid := testGroups(1, 100, 4, 1, 0), testGroups(2, 60, 4, 2, 0.3)
+	flipped := testGroups(1, 100, 4, 1, 0)
+	flipped[3].Rankings[0][0]++
+	for name, make := range map[string]func() (*Trainer, error){
+		"config": func() (*Trainer, error) { return NewTrainer(other, testModel(t, 1), train, valid, testReference()) },
+		"model": func() (*Trainer, error) {
+			return NewTrainer(testConfig(), testModel(t, 2), train, valid, testReference())
+		},
+		"label": func() (*Trainer, error) {
+			return NewTrainer(testConfig(), testModel(t, 1), flipped, valid, testReference())
+		},
+		"reference": func() (*Trainer, error) {
+			return NewTrainer(testConfig(), testModel(t, 1), train, valid, testReference()[1:])
+		},
+	} {
+		x, err := make()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Load(dir); !errors.Is(err, ErrForeignState) {
+			t.Errorf("another %s: %v", name, err)
+		}
+		if step, _ := x.Progress(); step != 0 {
+			t.Errorf("another %s: the refused state left something behind", name)
+		}
+	}
+}
+
+// TestGrouping is acceptance test A6: K answers make K sequences whatever the pairs and labelers, the loss of a batch is the
+// mean over its prompts of the mean over their pairs, and ties count for nothing.
+func TestGrouping(t *testing.T) {
+	tr := testTrainer(t, testConfig())
+	groups := testGroups(6, 3, 5, 3, 1)
+	if n := len(flatten(groups)); n != 15 {
+		t.Fatalf("%d sequences for 3 prompts of 5 answers", n)
+	}
+	// the slow way: each pair of each labeler on its own
+	score := func(s model.Sequence) float64 {
+		return float64(tr.m.Score([]model.Sequence{s}, model.WantScore).Score[0])
+	}
+	want := 0.0
+	for _, g := range groups {
+		for _, ranks := range g.Rankings {
+			sum, n := 0.0, 0.0
+			for i := range ranks {
+				for j := range ranks {
+					if ranks[i] < ranks[j] {
+						sum += -math.Log(1 / (1 + math.Exp(score(g.Sequences[j])-score(g.Sequences[i]))))
+						n++
+					}
+				}
+			}
+			want += sum / n / 9
+		}
+	}
+	loss, pairs, _ := tr.accumulate(groups)
+	if math.Abs(loss-want) > 1e-6 {
+		t.Errorf("loss %.9f, pair by pair %.9f", loss, want)
+	}
+	if pairs == 0 {
+		t.Error("no pairs")
+	}
+	tied := testGroups(6, 3, 5, 1, 1)
+	for i := range tied {
+		tied[i].Rankings = append(tied[i].Rankings, []int{1, 1, 1, 1, 1})
+	}
+	alone := testGroups(6, 3, 5, 1, 1)
+	a, _, _ := tr.accumulate(tied)
+	b, _, _ := tr.accumulate(alone)
+	if a != b {
+		t.Errorf("a ranking of ties changed the loss from %g to %g", b, a)
+	}
+}
+
+func TestMicroTokens(t *testing.T) {
+	grads := func(micro int) []float32 {
+		cfg := testConfig()
+		cfg.MicroTokens = micro
+		tr := testTrainer(t, cfg)
+		tr.accumulate(testGroups(8, 8, 4, 2, 1))
+		return tr.m.Param("wte.weight").Grad
+	}
+	a, b := grads(1<<20), grads(1)
+	for i := range a {
+		if math.Abs(float64(a[i]-b[i])) > 1e-6 {
+			t.Fatalf("gradient %d: %g at once, %g in parts", i, a[i], b[i])
+		}
+	}
+}
+
+func TestEveryPromptOnceAnEpoch(t *testing.T) {
+	tr := testTrainer(t, testConfig())
+	n := len(tr.train)
+	seen := map[*model.Sequence]int{}
+	for step := range (2*n + tr.cfg.Batch - 1) / tr.cfg.Batch {
+		for _, g := range tr.batch(step) {
+			seen[&g.Sequences[0]]++
+		}
+	}
+	for _, k := range seen {
+		if k < 2 || k > 3 {
+			t.Fatalf("a prompt was seen %d times in two epochs", k)
+		}
+	}
+	if len(seen) != n {
+		t.Errorf("%d of %d prompts seen", len(seen), n)
+	}
+}
+
+func TestNotFinite(t *testing.T) {
+	tr := testTrainer(t, testConfig())
+	tr.m.Param("score.weight").Data[3] = float32(math.NaN())
+	before := tr.m.Digest()
+	if _, err := tr.Step(context.Background()); !errors.Is(err, ErrNotFinite) {
+		t.Errorf("NaN in the head: %v", err)
+	}
+	if tr.m.Digest() != before || tr.step != 0 {
+		t.Error("the step was taken")
+	}
+	s := NewScorer(tr.m, 0, 1)
+	if _, err := s.Score(context.Background(), testReference()); !errors.Is(err, ErrNotFinite) {
+		t.Errorf("a NaN reward: %v", err)
+	}
+}
+
+func TestEvaluate(t *testing.T) {
+	one := func(ranks ...[]int) Group {
+		g := Group{Rankings: ranks}
+		g.Sequences = make([]model.Sequence, len(ranks[0]))
+		return g
+	}
+	groups := []Group{
+		one([]int{1, 2, 3}),                        // all three pairs right
+		one([]int{2, 1, 1}),                        // one tie: two pairs, both wrong
+		one([]int{1, 2}, []int{2, 1}),              // labelers disagree
+		one([]int{1, 2}, []int{1, 2}),              // they agree, the rewards are equal
+		one([]int{1, 1}),                           // nothing decided
+		one([]int{1, 2}, []int{1, 1}, []int{1, 2}), // a tie is no decision
+	}
+	rewards := []float64{3, 2, 1, 3, 2, 1, 0, -1, 5, 5, 0, 1, 2, 0}
+	r := compare(rewards, groups)
+	if r.N != 3+2+2+2+0+2 || r.Prompts != 5 {
+		t.Errorf("%d pairs of %d prompts", r.N, r.Prompts)
+	}
+	if want := (3 + 0 + 1 + 1 + 2) / 11.0; math.Abs(r.Accuracy-want) > 1e-12 {
+		t.Errorf("accuracy %g, want %g", r.Accuracy, want)
+	}
+	if r.AgreementN != 3 || math.Abs(r.Agreement-2.0/3) > 1e-12 {
+		t.Errorf("agreement %g of %d", r.Agreement, r.AgreementN)
+	}
+	n, ece := 0, 0.0
+	for _, b := range r.Calibration {
+		n += b.N
+		ece += math.Abs(b.Confidence-b.Accuracy) * float64(b.N) / 11
+		if b.Confidence < b.Low-1e-12 || b.Confidence > b.High+1e-12 {
+			t.Errorf("bin %+v", b)
+		}
+	}
+	if n != 11 || math.Abs(ece-r.ECE) > 1e-12 {
+		t.Errorf("calibration covers %d pairs, ECE %g and %g", n, r.ECE, ece)
+	}
+	if e := compare(nil, nil); e.N != 0 || e.Accuracy != 0 {
+		t.Errorf("report of nothing: %+v", e)
+	}
+}
+
+// TestInterval draws many worlds and counts how often the interval holds the truth.
+func TestInterval(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	const worlds, prompts = 400, 200
+	held := 0
+	for range worlds {
+		right, count := make([]float64, prompts), make([]float64, prompts)
+		hits, total := 0.0, 0.0
+		for i := range right {
+			p := []float64{0.5, 0.9}[rng.IntN(2)] // prompts differ
+			count[i] = float64(1 + rng.IntN(6))
+			for range int(count[i]) {
+				if rng.Float64() < p {
+					right[i]++
+				}
+			}
+			hits, total = hits+right[i], total+count[i]
+		}
+		low, high := interval(right, count, hits/total, prompts)
+		if low <= 0.7 && 0.7 <= high {
+			held++
+		}
+	}
+	if share := float64(held) / worlds; share < 0.91 || share > 0.985 {
+		t.Errorf("the 95%% interval holds the truth in %.3f of worlds", share)
+	}
+}
+
+func TestCeiling(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	var agree, best float64
+	const n = 20000
+	for range n {
+		p := 0.5 + 0.5*rng.Float64()
+		agree += (p*p + (1-p)*(1-p)) / n
+		best += p / n
+	}
+	if c := Ceiling(agree); c < best || c > best+0.06 {
+		t.Errorf("ceiling %.3f, the best judge reaches %.3f", c, best)
+	}
+	if Ceiling(1) != 1 || Ceiling(0.5) != 0.5 || Ceiling(0.2) != 0.5 {
+		t.Error("ceiling at the ends")
+	}
+}
+
+func TestInvalid(t *testing.T) {
+	groups := testGroups(1, 4, 3, 1, 0)
+	bad := func(change func(g *Group)) []Group {
+		x := testGroups(1, 4, 3, 1, 0)
+		change(&x[2])
+		return x
+	}
+	for name, f := range map[string]func() error{
+		"config": func() error {
+			c := testConfig()
+			c.LR = math.NaN()
+			_, err := NewTrainer(c, testModel(t, 1), groups, nil, testReference())
+			return err
+		},
+		"too few ranks": func() error {
+			_, err := NewTrainer(testConfig(), testModel(t, 1), bad(func(g *Group) { g.Rankings[0] = []int{1} }), nil, testReference())
+			return err
+		},
+		"rank 0": func() error {
+			_, err := NewTrainer(testConfig(), testModel(t, 1), bad(func(g *Group) { g.Rankings[0][1] = 0 }), nil, testReference())
+			return err
+		},
+		"id outside": func() error {
+			_, err := NewTrainer(testConfig(), testModel(t, 1), bad(func(g *Group) { g.Sequences[0].IDs[0] = 12 }), nil, testReference())
+			return err
+		},
+		"too long": func() error {
+			_, err := NewTrainer(testConfig(), testModel(t, 1), bad(func(g *Group) { g.Sequences[0].IDs = make([]int32, 13) }), nil, testReference())
+			return err
+		},
+		"no reference": func() error {
+			_, err := NewTrainer(testConfig(), testModel(t, 1), groups, nil, nil)
+			return err
+		},
+		"ties only": func() error {
+			_, err := NewTrainer(testConfig(), testModel(t, 1), []Group{{Sequences: groups[0].Sequences, Rankings: [][]int{{1, 1, 1}}}}, nil, testReference())
+			return err
+		},
+		"seeds without held-out": func() error {
+			c := testConfig()
+			c.Seeds = 2
+			_, err := NewTrainer(c, testModel(t, 1), groups, nil, testReference())
+			return err
+		},
+	} {
+		var e *InvalidError
+		if err := f(); !errors.As(err, &e) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestRate(t *testing.T) {
+	c := Config{LR: 2, FinalLR: 0.1, Warmup: 3}
+	const total = 20
+	for i, want := range map[int]float64{0: 0.5, 2: 1.5, 3: 2, total - 1: 0.2} {
+		if got := c.rate(i, total); math.Abs(got-want) > 1e-12 {
+			t.Errorf("rate of step %d = %g, want %g", i, got, want)
+		}
+	}
+	for i := 4; i < total; i++ {
+		if c.rate(i, total) >= c.rate(i-1, total) {
+			t.Errorf("the rate does not fall at step %d", i)
+		}
+	}
+}
