@@ -109,7 +109,6 @@ func (a *app) makeClient(c appConfig) error {
 	}
 	a.client = client
 	a.loop.SetClient(client)
-	a.runs.SetClient(client)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"path/filepath"
 
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/checkpoint"
@@ -129,8 +130,8 @@ func (e *evaluation) Step(ctx context.Context) (map[string]float64, error) {
 	}
 	e.state.Next += len(chunk)
 	return map[string]float64{
-		"score_sft": eval.Mean(e.state.Score[evalSFT]).Value, "score_before": eval.Mean(e.state.Score[evalBefore]).Value,
-		"score_after": eval.Mean(e.state.Score[evalAfter]).Value, "kl": eval.Mean(e.state.KL).Value,
+		"score_sft": eval.Mean(e.state.Score[evalSFT]).Mean, "score_before": eval.Mean(e.state.Score[evalBefore]).Mean,
+		"score_after": eval.Mean(e.state.Score[evalAfter]).Mean, "kl": eval.Mean(e.state.KL).Mean,
 	}, nil
 }
 
@@ -147,10 +148,17 @@ func (e *evaluation) judgeAll(ctx context.Context, answers [evalPolicies][]Answe
 	return score, nil
 }
 
-func (e *evaluation) Save(path string) error { return checkpoint.WriteState(path, e.state, nil) }
+// evalFile is the state's file within a run's folder.
+const evalFile = "evaluation.state"
 
-func (e *evaluation) Load(path string) error {
-	_, err := checkpoint.ReadState(path, &e.state)
+// Save writes what was measured so far into dir.
+func (e *evaluation) Save(dir string) error {
+	return checkpoint.WriteState(filepath.Join(dir, evalFile), e.state, nil)
+}
+
+// Load reads what Save wrote.
+func (e *evaluation) Load(dir string) error {
+	_, err := checkpoint.ReadState(filepath.Join(dir, evalFile), &e.state)
 	return err
 }
 
@@ -168,7 +176,7 @@ func (s *evalState) report(r *Report, judge string) {
 }
 
 func estimate(e eval.Estimate) Estimate {
-	return Estimate{Value: e.Value, Low: e.Low, High: e.High, N: e.N}
+	return Estimate{Value: e.Mean, Low: e.Low, High: e.High, N: e.N}
 }
 
 // divergence is log pi(y|x) - log ref(y|x) of each sequence, in nats: the Monte Carlo estimate of KL(pi || ref) on samples

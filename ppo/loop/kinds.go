@@ -24,11 +24,11 @@ const maxReferences = 512
 
 // Kinds are the loop's runs, for model/run's worker.
 func (l *Loop) Kinds() []run.Kind {
-	failed := func(ctx context.Context, tx pgx.Tx, v run.Run) error {
+	failed := func(ctx context.Context, tx pgx.Tx, v run.Run, cause error) error {
 		if v.RoundID == nil {
 			return nil
 		}
-		return l.fail(ctx, tx, *v.RoundID, v.Kind+": "+v.Error)
+		return l.fail(ctx, tx, *v.RoundID, v.Kind+": "+cause.Error())
 	}
 	return []run.Kind{
 		{Name: KindReward, New: l.newReward, Prepare: l.publishReward, Finish: l.finishReward, Failed: failed},

@@ -88,7 +88,7 @@ func (l *Loop) reference(ctx context.Context, v registry.Version) (registry.Vers
 	}
 	for _, a := range lineage {
 		if a.Kind == "sft" {
-			return a, nil
+			return a.Version, nil
 		}
 	}
 	return v, &InvalidError{"policy", fmt.Sprintf("%s does not descend from a supervised policy", v.Name)}
