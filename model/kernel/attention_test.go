@@ -1,0 +1,224 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// heads are the arguments of an attention, all rows longer than they need to be.
+type heads struct {
+	T, H, KV, D        int
+	ldq, ldk, ldv, ldo int
+	q, k, v, o, lse    []float32
+	scale              float32
+}
+
+func newHeads(rng *rand.Rand, T, H, KV, D int) *heads {
+	s := &heads{T: T, H: H, KV: KV, D: D, ldq: H*D + 3, ldk: KV*D + 1, ldv: KV*D + 2, ldo: H*D + 5, scale: float32(1 / math.Sqrt(float64(D)))}
+	s.q, s.k, s.v = randoms(rng, T*s.ldq), randoms(rng, T*s.ldk), randoms(rng, T*s.ldv)
+	s.o, s.lse = make([]float32, T*s.ldo), make([]float32, H*T)
+	return s
+}
+
+// forward is attention in float64 by the definition.
+func (s *heads) forward(q, k, v []float64) (o, lse []float64) {
+	o, lse = make([]float64, s.T*s.ldo), make([]float64, s.H*s.T)
+	for h := range s.H {
+		g := h / (s.H / s.KV)
+		for i := range s.T {
+			p := make([]float64, i+1)
+			largest, total := math.Inf(-1), 0.0
+			for j := range p {
+				for d := range s.D {
+					p[j] += q[i*s.ldq+h*s.D+d] * k[j*s.ldk+g*s.D+d]
+				}
+				p[j] *= float64(s.scale)
+				largest = max(largest, p[j])
+			}
+			for j := range p {
+				p[j] = math.Exp(p[j] - largest)
+				total += p[j]
+			}
+			lse[h*s.T+i] = largest + math.Log(total)
+			for j := range p {
+				for d := range s.D {
+					o[i*s.ldo+h*s.D+d] += p[j] / total * v[j*s.ldv+g*s.D+d]
+				}
+			}
+		}
+	}
+	return o, lse
+}
+
+var headSizes = [][4]int{{1, 1, 1, 1}, {2, 1, 1, 3}, {5, 2, 2, 8}, {17, 4, 2, 24}, {33, 3, 1, 32}, {50, 4, 4, 16}, {70, 2, 1, 20}}
+
+func TestAttention(t *testing.T) {
+	eachLevel(t, func(t *testing.T, exact bool) {
+		rng := rand.New(rand.NewPCG(41, 42))
+		for _, z := range headSizes {
+			s := newHeads(rng, z[0], z[1], z[2], z[3])
+			o, intact := guarded(t, len(s.o), 1)
+			Attention(o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.scale)
+			intact()
+			want, lse := s.forward(wide(s.q), wide(s.k), wide(s.v))
+			for i, v := range o {
+				if i%s.ldo >= s.H*s.D {
+					if v != guard {
+						t.Fatalf("%v: o was written between its rows", z)
+					}
+				} else if math.Abs(float64(v)-want[i]) > 2e-6 {
+					t.Fatalf("%v: o[%d] = %v, want %v", z, i, v, want[i])
+				}
+			}
+			for i, v := range s.lse {
+				if math.Abs(float64(v)-lse[i]) > 4e-6 {
+					t.Fatalf("%v: lse[%d] = %v, want %v", z, i, v, lse[i])
+				}
+			}
+		}
+	})
+}
+
+// The bits of a query's row do not depend on how many are worked on at once, nor on threads.
+func TestAttentionBits(t *testing.T) {
+	eachLevel(t, func(t *testing.T, exact bool) {
+		rng := rand.New(rand.NewPCG(43, 44))
+		for _, z := range append(headSizes, [4]int{130, 4, 2, 24}) {
+			s := newHeads(rng, z[0], z[1], z[2], z[3])
+			Attention(s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.scale)
+			threaded(t, func(t *testing.T, threads int) {
+				for Tk := 1; Tk <= s.T; Tk++ {
+					Tq := 1 // one by one, and now and then several at the end
+					if Tk%7 == 0 {
+						Tq = 1 + rng.IntN(Tk)
+					}
+					first := Tk - Tq
+					o, lse := make([]float32, Tq*s.ldo), make([]float32, s.H*Tq)
+					Attention(o, s.ldo, lse, s.q[first*s.ldq:], s.ldq, s.k, s.ldk, s.v, s.ldv, Tq, Tk, s.H, s.KV, s.D, s.scale)
+					for i := range Tq {
+						for c := range s.H * s.D {
+							if !same(o[i*s.ldo+c], s.o[(first+i)*s.ldo+c]) {
+								t.Fatalf("%v, %d threads, queries %d of %d: o[%d,%d] = %v, not %v", z, threads, Tq, Tk, i, c, o[i*s.ldo+c], s.o[(first+i)*s.ldo+c])
+							}
+						}
+						for h := range s.H {
+							if !same(lse[h*Tq+i], s.lse[h*s.T+first+i]) {
+								t.Fatalf("%v: lse differs", z)
+							}
+						}
+					}
+				}
+			})
+		}
+	})
+}
+
+func TestAttentionBackward(t *testing.T) {
+	eachLevel(t, func(t *testing.T, exact bool) {
+		rng := rand.New(rand.NewPCG(45, 46))
+		for _, z := range headSizes {
+			s := newHeads(rng, z[0], z[1], z[2], z[3])
+			Attention(s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.scale)
+			do := randoms(rng, s.T*s.ldo)
+			lddq, lddk, lddv := s.H*s.D+1, s.KV*s.D+2, s.KV*s.D+3
+			start := randoms(rng, s.T*(lddq+lddk+lddv))
+			var want [][]float32
+			threaded(t, func(t *testing.T, threads int) {
+				dq, intactQ := guarded(t, s.T*lddq, 1)
+				dk, intactK := guarded(t, s.T*lddk, 2)
+				dv, intactV := guarded(t, s.T*lddv, 3)
+				copy(dq, start)
+				copy(dk, start[len(dq):])
+				copy(dv, start[len(dq)+len(dk):])
+				AttentionBackward(dq, lddq, dk, lddk, dv, lddv, do, s.ldo, s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.H, s.KV, s.D, s.scale)
+				intactQ()
+				intactK()
+				intactV()
+				got := [][]float32{dq, dk, dv}
+				if want == nil {
+					want = got
+				}
+				for i := range got {
+					for j := range got[i] {
+						if !same(got[i][j], want[i][j]) {
+							t.Fatalf("%v: gradients depend on the threads", z)
+						}
+					}
+				}
+			})
+			q, k, v := wide(s.q), wide(s.k), wide(s.v)
+			loss := func() (sum float64) {
+				o, _ := s.forward(q, k, v)
+				for i := range s.T {
+					for c := range s.H * s.D {
+						sum += o[i*s.ldo+c] * float64(do[i*s.ldo+c])
+					}
+				}
+				return sum
+			}
+			at := 0
+			for n, m := range []struct {
+				name        string
+				x           []float64
+				width, ld   int
+				lddx, heads int
+			}{{"dq", q, s.H * s.D, s.ldq, lddq, s.H}, {"dk", k, s.KV * s.D, s.ldk, lddk, s.KV}, {"dv", v, s.KV * s.D, s.ldv, lddv, s.KV}} {
+				for i := range s.T {
+					for c := range m.lddx {
+						got := float64(want[n][i*m.lddx+c]) - float64(start[at+i*m.lddx+c])
+						if c >= m.width {
+							if got != 0 {
+								t.Fatalf("%v: %s was written between its rows", z, m.name)
+							}
+							continue
+						}
+						if s.T > 10 && rng.IntN(s.T*m.width/40) != 0 {
+							continue // differences are dear: a sample of about 40
+						}
+						const h = 1e-5
+						x := &m.x[i*m.ld+c]
+						kept := *x
+						*x = kept + h
+						up := loss()
+						*x = kept - h
+						down := loss()
+						*x = kept
+						if diff := (up - down) / (2 * h); math.Abs(got-diff) > 1e-5*(1+math.Abs(diff)) {
+							t.Fatalf("%v: %s[%d,%d] = %v, want %v", z, m.name, i, c, got, diff)
+						}
+					}
+				}
+				at += s.T * m.lddx
+			}
+		}
+	})
+}
+
+// Where every key is the same, attention is the mean of the values seen, however large the scores.
+func TestAttentionLargeScores(t *testing.T) {
+	eachLevel(t, func(t *testing.T, exact bool) {
+		rng := rand.New(rand.NewPCG(47, 48))
+		s := newHeads(rng, 20, 1, 1, 8)
+		for i := range s.k {
+			s.k[i] = 1e4
+		}
+		Attention(s.o, s.ldo, nil, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, 1, 1, 8, s.scale)
+		var total float64
+		for i := range s.T {
+			total += float64(s.v[i*s.ldv])
+			if want := total / float64(i+1); math.Abs(float64(s.o[i*s.ldo])-want) > 1e-6 {
+				t.Fatalf("row %d: %v, want %v", i, s.o[i*s.ldo], want)
+			}
+		}
+	})
+}
+
+func ExampleAttention() {
+	// Two positions, one head of width 1: the second query sees both values alike, as all scores are zero.
+	q, k, v, o := []float32{0, 0}, []float32{5, 7}, []float32{1, 3}, make([]float32, 2)
+	Attention(o, 1, nil, q, 1, k, 1, v, 1, 2, 2, 1, 1, 1, 1)
+	fmt.Println(o)
+	// Output: [1 2]
+}

@@ -1,0 +1,112 @@
+package kernel
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func TestParallelCovers(t *testing.T) {
+	threaded(t, func(t *testing.T, threads int) {
+		for _, n := range []int{0, 1, 2, 7, 100, 1001} {
+			for _, grain := range []int{0, 1, 3, 50, 2000} {
+				seen := make([]atomic.Int32, n)
+				var calls atomic.Int32
+				Parallel(n, grain, func(lo, hi int) {
+					calls.Add(1)
+					if hi-lo < grain && hi != n || lo >= hi {
+						t.Errorf("n %d, grain %d: range [%d,%d)", n, grain, lo, hi)
+					}
+					for i := lo; i < hi; i++ {
+						seen[i].Add(1)
+					}
+				})
+				for i := range seen {
+					if seen[i].Load() != 1 {
+						t.Fatalf("n %d, grain %d, %d threads: item %d done %d times", n, grain, threads, i, seen[i].Load())
+					}
+				}
+				if c := calls.Load(); n > 0 && (n <= grain || threads == 1) && c != 1 {
+					t.Fatalf("n %d, grain %d, %d threads: %d calls", n, grain, threads, c)
+				}
+			}
+		}
+	})
+}
+
+// Inside a Parallel another one runs inline; after it, and after a panic in it, the next one is parallel again.
+func TestParallelNested(t *testing.T) {
+	defer SetThreads(Threads())
+	SetThreads(3)
+	for range 3 {
+		var total, inner atomic.Int64
+		Parallel(30, 1, func(lo, hi int) {
+			calls := 0
+			Parallel(10, 1, func(l, h int) {
+				calls++
+				inner.Add(int64(h - l))
+			})
+			if calls != 1 {
+				t.Errorf("a nested call was split into %d", calls)
+			}
+			total.Add(int64(hi - lo))
+		})
+		if total.Load() != 30 || inner.Load()%10 != 0 {
+			t.Fatal(total.Load(), inner.Load())
+		}
+		func() {
+			defer func() {
+				if r := recover(); r != "out" {
+					t.Errorf("recovered %v", r)
+				}
+			}()
+			Parallel(100, 1, func(lo, hi int) {
+				if lo >= 20 {
+					panic("out")
+				}
+			})
+		}()
+		// Both goroutines must be inside at once for this to end.
+		var both sync.WaitGroup
+		both.Add(2)
+		Parallel(2, 1, func(lo, hi int) {
+			both.Done()
+			both.Wait()
+		})
+	}
+}
+
+// Several goroutines may call at once; one of them gets the threads.
+func TestParallelTogether(t *testing.T) {
+	defer SetThreads(Threads())
+	SetThreads(2)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for range 200 {
+				var n atomic.Int64
+				Parallel(50, 2, func(lo, hi int) { n.Add(int64(hi - lo)) })
+				if n.Load() != 50 {
+					t.Error(n.Load())
+				}
+			}
+		}()
+	}
+	wg.Wait()
+}
+
+func TestDefaultThreads(t *testing.T) {
+	for env, want := range map[string]int{"3": 3, "": runtime.GOMAXPROCS(0), "x": runtime.GOMAXPROCS(0), "0": runtime.GOMAXPROCS(0), "-2": runtime.GOMAXPROCS(0)} {
+		if got := defaultThreads(env); got != want {
+			t.Errorf("defaultThreads(%q) = %d, want %d", env, got, want)
+		}
+	}
+	defer SetThreads(Threads())
+	SetThreads(-5)
+	if Threads() != 1 {
+		t.Error(Threads())
+	}
+}
