@@ -3,7 +3,6 @@ package token
 import (
 	"errors"
 	"fmt"
-	"iter"
 )
 
 // Tokenizer turns text into token ids and back. Implementations are immutable and
@@ -47,36 +46,11 @@ func invalid(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// Load reads the tokenizer of a model folder.
-func Load(dir string) (Tokenizer, error) { return nil, ErrNotFound }
-
-// GPT2 is the tokenizer of GPT-2.
-func GPT2() Tokenizer { return nil }
-
-// Train learns a byte-level BPE.
-func Train(texts iter.Seq[string], vocab int, specials []string) (Tokenizer, error) {
-	return nil, ErrNotFound
+// EncodeSpecial is Encode for text that the program itself has composed: names of
+// special tokens become their ids. Never use it on text that a person has typed.
+func EncodeSpecial(t Tokenizer, text string) []int32 {
+	if s, ok := t.(interface{ encodeSpecial(string) []int32 }); ok {
+		return s.encodeSpecial(text)
+	}
+	return t.Encode(text)
 }
-
-// Stream decodes ids one at a time without ever splitting a UTF-8 sequence.
-type Stream struct{}
-
-// NewStream starts a stream.
-func NewStream(t Tokenizer) *Stream { return &Stream{} }
-
-// Next gives the text that is complete after id.
-func (s *Stream) Next(id int32) string { return "" }
-
-// Flush gives what is left.
-func (s *Stream) Flush() string { return "" }
-
-// Message is one turn of a conversation.
-type Message struct{ Role, Content string }
-
-// ChatTemplate turns a conversation into the text a model continues.
-type ChatTemplate interface {
-	Prompt(messages []Message) (string, error)
-}
-
-// Chat gives a template by name.
-func Chat(name string) (ChatTemplate, error) { return nil, ErrNotFound }
