@@ -100,9 +100,9 @@ func (m *Transformer) ExtendFunc(caches []*Cache, ids [][]int32, each func(i int
 		rows += len(ids[i])
 	}
 	// Rows go through the layers in groups, one thread each, where that fills the threads.
-	target := rows
+	target := min(rows, m.spanRows())
 	if !m.wide() && rows >= 16*kernel.Threads() {
-		target = min(256, (rows+kernel.Threads()-1)/kernel.Threads())
+		target = min(target, (rows+kernel.Threads()-1)/kernel.Threads())
 	}
 	var ends []int
 	for i, n := 0, 0; i < len(caches); i++ {
@@ -165,10 +165,3 @@ func (p *planes) extend(caches []*Cache, ids [][]int32, each func(i int, logits 
 	}
 	p.m.recycle(logits)
 }
-
-// Logprob returns the log-probability of token id under the untouched distribution
-// of these logits, to the bit what Pass.Logprobs holds.
-func Logprob(logits []float32, id int32) float32 { return logits[id] - kernel.LogSumExp(logits) }
-
-// Softmax writes softmax(scale·logits) to dst, which may be logits.
-func Softmax(dst, logits []float32, scale float32) { kernel.Softmax(dst, logits, scale) }

@@ -338,13 +338,17 @@ func (pass *Pass) spread(p *planes, g Grads) headGrads {
 // product is split over the threads, rather than the batch.
 func (m *Transformer) wide() bool { return m.cfg.Width*(m.cfg.Width*4+m.cfg.Hidden*3) > 1<<19 }
 
+// spanRows is how many rows make a span.
+func (m *Transformer) spanRows() int {
+	if m.wide() {
+		return 1024
+	}
+	return 256
+}
+
 // spanLen is how many of the next n sequences make a span, by their tokens.
 func (m *Transformer) spanLen(n int, tokens func(i int) int) int {
-	target := 256
-	if m.wide() {
-		target = 1024
-	}
-	sum := 0
+	sum, target := 0, m.spanRows()
 	for i := range n {
 		t := tokens(i)
 		if i > 0 && sum+t > target {

@@ -1,0 +1,103 @@
+package decode
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/rankloop/rankloop/model"
+)
+
+// Completion is what was sampled for one prompt.
+type Completion struct {
+	IDs      []int32   // the end-of-text token included, where it was drawn
+	Logprobs []float32 // of IDs, as in Token
+	Finish   string    // FinishStop or FinishLength
+}
+
+const (
+	maxWidth    = 256     // rows decoded at the same time
+	cacheBudget = 1 << 28 // float32 elements of all caches together
+)
+
+// Generate samples a completion for every prompt. eos is the end-of-text token, -1 =
+// none. Completion i depends only on the weights, prompts[i], p and i: not on the
+// batch. Equal prompts next to each other are fed once. progress, where it is not nil,
+// hears how many completions are done. It fails with *model.InvalidError for
+// parameters or prompts that cannot be served, and with ctx's error where that ends.
+func Generate(ctx context.Context, m *model.Transformer, prompts [][]int32, p Params, eos int32, progress func(done int)) ([]Completion, error) {
+	return generate(ctx, m, prompts, p, eos, progress, maxWidth)
+}
+
+func generate(ctx context.Context, m *model.Transformer, prompts [][]int32, p Params, eos int32, progress func(done int), width int) ([]Completion, error) {
+	cfg := m.Config()
+	if err := p.Validate(cfg.Vocab); err != nil {
+		return nil, err
+	}
+	if len(p.Stop) > 0 {
+		return nil, invalid("Stop", "stop texts need an engine with a tokenizer")
+	}
+	longest := 0
+	for i, ids := range prompts {
+		if err := checkPrompt(m, ids); err != nil {
+			return nil, fmt.Errorf("prompt %d: %w", i, err)
+		}
+		longest = max(longest, len(ids))
+	}
+	positions := min(longest+p.MaxTokens, cfg.Context)
+	perRow := 2 * cfg.Layers * cfg.KVHeads * (cfg.Width / cfg.Heads) * positions
+	width = max(8, min(width, cacheBudget/max(1, perRow)))
+
+	out := make([]Completion, len(prompts))
+	s := stepper{m: m}
+	var active []*row
+	var index []int // of the prompt of each active row
+	next, done := 0, 0
+	for done < len(prompts) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		var lead *row
+		for ; len(active) < width && next < len(prompts); next++ {
+			r := newRow(m, prompts[next], p, eos, uint64(next))
+			if lead != nil && slices.Equal(lead.feed, r.feed) {
+				lead.twins, r.twin = append(lead.twins, r), true
+			} else {
+				lead = r
+			}
+			active, index = append(active, r), append(index, next)
+		}
+		s.step(active)
+		before, kept := done, 0
+		for i, r := range active {
+			c := &out[index[i]]
+			if r.fresh {
+				c.IDs, c.Logprobs = append(c.IDs, r.last.ID), append(c.Logprobs, r.last.Logprob)
+			}
+			if r.finish != "" {
+				c.Finish = r.finish
+				s.release(r)
+				done++
+				continue
+			}
+			active[kept], index[kept] = r, index[i]
+			kept++
+		}
+		active, index = active[:kept], index[:kept]
+		if progress != nil && done > before {
+			progress(done)
+		}
+	}
+	return out, nil
+}
+
+// checkPrompt reports why a prompt cannot be continued, as *model.InvalidError.
+func checkPrompt(m *model.Transformer, ids []int32) error {
+	if len(ids) == 0 {
+		return invalid("prompt", "no tokens")
+	}
+	if n := m.Config().Context; len(ids) > n {
+		return invalid("prompt", "%d tokens exceed the context of %d", len(ids), n)
+	}
+	return m.CheckIDs(ids)
+}

@@ -1,0 +1,153 @@
+package decode
+
+import (
+	"math/rand/v2"
+
+	"github.com/rankloop/rankloop/model"
+)
+
+// TopToken is one of the likeliest tokens of a step.
+type TopToken struct {
+	ID      int32
+	Logprob float32
+}
+
+// Token is one sampled token.
+type Token struct {
+	ID      int32
+	Logprob float32    // under the untouched distribution (temperature 1, no filter)
+	Top     []TopToken // the likeliest tokens, the likeliest first (Params.Logprobs of them)
+	Text    string     // what may be shown after this token: whole characters, nothing of a stop text
+}
+
+// Why a completion ended.
+const (
+	FinishStop   = "stop"   // the end-of-text token or a stop text
+	FinishLength = "length" // MaxTokens, or the model's context
+)
+
+// row is one completion under way.
+type row struct {
+	p      Params
+	eos    int32 // -1 = nothing ends the text
+	room   int   // tokens that may still be sampled
+	cache  *model.Cache
+	feed   []int32 // tokens that the cache has yet to be fed: the prompt, then each sampled one
+	counts map[int32]int
+	rng    *rand.Rand
+
+	one    [1]int32
+	last   Token  // the newest token
+	finish string // set when the completion has ended
+	fresh  bool   // last came in the newest step
+	twins  []*row // rows with the same prompt that have yet to get their first token
+	twin   bool   // r is such a row of another
+}
+
+func newRow(m *model.Transformer, prompt []int32, p Params, eos int32, stream uint64) *row {
+	r := &row{
+		p: p, eos: eos, feed: prompt, rng: rand.New(rand.NewPCG(p.Seed, stream)),
+		// The last token sampled need not be fed.
+		room: min(p.MaxTokens, m.Config().Context+1-len(prompt)),
+	}
+	if p.IgnoreEOS {
+		r.eos = -1
+	}
+	if p.PresencePenalty != 0 || p.FrequencyPenalty != 0 {
+		r.counts = map[int32]int{}
+	}
+	return r
+}
+
+// take draws the next token of r, and of its twins, from the logits.
+func (r *row) take(logits []float32) {
+	for _, t := range r.twins {
+		t.take(logits)
+	}
+	s := samplers.Get().(*sampler)
+	id := s.draw(logits, &r.p, r.counts, r.rng)
+	samplers.Put(s)
+	lse := model.LogSumExp(logits)
+	r.last, r.fresh = Token{ID: id, Logprob: logits[id] - lse}, true
+	if r.p.Logprobs > 0 {
+		r.last.Top = top(logits, lse, min(r.p.Logprobs, len(logits)))
+	}
+	if r.counts != nil {
+		r.counts[id]++
+	}
+	r.room--
+	switch {
+	case id == r.eos:
+		r.finish = FinishStop
+	case r.room == 0:
+		r.finish = FinishLength
+	}
+	r.one[0] = id
+	r.feed = r.one[:]
+}
+
+// stepper takes rows through the model, one token a step.
+type stepper struct {
+	m      *model.Transformer
+	caches []*model.Cache // of the rows of the step
+	ids    [][]int32
+	lead   []*row
+	spare  []*model.Cache // of rows that have ended
+}
+
+// cache returns an empty cache.
+func (s *stepper) cache() *model.Cache {
+	if n := len(s.spare); n > 0 {
+		c := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		c.Reset()
+		return c
+	}
+	return s.m.NewCache()
+}
+
+// release takes the cache of a row that has ended.
+func (s *stepper) release(r *row) {
+	if r.cache != nil {
+		s.spare = append(s.spare, r.cache)
+		r.cache = nil
+	}
+}
+
+// chunk is how much of a prompt is fed in one step, so that a long one does not hold
+// up the rows that are under way for long.
+const chunk = 256
+
+// step gives every row its next token, unless its prompt is longer than chunk: then
+// it takes some steps until row.fresh. Twins are fed with their lead.
+func (s *stepper) step(rows []*row) {
+	s.caches, s.ids, s.lead = s.caches[:0], s.ids[:0], s.lead[:0]
+	for _, r := range rows {
+		r.fresh = false
+		if r.twin {
+			continue
+		}
+		if r.cache == nil {
+			r.cache = s.cache()
+		}
+		s.caches, s.ids, s.lead = append(s.caches, r.cache), append(s.ids, r.feed[:min(chunk, len(r.feed))]), append(s.lead, r)
+	}
+	s.m.ExtendFunc(s.caches, s.ids, func(i int, logits []float32) {
+		if r := s.lead[i]; len(r.feed) > chunk {
+			r.feed = r.feed[chunk:]
+		} else {
+			r.take(logits)
+		}
+	})
+	for _, r := range s.lead {
+		if !r.fresh {
+			continue
+		}
+		for _, t := range r.twins {
+			t.twin = false
+			t.cache = s.cache()
+			t.cache.CopyFrom(r.cache)
+		}
+		r.twins = nil
+	}
+}
