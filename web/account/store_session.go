@@ -1,0 +1,188 @@
+package account
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Life of a session.
+const (
+	SessionIdle = 8 * time.Hour  // since the last request
+	SessionLife = 24 * time.Hour // since sign-in
+)
+
+// Failed sign-ins allowed at once; the bucket is full again after loginWindow.
+const (
+	loginPerAccount = 5
+	loginPerAddress = 20
+	loginWindow     = 15 * time.Minute
+)
+
+// Login checks the password and opens a session. The answer is ErrDenied for an unknown address, a wrong
+// password and a disabled user alike, after the same work; *LimitError after too many failures for the account
+// or from the address ip. Sessions of an older token are left alone: the caller ends the one it replaces.
+func (s *Store) Login(ctx context.Context, email, password, ip, userAgent string) (token string, u User, err error) {
+	email = strings.ToLower(strings.TrimSpace(email))
+	if err := s.hasher.acquire(ctx); err != nil {
+		return "", User{}, err
+	}
+	defer s.hasher.release()
+	account, address := bucket("account", email), bucket("address", ip)
+	if err := s.takeLogin(ctx, address, loginPerAddress); err != nil {
+		return "", User{}, err
+	}
+	if err := s.takeLogin(ctx, account, loginPerAccount); err != nil {
+		return "", User{}, err
+	}
+	hash, known := s.hasher.dummy, true
+	err = s.pool.QueryRow(ctx, `SELECT `+userColumns+`, password_hash FROM users WHERE email = $1`, clip(email, 254)).
+		Scan(&u.ID, &u.Email, &u.Name, &u.Role, &u.CreatedAt, &u.DisabledAt, &hash)
+	if errors.Is(err, pgx.ErrNoRows) {
+		known = false
+	} else if err != nil {
+		return "", User{}, wrap("login", err)
+	}
+	if len(password) > 4*maxPassword { // no stored password is that long
+		password, known = "", false
+	}
+	ok, stale := s.hasher.verify(password, hash)
+	if !ok || !known || u.DisabledAt != nil {
+		return "", User{}, ErrDenied
+	}
+	renewed := ""
+	if stale {
+		renewed = s.hasher.hash(password)
+	}
+	token, err = s.openSession(ctx, u, renewed, userAgent, account, address)
+	return token, u, wrap("login", err)
+}
+
+func (s *Store) openSession(ctx context.Context, u User, renewed, userAgent, account, address string) (string, error) {
+	token, hash := newSessionToken()
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if renewed != "" {
+			if _, err := tx.Exec(ctx, `UPDATE users SET password_hash = $2 WHERE id = $1`, u.ID, renewed); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM login_buckets WHERE bucket = $1`, account); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE login_buckets SET tokens = least($2, tokens + 1) WHERE bucket = $1`, address, loginPerAddress); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1 AND (created_at < now() - $2::interval OR last_seen_at < now() - $3::interval)`,
+			u.ID, SessionLife, SessionIdle); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO sessions (token_hash, user_id, user_agent) VALUES ($1, $2, $3)`,
+			hash, u.ID, clip(userAgent, 200)); err != nil {
+			return err
+		}
+		return audit(ctx, tx, u.ID, "user.login", u.ID, map[string]any{})
+	})
+	return token, err
+}
+
+// takeLogin takes one token from the bucket or says how long to wait for the next; a refusal takes nothing.
+func (s *Store) takeLogin(ctx context.Context, bucket string, size int) error {
+	var left float64
+	refill := float64(size) / loginWindow.Seconds() // tokens a second
+	err := s.pool.QueryRow(ctx, `
+		INSERT INTO login_buckets AS b (bucket, tokens) VALUES ($1, $2::float8 - 1)
+		ON CONFLICT (bucket) DO UPDATE SET
+			tokens = least($2::float8, b.tokens + $3::float8 * extract(epoch FROM now() - b.updated_at)) - 1,
+			updated_at = now()
+		WHERE b.tokens + $3::float8 * extract(epoch FROM now() - b.updated_at) >= 1
+		RETURNING tokens`, bucket, size, refill).Scan(&left)
+	if err == nil || !errors.Is(err, pgx.ErrNoRows) {
+		return wrap("login", err)
+	}
+	err = s.pool.QueryRow(ctx, `
+		SELECT tokens + $2::float8 * extract(epoch FROM now() - updated_at) FROM login_buckets WHERE bucket = $1`,
+		bucket, refill).Scan(&left)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return wrap("login", err)
+	}
+	return &LimitError{RetryAfter: time.Duration(max(1, (1-left)/refill) * float64(time.Second))}
+}
+
+// Session returns the signed-in user of a cookie's value, and keeps the session awake. ErrDenied for a session
+// that is unknown or over.
+func (s *Store) Session(ctx context.Context, token string) (User, error) {
+	if len(token) != 43 {
+		return User{}, ErrDenied
+	}
+	hash := digest(token)
+	var seen time.Duration
+	var u User
+	err := s.pool.QueryRow(ctx, `
+		SELECT u.id::text, u.email, u.name, u.role, u.created_at, u.disabled_at, now() - s.last_seen_at
+		FROM sessions s JOIN users u ON u.id = s.user_id
+		WHERE s.token_hash = $1 AND u.disabled_at IS NULL
+			AND s.created_at > now() - $2::interval AND s.last_seen_at > now() - $3::interval`,
+		hash, SessionLife, SessionIdle).
+		Scan(&u.ID, &u.Email, &u.Name, &u.Role, &u.CreatedAt, &u.DisabledAt, &seen)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return User{}, ErrDenied
+	}
+	if err != nil {
+		return User{}, wrap("session", err)
+	}
+	if seen > time.Minute { // one write a minute is enough for a limit of hours
+		if _, err := s.pool.Exec(ctx, `UPDATE sessions SET last_seen_at = now() WHERE token_hash = $1`, hash); err != nil {
+			return User{}, wrap("session", err)
+		}
+	}
+	return u, nil
+}
+
+// Logout ends the session of a cookie's value; one that is unknown is fine.
+func (s *Store) Logout(ctx context.Context, token string) error {
+	_, err := s.pool.Exec(ctx, `DELETE FROM sessions WHERE token_hash = $1`, digest(token))
+	return wrap("logout", err)
+}
+
+// RevokeSessions signs the user out everywhere.
+func (s *Store) RevokeSessions(ctx context.Context, userID, actor string) error {
+	if !validID(userID) {
+		return wrap("revoke sessions", ErrNotFound)
+	}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, userID); err != nil {
+			return err
+		}
+		return audit(ctx, tx, actor, "user.revoke_sessions", userID, map[string]any{})
+	})
+	return wrap("revoke sessions", err)
+}
+
+// Sweep removes sessions that are over and buckets that are full again.
+func (s *Store) Sweep(ctx context.Context) error {
+	_, err := s.pool.Exec(ctx, `DELETE FROM sessions WHERE created_at < now() - $1::interval OR last_seen_at < now() - $2::interval`, SessionLife, SessionIdle)
+	if err != nil {
+		return wrap("sweep", err)
+	}
+	_, err = s.pool.Exec(ctx, `DELETE FROM login_buckets WHERE updated_at < now() - $1::interval`, loginWindow)
+	return wrap("sweep", err)
+}
+
+// bucket names a token bucket; addresses that people typed are kept as a digest only.
+func bucket(kind, subject string) string {
+	sum := sha256.Sum256([]byte(subject))
+	return kind + ":" + hex.EncodeToString(sum[:16])
+}
+
+// clip shortens s to n bytes and makes it storable: valid UTF-8 without NUL.
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
+}

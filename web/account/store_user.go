@@ -1,0 +1,190 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const userColumns = `id::text, email, name, role, created_at, disabled_at`
+
+func scanUser(row pgx.CollectableRow) (User, error) {
+	var u User
+	err := row.Scan(&u.ID, &u.Email, &u.Name, &u.Role, &u.CreatedAt, &u.DisabledAt)
+	return u, err
+}
+
+// CreateUser makes a user and returns its password, generated where none is given. An address that is taken
+// is ErrConflict.
+func (s *Store) CreateUser(ctx context.Context, n NewUser) (User, string, error) {
+	if err := n.normalise(); err != nil {
+		return User{}, "", err
+	}
+	if n.Password == "" {
+		n.Password = generatePassword()
+	} else if err := checkPassword(n.Password, n.Email); err != nil {
+		return User{}, "", err
+	}
+	if err := s.hasher.acquire(ctx); err != nil {
+		return User{}, "", err
+	}
+	hash := s.hasher.hash(n.Password)
+	s.hasher.release()
+	var u User
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			INSERT INTO users (id, email, name, role, password_hash)
+			VALUES ($1, $2, $3, $4, $5)
+			RETURNING `+userColumns, newID(), n.Email, n.Name, n.Role, hash)
+		if err != nil {
+			return err
+		}
+		if u, err = pgx.CollectExactlyOneRow(rows, scanUser); err != nil {
+			return err
+		}
+		return audit(ctx, tx, n.Actor, "user.create", u.ID, map[string]any{"role": u.Role})
+	})
+	if err != nil {
+		return User{}, "", wrap("create user", err)
+	}
+	return u, n.Password, nil
+}
+
+// EnsureUser returns the user with the address, made if need be. The password is empty where the user was there.
+func (s *Store) EnsureUser(ctx context.Context, n NewUser) (User, string, error) {
+	if err := n.normalise(); err != nil {
+		return User{}, "", err
+	}
+	u, err := s.UserByEmail(ctx, n.Email)
+	if err == nil || !errors.Is(err, ErrNotFound) {
+		return u, "", err
+	}
+	u, password, err := s.CreateUser(ctx, n)
+	if errors.Is(err, ErrConflict) { // somebody else was faster
+		u, err = s.UserByEmail(ctx, n.Email)
+		return u, "", err
+	}
+	return u, password, err
+}
+
+// User returns one user.
+func (s *Store) User(ctx context.Context, id string) (User, error) {
+	if !validID(id) {
+		return User{}, wrap("user", ErrNotFound)
+	}
+	return s.oneUser(ctx, `SELECT `+userColumns+` FROM users WHERE id = $1`, id)
+}
+
+// UserByEmail returns the user with the address.
+func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
+	return s.oneUser(ctx, `SELECT `+userColumns+` FROM users WHERE email = $1`, strings.ToLower(strings.TrimSpace(email)))
+}
+
+func (s *Store) oneUser(ctx context.Context, sql string, args ...any) (User, error) {
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return User{}, wrap("user", err)
+	}
+	u, err := pgx.CollectExactlyOneRow(rows, scanUser)
+	return u, wrap("user", err)
+}
+
+// Users lists the users with one of the roles (none: all) by address, at most 1000.
+func (s *Store) Users(ctx context.Context, roles ...Role) ([]User, error) {
+	if len(roles) == 0 {
+		roles = Roles
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+userColumns+` FROM users WHERE role = ANY($1) ORDER BY email LIMIT 1000`, roles)
+	if err != nil {
+		return nil, wrap("users", err)
+	}
+	list, err := pgx.CollectRows(rows, scanUser)
+	return list, wrap("users", err)
+}
+
+// SetPassword gives the user a new password (empty: a generated one, returned) and ends all its sessions.
+func (s *Store) SetPassword(ctx context.Context, id, password, actor string) (string, error) {
+	u, err := s.User(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if password == "" {
+		password = generatePassword()
+	} else if err := checkPassword(password, u.Email); err != nil {
+		return "", err
+	}
+	if err := s.hasher.acquire(ctx); err != nil {
+		return "", err
+	}
+	hash := s.hasher.hash(password)
+	s.hasher.release()
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `UPDATE users SET password_hash = $2 WHERE id = $1`, id, hash); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, id); err != nil {
+			return err
+		}
+		return audit(ctx, tx, actor, "user.password", id, map[string]any{})
+	})
+	return password, wrap("set password", err)
+}
+
+// SetRole changes what the user may do and ends all its sessions. The last admin keeps the role (ErrConflict).
+func (s *Store) SetRole(ctx context.Context, id string, role Role, actor string) error {
+	if !slices.Contains(Roles, role) {
+		return &InvalidError{"role", "must be labeler, reviewer, customer, admin or owner"}
+	}
+	return s.changeUser(ctx, id, role.Admin(), "user.role", actor, map[string]any{"role": role},
+		`UPDATE users SET role = $2 WHERE id = $1`, id, role)
+}
+
+// Disable keeps the user from signing in and ends all its sessions. The last admin cannot be disabled (ErrConflict).
+func (s *Store) Disable(ctx context.Context, id, actor string) error {
+	return s.changeUser(ctx, id, false, "user.disable", actor, map[string]any{},
+		`UPDATE users SET disabled_at = coalesce(disabled_at, now()) WHERE id = $1`, id)
+}
+
+// Enable takes Disable back.
+func (s *Store) Enable(ctx context.Context, id, actor string) error {
+	return s.changeUser(ctx, id, true, "user.enable", actor, map[string]any{},
+		`UPDATE users SET disabled_at = NULL WHERE id = $1`, id)
+}
+
+func (s *Store) changeUser(ctx context.Context, id string, staysAdmin bool, act, actor string, detail any, sql string, args ...any) error {
+	if !validID(id) {
+		return wrap(act, ErrNotFound)
+	}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		// All admins are locked, in order, so that two of them cannot remove each other at the same moment.
+		rows, err := tx.Query(ctx, `
+			SELECT id::text FROM users
+			WHERE role IN ('admin', 'owner') AND disabled_at IS NULL
+			ORDER BY id FOR UPDATE`)
+		if err != nil {
+			return err
+		}
+		admins, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		if !staysAdmin && len(admins) == 1 && admins[0] == id {
+			return ErrConflict
+		}
+		tag, err := tx.Exec(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return ErrNotFound
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, id); err != nil {
+			return err
+		}
+		return audit(ctx, tx, actor, act, id, detail)
+	})
+	return wrap(act, err)
+}
