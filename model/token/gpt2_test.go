@@ -135,8 +135,7 @@ func TestEncodeLongWords(t *testing.T) {
 			begin := time.Now()
 			ids := tok.Encode(text)
 			took := time.Since(begin)
-			t.Logf("%s: %v", name, took)
-			if took > 2*time.Second { // 0.3 s alone on a slow core
+			if took > 2*time.Second { // about 0.4 s when the machine is free
 				t.Errorf("%s: %v for 1 MiB", name, took)
 			}
 			want := text

@@ -1,13 +1,14 @@
 package token
 
-// heap is a binary heap: pop gives the element that is before all others.
+// heap is a heap with four children to a node, which misses the cache less often
+// than one with two: pop gives the element that is before all others.
 type heap[T interface{ before(T) bool }] []T
 
 func (h *heap[T]) push(c T) {
 	s := append(*h, c)
 	i := len(s) - 1
 	for i > 0 {
-		up := (i - 1) / 2
+		up := (i - 1) / 4
 		if !c.before(s[up]) {
 			break
 		}
@@ -28,12 +29,14 @@ func (h *heap[T]) pop() T {
 	}
 	i := 0
 	for {
-		kid := 2*i + 1
+		kid := 4*i + 1
 		if kid >= len(s) {
 			break
 		}
-		if kid+1 < len(s) && s[kid+1].before(s[kid]) {
-			kid++
+		for k := kid + 1; k < min(4*i+5, len(s)); k++ {
+			if s[k].before(s[kid]) {
+				kid = k
+			}
 		}
 		if !s[kid].before(c) {
 			break

@@ -1,0 +1,236 @@
+package token
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// lessons is a small corpus with a few words often.
+func lessons(yield func(string) bool) {
+	for range 20 {
+		if !yield("the fox and the hen went to the old well, and the fox said: it's deep") || !yield("the hen didn't go\n\n  the fox did 中文 中文") {
+			return
+		}
+	}
+}
+
+func mustTrain(t testing.TB, vocab int, specials ...string) Tokenizer {
+	t.Helper()
+	tok, err := Train(lessons, vocab, specials)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+// TestSaveLoad: what Save writes is the same tokenizer when loaded.
+func TestSaveLoad(t *testing.T) {
+	for name, tok := range map[string]Tokenizer{
+		"gpt2":          GPT2(),
+		"trained":       mustTrain(t, 300, EndOfText, "<pad>"),
+		"no specials":   mustTrain(t, 280),
+		"sentencepiece": mustModel(t, testModel{bytes: true}),
+	} {
+		dir := t.TempDir()
+		if err := tok.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Load(dir)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got.Digest() != tok.Digest() || got.Vocab() != tok.Vocab() || got.EOS() != tok.EOS() || got.BOS() != tok.BOS() {
+			t.Errorf("%s: loaded %d ids, EOS %d, BOS %d, want %d %d %d, digest equal %t", name,
+				got.Vocab(), got.EOS(), got.BOS(), tok.Vocab(), tok.EOS(), tok.BOS(), got.Digest() == tok.Digest())
+		}
+		text := "the fox's <|endoftext|> 中文\n"
+		if !slices.Equal(got.Encode(text), tok.Encode(text)) || !slices.Equal(EncodeSpecial(got, text), EncodeSpecial(tok, text)) {
+			t.Errorf("%s: loaded tokenizer gives other ids", name)
+		}
+		info, err := os.Stat(filepath.Join(dir, "tokenizer_config.json"))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v %v", name, info, err)
+		}
+	}
+}
+
+// TestLoadVocabMerges: the two files of the first GPT-2 release give the same ids.
+func TestLoadVocabMerges(t *testing.T) {
+	tok := GPT2().(*byteLevel)
+	vocab, err := tok.vocabJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var merges strings.Builder
+	merges.WriteString("#version: 0.2\n")
+	for _, m := range tok.merges {
+		merges.WriteString(toLetters(tok.tokens[m.left]) + " " + toLetters(tok.tokens[m.right]) + "\n")
+	}
+	got, err := LoadFS(fstest.MapFS{"vocab.json": {Data: vocab}, "merges.txt": {Data: []byte(merges.String())}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Digest() != tok.Digest() || got.EOS() != 50256 {
+		t.Errorf("EOS %d, digest equal %t", got.EOS(), got.Digest() == tok.Digest())
+	}
+}
+
+// savedJSON is the tokenizer.json of a small tokenizer, changed by edit.
+func savedJSON(t testing.TB, edit func(file, model map[string]any)) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	if err := mustTrain(t, 290, EndOfText).Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "tokenizer.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file map[string]any
+	if err := json.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	edit(file, file["model"].(map[string]any))
+	data, err = json.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// TestLoadJSONForms: the forms that other writers use mean the same.
+func TestLoadJSONForms(t *testing.T) {
+	want := mustTrain(t, 290, EndOfText)
+	for name, edit := range map[string]func(file, model map[string]any){
+		"as saved": func(_, _ map[string]any) {},
+		"merges as lines": func(_, m map[string]any) {
+			for i, pair := range m["merges"].([]any) {
+				p := pair.([]any)
+				m["merges"].([]any)[i] = p[0].(string) + " " + p[1].(string)
+			}
+		},
+		"null and empty affixes": func(f, m map[string]any) {
+			m["continuing_subword_prefix"], m["end_of_word_suffix"] = "", ""
+			f["post_processor"] = nil
+			delete(f, "decoder")
+		},
+		"added token not in the vocabulary": func(_, m map[string]any) {
+			delete(m["vocab"].(map[string]any), EndOfText)
+		},
+	} {
+		got, err := LoadFS(fstest.MapFS{"tokenizer.json": {Data: savedJSON(t, edit)}})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if got.Digest() != want.Digest() || got.EOS() != want.EOS() {
+			t.Errorf("%s: another tokenizer", name)
+		}
+	}
+	// An added token that is not special is part of the text.
+	got, err := LoadFS(fstest.MapFS{"tokenizer.json": {Data: savedJSON(t, func(f, _ map[string]any) {
+		f["added_tokens"] = append(f["added_tokens"].([]any), map[string]any{"id": 290, "content": "foxglove", "special": false})
+	})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := got.Encode("a foxglove")
+	if ids[len(ids)-1] != 290 || got.Decode(ids) != "a foxglove" {
+		t.Errorf("ids %v, text %q", ids, got.Decode(ids))
+	}
+	if _, ok := got.Special("foxglove"); ok {
+		t.Error("foxglove passes as special")
+	}
+	// tokenizer_config.json names the ends, as a string or as an object.
+	got, err = LoadFS(fstest.MapFS{"tokenizer.json": {Data: savedJSON(t, func(_, _ map[string]any) {})},
+		"tokenizer_config.json": {Data: []byte(`{"bos_token":null,"eos_token":{"content":"<|endoftext|>"},"other":[1]}`)}})
+	if err != nil || got.EOS() != 289 {
+		t.Errorf("EOS of tokenizer_config.json: %v, %v", got, err)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	vocabOf := func(m map[string]any) map[string]any { return m["vocab"].(map[string]any) }
+	for name, edit := range map[string]func(file, model map[string]any){
+		"normalizer":        func(f, _ map[string]any) { f["normalizer"] = map[string]any{"type": "NFC"} },
+		"pre-tokenizer":     func(f, _ map[string]any) { f["pre_tokenizer"] = map[string]any{"type": "Whitespace"} },
+		"no pre-tokenizer":  func(f, _ map[string]any) { f["pre_tokenizer"] = nil },
+		"prefix space":      func(f, _ map[string]any) { f["pre_tokenizer"].(map[string]any)["add_prefix_space"] = true },
+		"no pattern":        func(f, _ map[string]any) { f["pre_tokenizer"].(map[string]any)["use_regex"] = false },
+		"decoder":           func(f, _ map[string]any) { f["decoder"] = map[string]any{"type": "WordPiece"} },
+		"unigram":           func(_, m map[string]any) { m["type"] = "Unigram" },
+		"dropout":           func(_, m map[string]any) { m["dropout"] = 0.1 },
+		"word suffix":       func(_, m map[string]any) { m["end_of_word_suffix"] = "</w>" },
+		"ignore_merges":     func(_, m map[string]any) { m["ignore_merges"] = true },
+		"byte missing":      func(_, m map[string]any) { delete(vocabOf(m), "!") },
+		"id twice":          func(_, m map[string]any) { vocabOf(m)["!"] = 1 },
+		"id negative":       func(_, m map[string]any) { vocabOf(m)["!"] = -1 },
+		"id huge":           func(_, m map[string]any) { vocabOf(m)["!"] = maxVocab },
+		"id fraction":       func(_, m map[string]any) { vocabOf(m)["!"] = 0.5 },
+		"not byte letters":  func(_, m map[string]any) { vocabOf(m)["中"] = 500 },
+		"merge of unknown":  func(_, m map[string]any) { m["merges"] = []any{"q zz"} },
+		"merge of three":    func(_, m map[string]any) { m["merges"] = []any{[]any{"a", "b", "c"}} },
+		"merge twice":       func(_, m map[string]any) { l := m["merges"].([]any); m["merges"] = append(l, l[0]) },
+		"merge of a number": func(_, m map[string]any) { m["merges"] = []any{7} },
+		"added id in use":   func(f, _ map[string]any) { f["added_tokens"].([]any)[0].(map[string]any)["id"] = 3 },
+		"added id huge":     func(f, _ map[string]any) { f["added_tokens"].([]any)[0].(map[string]any)["id"] = maxVocab },
+		"added lstrip":      func(f, _ map[string]any) { f["added_tokens"].([]any)[0].(map[string]any)["lstrip"] = true },
+		"added twice":       func(f, _ map[string]any) { l := f["added_tokens"].([]any); f["added_tokens"] = append(l, l[0]) },
+	} {
+		_, err := LoadFS(fstest.MapFS{"tokenizer.json": {Data: savedJSON(t, edit)}})
+		var bad *InvalidError
+		if err == nil || !errors.As(err, &bad) && !errors.Is(err, errUnsupported) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	twice := bytes.Replace(savedJSON(t, func(_, _ map[string]any) {}), []byte(`"vocab":{`), []byte(`"vocab":{"!":0,`), 1)
+	if _, err := LoadFS(fstest.MapFS{"tokenizer.json": {Data: twice}}); err == nil {
+		t.Error("a token that stands twice was accepted")
+	}
+	for _, files := range []fstest.MapFS{
+		{"tokenizer.json": {Data: []byte("{")}},
+		{"tokenizer.json": {Data: []byte("[]")}},
+		{"tokenizer.json": {Data: []byte(`{"model":{"type":"BPE"}}`)}},
+		{"vocab.json": {Data: []byte(`{"a":0}`)}, "merges.txt": {Data: []byte("a\n")}},
+		{"tokenizer.model": {Data: []byte("x")}},
+	} {
+		if _, err := LoadFS(files); err == nil || errors.Is(err, ErrNotFound) {
+			t.Errorf("%v: error %v", files, err)
+		}
+	}
+	if _, err := LoadFS(fstest.MapFS{"config.json": {}, "vocab.json": {Data: []byte("{}")}}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("empty folder: error %v", err)
+	}
+	// Where another file is there, a tokenizer.json of another kind does not matter.
+	got, err := LoadFS(fstest.MapFS{"tokenizer.json": {Data: []byte(`{"model":{"type":"Unigram","vocab":[]}}`)},
+		"tokenizer.model": {Data: testModel{}.encode()}})
+	if err != nil || got.BOS() != 1 {
+		t.Errorf("tokenizer.model beside another tokenizer.json: %v", err)
+	}
+}
+
+func FuzzTokenizerJSON(f *testing.F) {
+	f.Add(savedJSON(f, func(_, _ map[string]any) {}), "the fox")
+	f.Add([]byte(`{"model":{"type":"BPE","vocab":{"a":0},"merges":["a a"]},"pre_tokenizer":{"type":"ByteLevel"}}`), "a")
+	f.Fuzz(func(t *testing.T, data []byte, text string) {
+		tok, err := LoadFS(fstest.MapFS{"tokenizer.json": {Data: data}})
+		if err != nil {
+			return
+		}
+		if got := rawBytes(tok, tok.Encode(text)); got != text {
+			t.Fatalf("Encode(%q) spells %q", text, got)
+		}
+	})
+}
+
+func FuzzVocabMerges(f *testing.F) {
+	f.Add([]byte(`{"a":0}`), []byte("#version: 0.2\na a\n"))
+	f.Fuzz(func(t *testing.T, vocab, merges []byte) {
+		_, _ = LoadFS(fstest.MapFS{"vocab.json": {Data: vocab}, "merges.txt": {Data: merges}})
+	})
+}
