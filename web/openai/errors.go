@@ -1,0 +1,127 @@
+package openai
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// Error is the one error object: {"error": {"message", "type", "param", "code"}}, all four keys always there.
+type Error struct {
+	Status  int     `json:"-"` // HTTP status
+	Message string  `json:"message"`
+	Type    string  `json:"type"`
+	Param   *string `json:"param"`
+	Code    *string `json:"code"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Body is the JSON document of the error.
+func (e *Error) Body() []byte {
+	b, err := json.Marshal(struct {
+		Error *Error `json:"error"`
+	}{e})
+	if err != nil { // strings always marshal
+		panic(err)
+	}
+	return b
+}
+
+func ptr(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// Invalid is a request that cannot be used; param names the field, code may be empty.
+func Invalid(param, code, format string, args ...any) *Error {
+	return &Error{http.StatusBadRequest, fmt.Sprintf(format, args...), "invalid_request_error", ptr(param), ptr(code)}
+}
+
+// Unauthorized is a missing, wrong, expired or revoked key; it never says which.
+func Unauthorized() *Error {
+	return &Error{http.StatusUnauthorized, "Incorrect API key provided. Give a valid key as 'Authorization: Bearer KEY'.", "invalid_request_error", nil, ptr("invalid_api_key")}
+}
+
+// Forbidden is a key without the scope for the request.
+func Forbidden(message string) *Error {
+	return &Error{http.StatusForbidden, message, "invalid_request_error", nil, ptr("insufficient_permissions")}
+}
+
+// ModelNotFound is a model name that is not served.
+func ModelNotFound(name string) *Error {
+	return &Error{http.StatusNotFound, fmt.Sprintf("The model '%s' does not exist or you do not have access to it.", name), "invalid_request_error", ptr("model"), ptr("model_not_found")}
+}
+
+// UnknownURL is a path or method that is not served.
+func UnknownURL(method, path string) *Error {
+	return &Error{http.StatusNotFound, fmt.Sprintf("Unknown request URL: %s %s.", method, path), "invalid_request_error", nil, ptr("unknown_url")}
+}
+
+// MethodNotAllowed is a known path with a wrong method.
+func MethodNotAllowed(method string) *Error {
+	return &Error{http.StatusMethodNotAllowed, fmt.Sprintf("Not allowed to %s this URL.", method), "invalid_request_error", nil, ptr("method_not_supported")}
+}
+
+// ContextLengthExceeded is a prompt that does not fit with the answer that is asked for.
+func ContextLengthExceeded(param string, context, prompt, answer int) *Error {
+	return Invalid(param, "context_length_exceeded",
+		"This model's maximum context length is %d tokens. However, you requested %d tokens (%d in the prompt, %d for the completion). Please shorten the prompt or the completion.",
+		context, prompt+answer, prompt, answer)
+}
+
+// RateLimited is a request above the key's limit; the response carries Retry-After.
+func RateLimited(message string) *Error {
+	return &Error{http.StatusTooManyRequests, message, "requests", nil, ptr("rate_limit_exceeded")}
+}
+
+// Overloaded is a request that no slot is free for; the response carries Retry-After.
+func Overloaded() *Error {
+	return &Error{http.StatusServiceUnavailable, "The engine is currently overloaded, please try again later.", "server_error", nil, ptr("overloaded")}
+}
+
+// Internal hides what went wrong; id finds it in the log.
+func Internal(id string) *Error {
+	return &Error{http.StatusInternalServerError, "The server had an error while processing your request. Request id: " + id + ".", "server_error", nil, nil}
+}
+
+// TooLarge is a body above the limit of the route.
+func TooLarge(limit int64) *Error {
+	return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request body is larger than %d bytes.", limit), "invalid_request_error", nil, ptr("request_too_large")}
+}
+
+// decode reads one JSON document into v and turns what is wrong with it into an Error.
+func decode(body []byte, v any) *Error {
+	err := json.Unmarshal(body, v)
+	var wrong *json.UnmarshalTypeError
+	var e *Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e):
+		return e
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return Invalid(wrong.Field, "invalid_type", "Invalid type for '%s': expected %s, but got %s instead.", wrong.Field, kind(wrong.Type.Kind().String()), wrong.Value)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+	}
+	return Invalid("", "", "We could not parse the JSON body of your request: the body must be one JSON object.")
+}
+
+// kind names a Go kind as JSON does.
+func kind(k string) string {
+	switch k {
+	case "string":
+		return "a string"
+	case "bool":
+		return "a boolean"
+	case "slice", "array":
+		return "an array"
+	case "struct", "map":
+		return "an object"
+	}
+	return "a number"
+}
