@@ -32,6 +32,9 @@ func validID(id string) bool {
 }
 
 func audit(ctx context.Context, tx pgx.Tx, actor, act, subject string, detail any) error {
+	if actor == "" {
+		actor = "system"
+	}
 	b, err := json.Marshal(detail)
 	if err != nil {
 		return err

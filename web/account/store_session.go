@@ -85,7 +85,7 @@ func (s *Store) openSession(ctx context.Context, u User, renewed, userAgent, acc
 			hash, u.ID, clip(userAgent, 200)); err != nil {
 			return err
 		}
-		return audit(ctx, tx, u.ID, "user.login", u.ID, map[string]any{})
+		return audit(ctx, tx, "user:"+u.ID, "user.login", u.ID, map[string]any{})
 	})
 	return token, err
 }

@@ -67,7 +67,7 @@ type NewUser struct {
 	Name     string // empty: the part of Email before the @
 	Role     Role
 	Password string // empty: one is generated and returned
-	Actor    string // who makes it, for the audit log
+	Actor    string // who makes it, for the audit log: "user:<id>", "system"
 }
 
 func (n *NewUser) normalise() error {
@@ -84,9 +84,6 @@ func (n *NewUser) normalise() error {
 	}
 	if err := checkName("name", n.Name); err != nil {
 		return err
-	}
-	if n.Actor == "" {
-		n.Actor = "system"
 	}
 	return nil
 }

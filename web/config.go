@@ -1,0 +1,90 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/model/run"
+	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/audit"
+)
+
+// Config is how the server behaves; zero values mean the defaults.
+type Config struct {
+	HTTPS           bool          // people reach it by https (a proxy ends TLS): Secure cookies and HSTS
+	TrustedProxies  []string      // addresses or networks whose X-Forwarded-For is believed; none
+	LabelsPerMinute int           // rankings and skips of one person; 60
+	MaxTokens       int           // most tokens of one answer; 512
+	RequestTimeout  time.Duration // of anything but a stream; 30 s
+	Version         string        // of the program, shown in the footer
+}
+
+func (c Config) withDefaults() Config {
+	if c.LabelsPerMinute == 0 {
+		c.LabelsPerMinute = 60
+	}
+	if c.MaxTokens == 0 {
+		c.MaxTokens = 512
+	}
+	if c.RequestTimeout == 0 {
+		c.RequestTimeout = 30 * time.Second
+	}
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	return c
+}
+
+// Deps are the rooms behind the pages.
+type Deps struct {
+	Accounts  *account.Store
+	Audit     *audit.Store
+	Labeling  *labeling.Store
+	Registry  *registry.Store
+	Runs      *run.Store
+	Loop      Loop
+	Serving   Serving
+	ProjectID string // the project that labelers rank for and rounds belong to
+
+	AfterSubmit AfterSubmit // runs in the transaction of each ranking; may be nil
+	OnPrompt    OnPrompt    // runs in the transaction of the usage row, for keys that consent; may be nil
+
+	Ping   func(context.Context) error // whether the database answers
+	JobsUI http.Handler                // job queue's own pages, shown to admins at /admin/jobs; may be nil
+	Log    *slog.Logger                // nil: slog.Default()
+}
+
+func (d Deps) validate() error {
+	switch {
+	case d.Accounts == nil, d.Audit == nil, d.Labeling == nil, d.Registry == nil, d.Runs == nil:
+		return errors.New("web: a room is missing")
+	case d.Loop == nil, d.Serving == nil, d.Ping == nil, d.ProjectID == "":
+		return errors.New("web: loop, serving, ping and project are needed")
+	}
+	return nil
+}
+
+// Loop is what the pages need of the rounds. actor is "user:<id>".
+type Loop interface {
+	List(ctx context.Context, projectID string, limit int) ([]loop.Round, error)
+	View(ctx context.Context, id string) (loop.Round, error) // with its progress counted
+	Start(ctx context.Context, projectID, actor string, c loop.Config) (loop.Round, error)
+	Cancel(ctx context.Context, id, actor string) error
+	Proceed(ctx context.Context, id, actor string) error
+	Decide(ctx context.Context, id, actor string, promote bool) error
+	Alarms(ctx context.Context, roundID string, limit int) ([]loop.Alarm, error)
+
+	Schedules(ctx context.Context, projectID string) ([]loop.Schedule, error)
+	AddSchedule(ctx context.Context, s loop.Schedule) (loop.Schedule, error)
+	EnableSchedule(ctx context.Context, id, actor string, on bool) error
+	RemoveSchedule(ctx context.Context, id, actor string) error
+
+	Promote(ctx context.Context, versionID, actor string) error           // lets the version serve in loop.Channel
+	Rollback(ctx context.Context, actor string) (registry.Version, error) // lets the former one serve again
+}

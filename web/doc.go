@@ -1,0 +1,20 @@
+// Package web is what people and customers see: the labeling page, the admin pages, the chat page, and the
+// REST API in the shape of OpenAI's.
+//
+// Decisions:
+//   - Deny by default. A route is added by one function that takes who may use it; a request without a rule is
+//     refused. Without signing in there are /healthz, /readyz, /login and /static.
+//   - Two ways in, never mixed: pages take the session cookie, /v1 and /api take a Bearer key.
+//   - Errors of all rooms become answers in one table (errors.go); their shape follows the path: OpenAI's object
+//     under /v1, problem+json (RFC 9457) under /api, /label/api and /admin/api, a page elsewhere.
+//   - JSON from outside is read by one strict decoder: valid UTF-8, no NUL, depth 32, no duplicate or unknown
+//     keys, no trailing data. OpenAI's routes ignore unknown keys, as its clients expect.
+//   - Text of models and customers reaches a page as text nodes only, in <bdi>, with invisible and directional
+//     characters written out. The content security policy allows no inline script or style, no other origin, and
+//     no sink that parses HTML (trusted types).
+//   - Server-rendered pages with one small script each, no framework, no build step. Libraries are vendored with
+//     their licences in static/vendor.
+//   - A request that asked the policy holds its weights until its last byte is sent (Served.Release), so a
+//     promotion never cuts an answer.
+//   - Handlers call one method of a room per act and open no transaction.
+package web
