@@ -115,85 +115,91 @@ func TestAttentionBits(t *testing.T) {
 	})
 }
 
+// difference is one element of a gradient, by differences in float64: row, column and value.
+type difference struct {
+	row, col int
+	value    float64
+}
+
+// differences returns about 40 elements of the gradients of the sum of do·o with respect to q, k and v.
+func (s *heads) differences(rng *rand.Rand, do []float32) (d [3][]difference) {
+	q, k, v := wide(s.q), wide(s.k), wide(s.v)
+	loss := func() (sum float64) {
+		o, _ := s.forward(q, k, v)
+		for i := range s.T {
+			for c := range s.H * s.D {
+				sum += o[i*s.ldo+c] * float64(do[i*s.ldo+c])
+			}
+		}
+		return sum
+	}
+	for n, m := range []struct {
+		x         []float64
+		width, ld int
+	}{{q, s.H * s.D, s.ldq}, {k, s.KV * s.D, s.ldk}, {v, s.KV * s.D, s.ldv}} {
+		for range min(40, s.T*m.width) {
+			i, c := rng.IntN(s.T), rng.IntN(m.width)
+			const h = 1e-5
+			x := &m.x[i*m.ld+c]
+			kept := *x
+			*x = kept + h
+			up := loss()
+			*x = kept - h
+			down := loss()
+			*x = kept
+			d[n] = append(d[n], difference{i, c, (up - down) / (2 * h)})
+		}
+	}
+	return d
+}
+
 func TestAttentionBackward(t *testing.T) {
-	eachLevel(t, func(t *testing.T, exact bool) {
-		rng := rand.New(rand.NewPCG(45, 46))
-		for _, z := range headSizes {
-			s := newHeads(rng, z[0], z[1], z[2], z[3])
+	rng := rand.New(rand.NewPCG(45, 46))
+	for _, z := range headSizes {
+		s := newHeads(rng, z[0], z[1], z[2], z[3])
+		do := randoms(rng, s.T*s.ldo)
+		differences := s.differences(rng, do)
+		lddq, lddk, lddv := s.H*s.D+1, s.KV*s.D+2, s.KV*s.D+3
+		start := [][]float32{randoms(rng, s.T*lddq), randoms(rng, s.T*lddk), randoms(rng, s.T*lddv)}
+		eachLevel(t, func(t *testing.T, exact bool) {
 			Attention(s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.scale)
-			do := randoms(rng, s.T*s.ldo)
-			lddq, lddk, lddv := s.H*s.D+1, s.KV*s.D+2, s.KV*s.D+3
-			start := randoms(rng, s.T*(lddq+lddk+lddv))
-			var want [][]float32
+			var first [][]float32
 			threaded(t, func(t *testing.T, threads int) {
-				dq, intactQ := guarded(t, s.T*lddq, 1)
-				dk, intactK := guarded(t, s.T*lddk, 2)
-				dv, intactV := guarded(t, s.T*lddv, 3)
-				copy(dq, start)
-				copy(dk, start[len(dq):])
-				copy(dv, start[len(dq)+len(dk):])
-				AttentionBackward(dq, lddq, dk, lddk, dv, lddv, do, s.ldo, s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.H, s.KV, s.D, s.scale)
-				intactQ()
-				intactK()
-				intactV()
-				got := [][]float32{dq, dk, dv}
-				if want == nil {
-					want = got
+				var got [][]float32
+				for i := range start {
+					g, intact := guarded(t, len(start[i]), i+1)
+					defer intact()
+					copy(g, start[i])
+					got = append(got, g)
+				}
+				AttentionBackward(got[0], lddq, got[1], lddk, got[2], lddv, do, s.ldo, s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.H, s.KV, s.D, s.scale)
+				if first == nil {
+					first = got
 				}
 				for i := range got {
 					for j := range got[i] {
-						if !same(got[i][j], want[i][j]) {
+						if !same(got[i][j], first[i][j]) {
 							t.Fatalf("%v: gradients depend on the threads", z)
 						}
 					}
 				}
 			})
-			q, k, v := wide(s.q), wide(s.k), wide(s.v)
-			loss := func() (sum float64) {
-				o, _ := s.forward(q, k, v)
-				for i := range s.T {
-					for c := range s.H * s.D {
-						sum += o[i*s.ldo+c] * float64(do[i*s.ldo+c])
+			for n, ld := range []int{lddq, lddk, lddv} {
+				width := []int{s.H, s.KV, s.KV}[n] * s.D
+				for i, v := range first[n] {
+					if i%ld >= width && v != start[n][i] {
+						t.Fatalf("%v: gradient %d was written between its rows", z, n)
 					}
 				}
-				return sum
-			}
-			at := 0
-			for n, m := range []struct {
-				name        string
-				x           []float64
-				width, ld   int
-				lddx, heads int
-			}{{"dq", q, s.H * s.D, s.ldq, lddq, s.H}, {"dk", k, s.KV * s.D, s.ldk, lddk, s.KV}, {"dv", v, s.KV * s.D, s.ldv, lddv, s.KV}} {
-				for i := range s.T {
-					for c := range m.lddx {
-						got := float64(want[n][i*m.lddx+c]) - float64(start[at+i*m.lddx+c])
-						if c >= m.width {
-							if got != 0 {
-								t.Fatalf("%v: %s was written between its rows", z, m.name)
-							}
-							continue
-						}
-						if s.T > 10 && rng.IntN(s.T*m.width/40) != 0 {
-							continue // differences are dear: a sample of about 40
-						}
-						const h = 1e-5
-						x := &m.x[i*m.ld+c]
-						kept := *x
-						*x = kept + h
-						up := loss()
-						*x = kept - h
-						down := loss()
-						*x = kept
-						if diff := (up - down) / (2 * h); math.Abs(got-diff) > 1e-5*(1+math.Abs(diff)) {
-							t.Fatalf("%v: %s[%d,%d] = %v, want %v", z, m.name, i, c, got, diff)
-						}
+				for _, d := range differences[n] {
+					at := d.row*ld + d.col
+					if got := float64(first[n][at]) - float64(start[n][at]); math.Abs(got-d.value) > 1e-5*(1+math.Abs(d.value)) {
+						t.Fatalf("%v: gradient %d [%d,%d] = %v, want %v", z, n, d.row, d.col, got, d.value)
 					}
 				}
-				at += s.T * m.lddx
 			}
-		}
-	})
+		})
+	}
 }
 
 // Where every key is the same, attention is the mean of the values seen, however large the scores.
