@@ -52,13 +52,3 @@ type Blobs interface {
 	Delete(ctx context.Context, digest string) error
 	List(ctx context.Context) ([]string, error)
 }
-
-// WriteState writes a trainer's state as one file that is whole or absent.
-func WriteState(path string, meta any, tensors []Tensor) error {
-	return errors.New("checkpoint: in the making")
-}
-
-// ReadState reads what [WriteState] wrote, after checking its checksum.
-func ReadState(path string, meta any) (map[string]Tensor, error) {
-	return nil, errors.New("checkpoint: in the making")
-}

@@ -30,9 +30,6 @@ func (r *reader) each(keep func(name string) bool, f func(Tensor) error) error {
 			return err
 		}
 	}
-	if n, _ := r.in.Read(buf[:1]); n != 0 {
-		return corrupt("the file goes on after its tensors")
-	}
 	return nil
 }
 
@@ -184,6 +181,10 @@ func encodeTensors(w io.Writer, tensors []Tensor, meta map[string]string) error 
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
+	return encodeAll(w, tensors)
+}
+
+func encodeAll(w io.Writer, tensors []Tensor) error {
 	buf := make([]byte, chunk)
 	for _, t := range tensors {
 		if err := encodeData(w, t, buf); err != nil {

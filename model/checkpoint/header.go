@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"io"
@@ -38,7 +39,6 @@ type entry struct {
 type header struct {
 	entries []entry // in data order: begins where the one before ends
 	meta    map[string]string
-	raw     []byte // the 8 length bytes and the JSON, as in the file
 }
 
 // readHeader reads and checks the header of a safetensors file of size bytes.
@@ -66,7 +66,6 @@ func readHeader(r io.Reader, size int64) (*header, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.raw = raw
 	return h, h.checkLayout(size - int64(len(raw)))
 }
 
@@ -74,10 +73,7 @@ func readHeader(r io.Reader, size int64) (*header, error) {
 // exactly, one after the other, and sorts them in that order.
 func (h *header) checkLayout(size int64) error {
 	slices.SortFunc(h.entries, func(a, b entry) int {
-		if a.begin != b.begin {
-			return cmpInt(a.begin, b.begin)
-		}
-		return cmpInt(a.end, b.end)
+		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end))
 	})
 	var at int64
 	for _, e := range h.entries {
@@ -93,16 +89,6 @@ func (h *header) checkLayout(size int64) error {
 		return corrupt("the tensors need %d bytes of data, the file has %d", at, size)
 	}
 	return nil
-}
-
-func cmpInt(a, b int64) int {
-	if a < b {
-		return -1
-	}
-	if a > b {
-		return 1
-	}
-	return 0
 }
 
 // parseHeader is a strict reader of the one JSON shape a header may have. It works
@@ -276,14 +262,15 @@ type reader struct {
 	in io.Reader
 }
 
-func newReader(f fs.File) (*reader, error) {
+// newReader reads the header of f by way of in, which is f or a reader around it.
+func newReader(f fs.File, in io.Reader) (*reader, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	h, err := readHeader(f, info.Size())
+	h, err := readHeader(in, info.Size())
 	if err != nil {
 		return nil, err
 	}
-	return &reader{header: h, in: f}, nil
+	return &reader{header: h, in: in}, nil
 }

@@ -41,7 +41,7 @@ func ReadTensors(path string) (map[string]Tensor, error) {
 		return nil, err
 	}
 	defer f.Close()
-	all, err := readAll(f, nil)
+	all, err := readAll(f)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
@@ -55,7 +55,7 @@ func ReadTensorsFS(fsys fs.FS, name string) (map[string]Tensor, error) {
 		return nil, err
 	}
 	defer f.Close()
-	all, err := readAll(f, nil)
+	all, err := readAll(f)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
@@ -67,21 +67,20 @@ func ReadTensorsFS(fsys fs.FS, name string) (map[string]Tensor, error) {
 // not at all: temporary file in the same folder, fsync, rename, fsync of the folder;
 // mode 0600.
 func WriteTensors(path string, tensors []Tensor, meta map[string]string) error {
-	err := writeFile(path, func(w io.Writer) error { return encodeTensors(w, tensors, meta) })
+	err := disk{}.writeFile(path, func(w io.Writer) error { return encodeTensors(w, tensors, meta) })
 	if err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
 	}
 	return nil
 }
 
-// readAll reads every tensor of f that keep accepts (nil: all).
-func readAll(f fs.File, keep func(name string) bool) (map[string]Tensor, error) {
-	r, err := newReader(f)
+func readAll(f fs.File) (map[string]Tensor, error) {
+	r, err := newReader(f, f)
 	if err != nil {
 		return nil, err
 	}
 	out := make(map[string]Tensor, len(r.entries))
-	err = r.each(keep, func(t Tensor) error {
+	err = r.each(nil, func(t Tensor) error {
 		out[t.Name] = t
 		return nil
 	})
