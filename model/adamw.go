@@ -59,16 +59,16 @@ func (o *AdamW) Step(t *Transformer, lr float32) (norm float64, err error) {
 	bc1 := float32(1 - math.Pow(float64(o.Beta1), float64(o.step)))
 	bc2 := float32(1 - math.Pow(float64(o.Beta2), float64(o.step)))
 	for i, p := range t.params {
-		if p.Grad == nil || squares[i] == 0 && sumSquares(o.m[i]) == 0 {
+		if squares[i] == 0 && sumSquares(o.m[i]) == 0 {
 			continue
 		}
-		decay := o.Decay
+		g, decay := p.grad(), o.Decay
 		if len(p.Shape) < 2 {
 			decay = 0
 		}
 		kernel.Parallel(len(p.Data), stepRows, func(a, b int) {
-			kernel.AdamW(p.Data[a:b], p.Grad[a:b], o.m[i][a:b], o.v[i][a:b], lr, o.Beta1, o.Beta2, o.Eps, decay, bc1, bc2, scale)
-			clear(p.Grad[a:b])
+			kernel.AdamW(p.Data[a:b], g[a:b], o.m[i][a:b], o.v[i][a:b], lr, o.Beta1, o.Beta2, o.Eps, decay, bc1, bc2, scale)
+			clear(g[a:b])
 		})
 	}
 	return norm, nil

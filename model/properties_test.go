@@ -234,6 +234,9 @@ func trainSteps(t *testing.T, cfg model.Config) (out [][]float32) {
 
 func randomGrads(rng *rand.Rand, p *model.Pass) model.Grads {
 	like := func(x [][]float32) [][]float32 {
+		if x == nil {
+			return nil
+		}
 		out := make([][]float32, len(x))
 		for i := range x {
 			out[i] = make([]float32, len(x[i]))
@@ -243,7 +246,11 @@ func randomGrads(rng *rand.Rand, p *model.Pass) model.Grads {
 		}
 		return out
 	}
-	return model.Grads{Logprobs: like(p.Logprobs), Values: like(p.Values), Entropy: like(p.Entropy), Score: like([][]float32{p.Score})[0]}
+	g := model.Grads{Logprobs: like(p.Logprobs), Values: like(p.Values), Entropy: like(p.Entropy)}
+	if p.Score != nil {
+		g.Score = like([][]float32{p.Score})[0]
+	}
+	return g
 }
 
 func TestTrainingDoesNotDependOnThreads(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/checkpoint"
+	"github.com/rankloop/rankloop/model/kernel"
 )
 
 // fixtures is the folder of reference numbers (see $RANKLOOP_FIXTURES).
@@ -168,11 +169,17 @@ func maxDiff(t *testing.T, what string, got []float32, want []float64, tol float
 // The tolerances are those measured with a float32 PyTorch run of the same cases,
 // with some room for another order of sums.
 const (
-	tolLoss   = 1.5e-6
-	tolLogits = 1e-5
-	tolGrad   = 2e-6
-	tolAfter  = 2e-4
+	tolLoss  = 1.5e-6
+	tolAfter = 2e-4
 )
+
+var tolLogits, tolGrad = 1e-5, 2e-6
+
+func init() {
+	if kernel.Class() == "portable" { // rounds every product, where the others fuse
+		tolLogits, tolGrad = 2e-5, 4e-6
+	}
+}
 
 func TestReferenceGPT2(t *testing.T)  { reference(t, "gpt2") }
 func TestReferenceLlama(t *testing.T) { reference(t, "llama") }
