@@ -252,3 +252,27 @@ func (l *Loop) progress(ctx context.Context, r Round) (Progress, error) {
 	}
 	return Progress{}, nil
 }
+
+// Promote lets a version answer customers: a policy or a supervised model, of any round.
+func (l *Loop) Promote(ctx context.Context, versionID, actor string) error {
+	v, err := l.Registry.Get(ctx, versionID)
+	if errors.Is(err, registry.ErrNotFound) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	if v.Kind != registry.Policy && v.Kind != registry.SFT {
+		return &InvalidError{"version", fmt.Sprintf("%s is a %s model; only a policy or a supervised model can answer", v.Name, v.Kind)}
+	}
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error { return l.Registry.Promote(ctx, tx, Channel, v.ID, actor) })
+}
+
+// Rollback lets the version that served before the present one serve again.
+func (l *Loop) Rollback(ctx context.Context, actor string) (v registry.Version, err error) {
+	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		v, err = l.Registry.Rollback(ctx, tx, Channel, actor)
+		return err
+	})
+	return v, err
+}

@@ -176,15 +176,17 @@ type tickWorker struct {
 	l *Loop
 }
 
-func (w *tickWorker) Work(ctx context.Context, job *river.Job[tickArgs]) error {
-	l := w.l
+func (w *tickWorker) Work(ctx context.Context, _ *river.Job[tickArgs]) error { return w.l.Tick(ctx) }
+
+// Tick starts the rounds that are due. A schedule that cannot start leaves an alarm and waits for its next time.
+func (l *Loop) Tick(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		due, err := l.due(ctx, tx)
 		if err != nil {
 			return err
 		}
 		for _, sc := range due {
-			// A schedule that cannot start now must not undo the others: its round is tried in a savepoint.
+			// In a savepoint, so that one schedule's failure does not undo the others.
 			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 				_, err := l.start(ctx, tx, sc.ProjectID, "schedule "+sc.ID, sc.Config)
 				return err
@@ -206,7 +208,6 @@ func (w *tickWorker) Work(ctx context.Context, job *river.Job[tickArgs]) error {
 				return err
 			}
 		}
-		_, err = river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
-		return err
+		return nil
 	})
 }

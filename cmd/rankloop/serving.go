@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model/checkpoint"
+	"github.com/rankloop/rankloop/model/decode"
+	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web"
+	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/audit"
+)
+
+// checkServing is how often the serving pointer is read where no notification came.
+const checkServing = 2 * time.Second
+
+// serverOptions are what the commands that serve differ in.
+type serverOptions struct {
+	LabelsPerMinute int
+	BehindProxy     bool
+}
+
+// server is a listening web server together with the keeper of its policy.
+type server struct {
+	http     *http.Server
+	listener net.Listener
+	slot     *web.Slot
+	cancel   context.CancelFunc
+	done     sync.WaitGroup
+}
+
+// Addr is the address it listens on.
+func (s *server) Addr() string { return s.listener.Addr().String() }
+
+// Close finishes open requests, for up to 10 s, and stops.
+func (s *server) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if s.http.Shutdown(ctx) != nil {
+		s.http.Close()
+	}
+	s.cancel()
+	s.done.Wait()
+	s.slot.Set(nil)
+}
+
+// listen serves pages and API until Close.
+func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*server, error) {
+	slot := new(web.Slot)
+	keeper := &keeper{app: a, slot: slot}
+	if err := keeper.load(ctx); err != nil {
+		return nil, err
+	}
+	handler, err := web.New(web.Config{LabelsPerMinute: opt.LabelsPerMinute, HTTPS: opt.BehindProxy, Version: version}, web.Deps{
+		Accounts: a.accounts, Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Runs: a.runs, Loop: a.loop,
+		Serving: slot, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, OnPrompt: a.joinPool, Ping: a.db.Pool.Ping, Log: a.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w (another program may use the port; choose one with --addr)", err)
+	}
+	running, cancel := context.WithCancel(context.Background())
+	s := &server{http: web.NewServer(handler), listener: l, slot: slot, cancel: cancel}
+	s.done.Add(2)
+	go func() {
+		defer s.done.Done()
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("server stopped", "error", err)
+		}
+	}()
+	go func() {
+		defer s.done.Done()
+		keeper.run(running)
+	}()
+	return s, nil
+}
+
+// joinPool offers a consenting customer's prompt to the labeling pool. A duplicate or one above the customer's cap is passed over.
+func (a *app) joinPool(ctx context.Context, tx pgx.Tx, key account.Key, p web.Prompt) error {
+	_, _, err := a.labeling.AddPrompt(ctx, tx, labeling.NewPrompt{ProjectID: a.project.ID, Messages: p.Messages, Text: p.Text,
+		TokenIDs: p.TokenIDs, TokenizerDigest: p.TokenizerDigest, Origin: labeling.OriginAPI, CustomerID: key.CustomerID, APIKeyID: key.ID, Consent: true})
+	if errors.Is(err, labeling.ErrCapped) {
+		return nil
+	}
+	return err
+}
+
+// keeper keeps a slot on the promoted policy: it loads the weights that the registry's pointer names and swaps them in, while
+// streams under way finish on the old ones.
+type keeper struct {
+	app  *app
+	slot *web.Slot
+	id   string // of the version that serves
+}
+
+func (k *keeper) run(ctx context.Context) {
+	changed := make(chan struct{}, 1)
+	poke := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	var listening sync.WaitGroup
+	defer listening.Wait()
+	listening.Add(1)
+	go func() {
+		defer listening.Done()
+		for ctx.Err() == nil {
+			if err := k.app.registry.Listen(ctx, poke, func(string) { poke() }); err != nil && ctx.Err() == nil {
+				sleep(ctx, checkServing)
+			}
+		}
+	}()
+	tick := time.NewTicker(checkServing)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-tick.C:
+		}
+		if err := k.load(ctx); err != nil && ctx.Err() == nil {
+			k.app.log.Error("promoted policy could not be loaded; the former one goes on", slog.Any("error", err))
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// load swaps in the version that the pointer names, if it is another one. The blob store checks the digest.
+func (k *keeper) load(ctx context.Context) error {
+	v, err := k.app.registry.Serving(ctx, loop.Channel)
+	if errors.Is(err, registry.ErrNotFound) || err == nil && v.ID == k.id {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := k.app.blobs.Open(ctx, v.Digest)
+	if err != nil {
+		return err
+	}
+	cp, err := checkpoint.Load(dir)
+	if err == nil && cp.Tokenizer == nil {
+		err = errors.New("there is no tokenizer in the folder")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", v.Name, err)
+	}
+	k.slot.Set(&web.Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(cp.Model, cp.Tokenizer, decode.EngineOptions{}), Tokenizer: cp.Tokenizer,
+		Template: k.app.template, Context: cp.Model.Config().Context, Digest: strings.TrimPrefix(v.Digest, "sha256:")})
+	k.id = v.ID
+	return nil
+}

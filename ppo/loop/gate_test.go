@@ -1,0 +1,68 @@
+package loop
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestDecide(t *testing.T) {
+	good := Report{WinServing: Estimate{Value: 0.6, Low: 0.55, High: 0.65}, KL: Estimate{Value: 5}, EOSRate: 0.99}
+	with := func(f func(*Report)) Report { r := good; f(&r); return r }
+	for _, c := range []struct {
+		name   string
+		report Report
+		want   bool
+		reason string
+	}{
+		{"better", good, true, "wins 60.0%"},
+		{"interval touches one half", with(func(r *Report) { r.WinServing.Low = 0.5 }), false, "not above one half"},
+		{"too far from SFT", with(func(r *Report) { r.KL.Value = 31 }), false, "above the limit of 30.0"},
+		{"does not stop", with(func(r *Report) { r.EOSRate = 0.89 }), false, "end by themselves"},
+	} {
+		got, reason := decide(Config{MaxKL: 30}, c.report)
+		if got != c.want || !strings.Contains(reason, c.reason) {
+			t.Errorf("%s: %v, %q", c.name, got, reason)
+		}
+	}
+}
+
+func TestConfigValidate(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for field, spoil := range map[string]func(*Config){
+		"k":             func(c *Config) { c.K = 3 },
+		"prompts":       func(c *Config) { c.Prompts = 0 },
+		"overlap":       func(c *Config) { c.Overlap = 0 },
+		"overlap_share": func(c *Config) { c.OverlapShare = 1.1 },
+		"eval_prompts":  func(c *Config) { c.EvalSamples = 0 },
+		"max_tokens":    func(c *Config) { c.MaxTokens = 0 },
+		"max_kl":        func(c *Config) { c.MaxKL = 0 },
+		"promotion":     func(c *Config) { c.Promotion = "always" },
+		"reward":        func(c *Config) { c.Reward.Batch = 0 },
+		"ppo":           func(c *Config) { c.PPO.Rollouts = 0 },
+	} {
+		c := DefaultConfig()
+		spoil(&c)
+		var invalid *InvalidError
+		if err := c.Validate(); !errors.As(err, &invalid) || invalid.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+// TestShared: any prefix of a round holds the share of tasks for several labelers that was asked for, to one task.
+func TestShared(t *testing.T) {
+	for _, share := range []float64{0, 0.15, 0.5, 1} {
+		c, n := Config{OverlapShare: share}, 0
+		for i := range 1000 {
+			if c.shared(i) {
+				n++
+			}
+			if want := float64(i+1) * share; float64(n) < want-1 || float64(n) > want+1e-9 {
+				t.Fatalf("share %g: %d of the first %d", share, n, i+1)
+			}
+		}
+	}
+}
