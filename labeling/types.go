@@ -256,15 +256,16 @@ type LabelerRanking struct {
 // RankedPrompt is one task of a snapshot: a prompt, its completions, and every
 // labeler's ranking of them. The reward loss takes it as one batch element.
 type RankedPrompt struct {
-	TaskID      string             `json:"task_id,omitempty"`
-	PromptID    string             `json:"prompt_id,omitempty"`
-	Prompt      string             `json:"prompt"`
-	Messages    []Message          `json:"messages,omitempty"`
-	PromptIDs   []int32            `json:"prompt_ids,omitempty"`
-	CustomerID  string             `json:"customer,omitempty"`
-	Split       string             `json:"split,omitempty"`
-	Completions []RankedCompletion `json:"completions"`
-	Rankings    []LabelerRanking   `json:"rankings"`
+	TaskID          string             `json:"task_id,omitempty"`
+	PromptID        string             `json:"prompt_id,omitempty"`
+	Prompt          string             `json:"prompt"`
+	Messages        []Message          `json:"messages,omitempty"`
+	PromptIDs       []int32            `json:"prompt_ids,omitempty"`
+	TokenizerDigest string             `json:"prompt_tokenizer,omitempty"` // of PromptIDs
+	CustomerID      string             `json:"customer,omitempty"`
+	Split           string             `json:"split,omitempty"`
+	Completions     []RankedCompletion `json:"completions"`
+	Rankings        []LabelerRanking   `json:"rankings"`
 }
 
 // Agreement says how far labelers agree with each other on the tasks that more

@@ -94,6 +94,7 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_open ON tasks (project_id, lane, position) WHERE open;
 CREATE INDEX tasks_batch ON tasks (project_id, batch);
 CREATE INDEX tasks_prompt ON tasks (prompt_id);
+CREATE UNIQUE INDEX tasks_once_a_batch ON tasks (prompt_id, batch) WHERE batch <> '';
 CREATE INDEX tasks_held ON tasks (project_id, id) WHERE held <> '';
 
 -- token_ids with tokenizer_digest are what was sampled; text is a view that Postgres can store; raw holds the exact

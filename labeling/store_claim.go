@@ -1,0 +1,317 @@
+package labeling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// unseen is true of a task t that the labeler $2 may be served: never held, or given
+// back, or lost to its lease's end. A subquery, not a join: it is one index lookup per
+// task looked at, whatever the planner believes about the tables' sizes.
+const unseen = `coalesce((SELECT a.state IN ('released', 'expired') FROM assignments a WHERE a.task_id = t.id AND a.labeler_id = $2), true)`
+
+// claimSQL takes one task for labeler $2 of project $1 as assignment $3, whose order is
+// cut from the permutation $4. Which task: the first in a lane above the watermark's,
+// else the first behind the watermark, else the first of all. It returns how many rows
+// were picked (0 or 1) and the assignment's id, null if the insert met a conflict.
+//
+// The pick is evaluated on the statement's snapshot: the same labeler's second tab may
+// have inserted its assignment since. That is the conflict; the caller tries again.
+func claimSQL(lock string) string {
+	first := func(where string) string {
+		return `(SELECT t.id FROM tasks t WHERE t.project_id = $1 AND t.open AND ` + where + ` AND ` + unseen +
+			` ORDER BY t.lane, t.position LIMIT 1 FOR NO KEY UPDATE ` + lock + `)`
+	}
+	return `
+	WITH me AS MATERIALIZED (
+		SELECT lane, position FROM labelers
+		WHERE project_id = $1 AND labeler_id = $2 AND scanned_at > now() - interval '10 minutes'
+	), pick AS MATERIALIZED (
+		SELECT t.id, t.k, t.lane, t.position FROM tasks t WHERE t.id = coalesce(
+			` + first(`t.lane < (SELECT lane FROM me)`) + `,
+			` + first(`(t.lane, t.position) > ((SELECT lane FROM me), (SELECT position FROM me))`) + `,
+			` + first(`true`) + `)
+	), taken AS (
+		INSERT INTO assignments (id, task_id, project_id, labeler_id, state, lease_until, display_order, guideline)
+		SELECT $3, k.id, $1, $2, 'leased', now() + make_interval(secs => p.lease_s),
+			(SELECT array_agg(u.x ORDER BY u.o) FROM unnest($4::smallint[]) WITH ORDINALITY u(x, o) WHERE u.x < k.k), p.guideline
+		FROM pick k JOIN projects p ON p.id = $1
+		ON CONFLICT (task_id, labeler_id) DO UPDATE SET state = 'leased', lease_until = excluded.lease_until,
+			lease_epoch = assignments.lease_epoch + 1, guideline = excluded.guideline, claimed_at = now(), closed_at = NULL
+		WHERE assignments.state IN ('released', 'expired')
+		RETURNING id, task_id
+	), slot AS (
+		UPDATE tasks t SET open_slots = open_slots - 1 FROM taken WHERE t.id = taken.task_id
+	), mark AS (
+		INSERT INTO labelers (project_id, labeler_id, lane, position)
+		SELECT $1, $2, k.lane, k.position FROM pick k JOIN taken ON true
+		ON CONFLICT (project_id, labeler_id) DO UPDATE SET lane = excluded.lane, position = excluded.position,
+			scanned_at = CASE WHEN EXISTS (SELECT 1 FROM me WHERE (me.lane, me.position) < (excluded.lane, excluded.position))
+				THEN labelers.scanned_at ELSE now() END
+	)
+	SELECT (SELECT count(*) FROM pick), (SELECT id FROM taken)`
+}
+
+var (
+	claimSkipping = claimSQL("SKIP LOCKED")
+	claimWaiting  = claimSQL("")
+)
+
+// maxClaimTries bounds the retries after conflicts; one is enough unless the labeler
+// claims from many tabs at the same instant.
+const maxClaimTries = 20
+
+// Claim gives the labeler something to rank: the task it holds already (the oldest, with
+// its draft, so that a reload loses nothing), else a new one. ErrEmpty means that no
+// task has an open slot for this labeler, not that others were in the way.
+func (s *Store) Claim(ctx context.Context, projectID, labelerID string) (*Assignment, error) {
+	return s.claim(ctx, projectID, labelerID, true)
+}
+
+// ClaimNext always gives a further task, for a page that fetches ahead or a second tab.
+// A labeler may hold MaxLeases at once; then it gets ErrTooManyLeases.
+func (s *Store) ClaimNext(ctx context.Context, projectID, labelerID string) (*Assignment, error) {
+	return s.claim(ctx, projectID, labelerID, false)
+}
+
+func (s *Store) claim(ctx context.Context, projectID, labelerID string, resume bool) (*Assignment, error) {
+	if !isID(projectID) {
+		return nil, fmt.Errorf("claim in project %q: %w", projectID, ErrNotFound)
+	}
+	held, err := s.held(ctx, projectID, labelerID)
+	if err == nil && len(held) > 0 && resume {
+		var a *Assignment
+		if a, err = s.Renew(ctx, held[0], labelerID); err == nil || !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNotFound) {
+			return a, err
+		}
+		err = nil // it ended in this moment: take a new one
+	}
+	if err == nil && len(held) >= MaxLeases {
+		err = ErrTooManyLeases
+	}
+	var id string
+	if err == nil {
+		id, err = s.take(ctx, projectID, labelerID)
+	}
+	if err != nil {
+		return nil, wrap(err, "claim for %s", labelerID)
+	}
+	return s.Assignment(ctx, id, labelerID)
+}
+
+// held lists the live leases of a labeler, oldest first.
+func (s *Store) held(ctx context.Context, projectID, labelerID string) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT a.id FROM assignments a JOIN tasks t ON t.id = a.task_id
+		WHERE a.project_id = $1 AND a.labeler_id = $2 AND a.state IN ('leased', 'reopened') AND NOT t.hidden AND t.held = ''
+		ORDER BY a.state = 'leased', a.claimed_at, a.id`, projectID, labelerID)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// take runs the claim until it has an assignment or knows that there is none.
+func (s *Store) take(ctx context.Context, projectID, labelerID string) (string, error) {
+	sql := claimSkipping
+	for range maxClaimTries {
+		id, err := newID()
+		if err != nil {
+			return "", err
+		}
+		var picked int
+		var taken *string
+		if err := s.pool.QueryRow(ctx, sql, projectID, labelerID, id, Order(id, MaxAnswers)).Scan(&picked, &taken); err != nil {
+			return "", err
+		}
+		switch {
+		case taken != nil:
+			return *taken, nil
+		case picked > 0: // a conflict, not an empty queue
+		case sql == claimWaiting:
+			return "", ErrEmpty
+		default: // nothing, or only locked rows: wait for the locks to be sure
+			sql = claimWaiting
+		}
+	}
+	return "", ErrConflict
+}
+
+// Assignment returns an assignment of this labeler as the labeler sees it, in any
+// state. One whose task is hidden by its customer is not found.
+func (s *Store) Assignment(ctx context.Context, assignmentID, labelerID string) (*Assignment, error) {
+	if !isID(assignmentID) {
+		return nil, fmt.Errorf("assignment %q: %w", assignmentID, ErrNotFound)
+	}
+	a := &Assignment{}
+	var texts []string
+	var order []int16
+	err := s.pool.QueryRow(ctx, `
+		SELECT a.id, a.task_id, a.project_id, a.labeler_id, a.state, a.lease_until, a.display_order, a.draft, a.claimed_at, a.guideline,
+			p.messages, ARRAY(SELECT r.text FROM responses r WHERE r.task_id = a.task_id ORDER BY r.position), g.body
+		FROM assignments a
+		JOIN tasks t ON t.id = a.task_id
+		JOIN prompts p ON p.id = t.prompt_id
+		JOIN guidelines g ON g.project_id = a.project_id AND g.version = a.guideline
+		WHERE a.id = $1 AND a.labeler_id = $2 AND NOT t.hidden`, assignmentID, labelerID).
+		Scan(&a.ID, &a.TaskID, &a.ProjectID, &a.LabelerID, &a.State, &a.LeaseUntil, &order, &a.Draft, &a.ClaimedAt, &a.Guideline,
+			&a.Messages, &texts, &a.Instructions)
+	if err != nil {
+		return nil, wrap(err, "assignment %s", assignmentID)
+	}
+	for d, pos := range order {
+		a.Order = append(a.Order, int(pos))
+		a.Answers = append(a.Answers, Answer{Key: key(d), Text: texts[pos]})
+	}
+	return a, nil
+}
+
+// Renew is the sign of life of a labeler at work: it starts the lease anew. A lease
+// that was swept, or work that was closed, gets ErrConflict; the work may still be
+// submitted.
+func (s *Store) Renew(ctx context.Context, assignmentID, labelerID string) (*Assignment, error) {
+	if !isID(assignmentID) {
+		return nil, fmt.Errorf("renew assignment %q: %w", assignmentID, ErrNotFound)
+	}
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE assignments a SET lease_until = now() + make_interval(secs => p.lease_s) FROM projects p
+		WHERE a.id = $1 AND a.labeler_id = $2 AND a.state IN ('leased', 'reopened') AND p.id = a.project_id`, assignmentID, labelerID)
+	if err != nil {
+		return nil, wrap(err, "renew assignment %s", assignmentID)
+	}
+	a, err := s.Assignment(ctx, assignmentID, labelerID)
+	if err == nil && tag.RowsAffected() == 0 {
+		return nil, fmt.Errorf("renew assignment %s: %w: it is %s", assignmentID, ErrConflict, a.State)
+	}
+	return a, err
+}
+
+// SaveDraft keeps unfinished work and renews the lease. Work whose lease was swept is
+// kept too (it comes back with the task, or with a late submit); work that is
+// submitted or skipped gets ErrConflict.
+func (s *Store) SaveDraft(ctx context.Context, assignmentID, labelerID string, d Draft) error {
+	if !isID(assignmentID) {
+		return fmt.Errorf("draft of assignment %q: %w", assignmentID, ErrNotFound)
+	}
+	var k int
+	var state string
+	err := s.pool.QueryRow(ctx, `SELECT cardinality(display_order), state FROM assignments WHERE id = $1 AND labeler_id = $2`,
+		assignmentID, labelerID).Scan(&k, &state)
+	if err != nil {
+		return wrap(err, "draft of assignment %s", assignmentID)
+	}
+	if err := checkDraft(d, k); err != nil {
+		return err
+	}
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE assignments a SET draft = $3,
+			lease_until = CASE WHEN a.state IN ('leased', 'reopened') THEN now() + make_interval(secs => p.lease_s) ELSE a.lease_until END
+		FROM projects p
+		WHERE a.id = $1 AND a.labeler_id = $2 AND a.state IN ('leased', 'reopened', 'released', 'expired') AND p.id = a.project_id`,
+		assignmentID, labelerID, d)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = fmt.Errorf("%w: it is %s", ErrConflict, state)
+	}
+	return wrap(err, "draft of assignment %s", assignmentID)
+}
+
+// Release gives a task back: another may take it, and so may the same labeler later,
+// with the draft. A reopened ranking stands again as it was. What is closed already
+// stays so; that is no error, because a page says goodbye without knowing.
+func (s *Store) Release(ctx context.Context, assignmentID, labelerID string) error {
+	err := s.closeLease(ctx, assignmentID, labelerID, func(tx pgx.Tx, a lease) error {
+		switch a.state {
+		case Leased:
+			return a.free(ctx, tx, Released, "")
+		case Reopened:
+			return a.free(ctx, tx, Submitted, "")
+		}
+		return nil
+	})
+	return wrap(err, "release assignment %s", assignmentID)
+}
+
+// Skip gives a task back for good: it is not served to this labeler again. The reason
+// is required. The reasons "unsafe" and "pii" report the task: it is held back until a
+// reviewer releases it (Unhold).
+func (s *Store) Skip(ctx context.Context, assignmentID, labelerID, reason string) error {
+	if Normalize(reason) == "" || len(reason) > 1000 {
+		return invalid("reason", "1 to 1000 bytes are wanted")
+	}
+	if err := CheckText("reason", reason); err != nil {
+		return err
+	}
+	err := s.closeLease(ctx, assignmentID, labelerID, func(tx pgx.Tx, a lease) error {
+		switch a.state {
+		case Skipped:
+			return nil
+		case Submitted, Reopened:
+			return fmt.Errorf("%w: it is submitted", ErrConflict)
+		}
+		if err := a.free(ctx, tx, Skipped, reason); err != nil {
+			return err
+		}
+		b := &pgx.Batch{}
+		if holds(reason) {
+			b.Queue(`UPDATE tasks SET held = $2 WHERE id = $1 AND held = ''`, a.taskID, reason)
+		}
+		b.Queue(`INSERT INTO labelers (project_id, labeler_id, skipped) VALUES ($1, $2, 1)
+			ON CONFLICT (project_id, labeler_id) DO UPDATE SET skipped = labelers.skipped + 1`, a.projectID, labelerID)
+		b.Queue(`SELECT audit_append($1, 'labeling.skip', $2, $3)`, actor(labelerID), assignmentID, map[string]any{"task": a.taskID, "reason": reason})
+		return tx.SendBatch(ctx, b).Close()
+	})
+	return wrap(err, "skip assignment %s", assignmentID)
+}
+
+// lease is an assignment and its task, both locked.
+type lease struct {
+	id, taskID, projectID string
+	state                 string
+	rankingID             *string
+	order                 []int16
+	surplus               bool
+	guideline             int
+	openSlots             int
+}
+
+// lockLease locks task and assignment, in this order, and reads both.
+func lockLease(ctx context.Context, tx pgx.Tx, assignmentID, labelerID string) (lease, error) {
+	a := lease{id: assignmentID}
+	b := &pgx.Batch{}
+	b.Queue(`SELECT t.id, t.open_slots FROM tasks t JOIN assignments a ON a.task_id = t.id
+		WHERE a.id = $1 AND a.labeler_id = $2 FOR NO KEY UPDATE OF t`, assignmentID, labelerID).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&a.taskID, &a.openSlots) })
+	b.Queue(`SELECT project_id, state, ranking_id, display_order, surplus, guideline FROM assignments
+		WHERE id = $1 AND labeler_id = $2 FOR NO KEY UPDATE`, assignmentID, labelerID).
+		QueryRow(func(row pgx.Row) error {
+			return row.Scan(&a.projectID, &a.state, &a.rankingID, &a.order, &a.surplus, &a.guideline)
+		})
+	return a, tx.SendBatch(ctx, b).Close()
+}
+
+func (s *Store) closeLease(ctx context.Context, assignmentID, labelerID string, f func(pgx.Tx, lease) error) error {
+	if !isID(assignmentID) {
+		return ErrNotFound
+	}
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		a, err := lockLease(ctx, tx, assignmentID, labelerID)
+		if err != nil {
+			return err
+		}
+		return f(tx, a)
+	})
+}
+
+// free closes a lease in the given state and, if it held a slot, gives that back and
+// moves the task behind every watermark.
+func (a lease) free(ctx context.Context, tx pgx.Tx, state, reason string) error {
+	b := &pgx.Batch{}
+	b.Queue(`UPDATE assignments SET state = $2, skip_reason = $3, closed_at = now() WHERE id = $1`, a.id, state, reason)
+	if a.state == Leased {
+		b.Queue(`UPDATE tasks SET open_slots = open_slots + 1, position = nextval('task_position') WHERE id = $1`, a.taskID)
+	}
+	return tx.SendBatch(ctx, b).Close()
+}

@@ -1,0 +1,85 @@
+package labeling
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Progress is what a labeler has done in a project, and what is left to do for anyone.
+func (s *Store) Progress(ctx context.Context, projectID, labelerID string) (Progress, error) {
+	var p Progress
+	err := s.pool.QueryRow(ctx, `SELECT done, skipped, active_ms FROM labelers WHERE project_id = $1 AND labeler_id = $2`, projectID, labelerID).
+		Scan(&p.Done, &p.Skipped, &p.ActiveMS)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return p, wrap(err, "progress of %s", labelerID)
+	}
+	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM tasks WHERE project_id = $1 AND open LIMIT $2) t`, projectID, OpenLimit).Scan(&p.Open)
+	return p, wrap(err, "progress of %s", labelerID)
+}
+
+// CountRankings counts the rankings of a batch that count: one per labeler and task,
+// without surplus, without hidden and held tasks.
+func (s *Store) CountRankings(ctx context.Context, projectID, batch string) (int, error) {
+	c, err := s.BatchCounts(ctx, projectID, batch)
+	return c.Done, err
+}
+
+// CountRankingsTx is CountRankings within a transaction, such as that of Submit's after.
+func (s *Store) CountRankingsTx(ctx context.Context, tx pgx.Tx, projectID, batch string) (int, error) {
+	c, err := s.BatchCountsTx(ctx, tx, projectID, batch)
+	return c.Done, err
+}
+
+// BatchCounts are the counters of a batch, without hidden and held tasks.
+func (s *Store) BatchCounts(ctx context.Context, projectID, batch string) (BatchCounts, error) {
+	return batchCounts(ctx, s.pool, projectID, batch)
+}
+
+// BatchCountsTx is BatchCounts within a transaction.
+func (s *Store) BatchCountsTx(ctx context.Context, tx pgx.Tx, projectID, batch string) (BatchCounts, error) {
+	return batchCounts(ctx, tx, projectID, batch)
+}
+
+func batchCounts(ctx context.Context, q querier, projectID, batch string) (BatchCounts, error) {
+	var c BatchCounts
+	err := q.QueryRow(ctx, `
+		SELECT count(*), count(*) FILTER (WHERE done = need), coalesce(sum(need), 0), coalesce(sum(done), 0), coalesce(sum(open_slots), 0)
+		FROM tasks WHERE project_id = $1 AND batch = $2 AND NOT hidden AND held = ''`, projectID, batch).
+		Scan(&c.Tasks, &c.Complete, &c.Need, &c.Done, &c.Open)
+	c.Leased = c.Need - c.Done - c.Open
+	return c, wrap(err, "counts of batch %q", batch)
+}
+
+// sweepLimit is how many leases one statement of a sweep frees.
+const sweepLimit = 5000
+
+// Sweep ends the leases that ran out: their slots open again behind every watermark,
+// reopened rankings stand as they were, drafts stay. It returns how many it ended. What
+// another transaction holds at this moment is left to the next sweep.
+func (s *Store) Sweep(ctx context.Context) (int, error) {
+	total := 0
+	for {
+		var n int
+		err := s.pool.QueryRow(ctx, `
+			WITH dead AS MATERIALIZED (
+				SELECT a.id, a.task_id, a.state FROM assignments a JOIN tasks t ON t.id = a.task_id
+				WHERE a.state IN ('leased', 'reopened') AND a.lease_until < now()
+				LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
+			), closed AS (
+				UPDATE assignments a SET state = CASE WHEN dead.state = 'leased' THEN 'expired' ELSE 'submitted' END, closed_at = now()
+				FROM dead WHERE a.id = dead.id
+			), freed AS (
+				UPDATE tasks t SET open_slots = t.open_slots + f.n, position = nextval('task_position')
+				FROM (SELECT task_id, count(*) AS n FROM dead WHERE state = 'leased' GROUP BY task_id) f WHERE t.id = f.task_id
+			)
+			SELECT count(*) FROM dead`, sweepLimit).Scan(&n)
+		if err != nil {
+			return total, wrap(err, "sweep leases")
+		}
+		if total += n; n < sweepLimit {
+			return total, nil
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package labeling
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// counted is the condition under which assignment a of task t is learned from.
+const counted = `a.ranking_id IS NOT NULL AND NOT a.surplus AND NOT t.hidden AND t.held = ''`
+
+// Snapshot freezes the rankings that match the filter, in the caller's transaction: an
+// immutable list, ordered by task and labeler, under the sha256 of its content. The
+// same rankings give the same hash. ErrEmpty if nothing matches; ErrConflict if the
+// name is taken in this project.
+func (s *Store) Snapshot(ctx context.Context, tx pgx.Tx, projectID string, f SnapshotFilter) (Snapshot, error) {
+	snap := Snapshot{ProjectID: projectID, Name: f.Name}
+	if err := CheckText("name", f.Name); err != nil {
+		return snap, err
+	}
+	if !isID(projectID) {
+		return snap, fmt.Errorf("snapshot of project %q: %w", projectID, ErrNotFound)
+	}
+	snap, err := snapshot(ctx, tx, snap, f)
+	return snap, wrap(err, "snapshot of project %s", projectID)
+}
+
+func snapshot(ctx context.Context, tx pgx.Tx, snap Snapshot, f SnapshotFilter) (Snapshot, error) {
+	// Names and numbers are given one at a time; labelers' work is not held up by it.
+	if _, err := tx.Exec(ctx, `SELECT FROM projects WHERE id = $1 FOR NO KEY UPDATE`, snap.ProjectID); err != nil {
+		return snap, err
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT t.id, a.ranking_id, p.split, coalesce(p.customer_id, '')
+		FROM assignments a JOIN tasks t ON t.id = a.task_id JOIN prompts p ON p.id = t.prompt_id
+		WHERE t.project_id = $1 AND `+counted+` AND p.usable
+			AND (cardinality($2::text[]) = 0 OR t.batch = ANY($2)) AND (cardinality($3::text[]) = 0 OR p.split = ANY($3))
+		ORDER BY t.id, a.labeler_id`, snap.ProjectID, orEmpty(f.Batches), orEmpty(f.Splits))
+	if err != nil {
+		return snap, err
+	}
+	type item struct{ Task, Ranking, Split, Customer string }
+	items, err := pgx.CollectRows(rows, pgx.RowToStructByPos[item])
+	if err != nil {
+		return snap, err
+	}
+	if len(items) == 0 {
+		return snap, ErrEmpty
+	}
+	if snap.ID, err = newID(); err != nil {
+		return snap, err
+	}
+	if snap.Name == "" {
+		if err := tx.QueryRow(ctx, `SELECT 'snapshot ' || count(*) + 1 FROM snapshots WHERE project_id = $1`, snap.ProjectID).Scan(&snap.Name); err != nil {
+			return snap, err
+		}
+	}
+	ids, splits, customers := make([]string, len(items)), make([]string, len(items)), make([]string, len(items))
+	for i, it := range items {
+		ids[i], splits[i], customers[i] = it.Ranking, it.Split, it.Customer
+	}
+	list, err := rankedPrompts(ctx, tx, `unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY i(ranking_id, split, customer_id, position)`,
+		ids, splits, customers)
+	if err != nil {
+		return snap, err
+	}
+	snap.N, snap.Prompts = len(items), len(list)
+	if snap.Hash, err = ContentHash(list); err != nil {
+		return snap, err
+	}
+	err = tx.QueryRow(ctx, `
+		INSERT INTO snapshots (id, project_id, name, hash, filter, n, prompts) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (project_id, name) DO NOTHING RETURNING created_at`,
+		snap.ID, snap.ProjectID, snap.Name, snap.Hash, f, snap.N, snap.Prompts).Scan(&snap.CreatedAt)
+	if err == pgx.ErrNoRows {
+		return snap, fmt.Errorf("%w: there is a snapshot %q", ErrConflict, snap.Name)
+	}
+	if err != nil {
+		return snap, err
+	}
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"snapshot_items"}, []string{"snapshot_id", "position", "task_id", "ranking_id", "split", "customer_id"},
+		pgx.CopyFromSlice(len(items), func(i int) ([]any, error) {
+			return []any{snap.ID, i, items[i].Task, items[i].Ranking, items[i].Split, items[i].Customer}, nil
+		}))
+	return snap, err
+}
+
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+// ContentHash is the sha256 (hex) of ranked prompts in their canonical form: one JSON
+// object a line, fields in the order of the types here, no HTML escapes.
+func ContentHash(list []RankedPrompt) (string, error) {
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	enc.SetEscapeHTML(false)
+	for _, p := range list {
+		if err := enc.Encode(p); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// SnapshotByID returns what is known of a snapshot.
+func (s *Store) SnapshotByID(ctx context.Context, id string) (Snapshot, error) {
+	var v Snapshot
+	if !isID(id) {
+		return v, fmt.Errorf("snapshot %q: %w", id, ErrNotFound)
+	}
+	err := s.pool.QueryRow(ctx, `SELECT id, project_id, name, hash, n, prompts, created_at FROM snapshots WHERE id = $1`, id).
+		Scan(&v.ID, &v.ProjectID, &v.Name, &v.Hash, &v.N, &v.Prompts, &v.CreatedAt)
+	return v, wrap(err, "snapshot %s", id)
+}
+
+// SnapshotItems returns a snapshot's content in its fixed order. Content that no longer
+// has the snapshot's hash is refused.
+func (s *Store) SnapshotItems(ctx context.Context, id string) ([]RankedPrompt, error) {
+	snap, err := s.SnapshotByID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	list, err := rankedPrompts(ctx, s.pool, `snapshot_items i WHERE i.snapshot_id = $1`, id)
+	if err != nil {
+		return nil, wrap(err, "items of snapshot %s", id)
+	}
+	hash, err := ContentHash(list)
+	if err == nil && hash != snap.Hash {
+		err = fmt.Errorf("content has hash %s, the snapshot %s", hash, snap.Hash)
+	}
+	return list, wrap(err, "items of snapshot %s", id)
+}
+
+// rankedPrompts reads rankings, given as a table i(ranking_id, split, customer_id,
+// position) in the order of tasks, and gathers them by task.
+func rankedPrompts(ctx context.Context, q querier, from string, args ...any) ([]RankedPrompt, error) {
+	rows, err := q.Query(ctx, `
+		SELECT k.task_id, t.prompt_id, p.text, p.messages, p.token_ids, p.tokenizer_digest, i.customer_id, i.split, k.id, k.labeler_id, k.ranks
+		FROM (SELECT i.ranking_id, i.split, i.customer_id, i.position FROM `+from+`) i
+		JOIN rankings k ON k.id = i.ranking_id JOIN tasks t ON t.id = k.task_id JOIN prompts p ON p.id = t.prompt_id
+		ORDER BY i.position`, args...)
+	if err != nil {
+		return nil, err
+	}
+	var list []RankedPrompt
+	var tasks []string
+	var p RankedPrompt
+	var k LabelerRanking
+	_, err = pgx.ForEachRow(rows, []any{&p.TaskID, &p.PromptID, &p.Prompt, &p.Messages, &p.PromptIDs, &p.TokenizerDigest, &p.CustomerID, &p.Split,
+		&k.RankingID, &k.LabelerID, &k.Ranks}, func() error {
+		if len(list) == 0 || list[len(list)-1].TaskID != p.TaskID {
+			list, tasks = append(list, p), append(tasks, p.TaskID)
+		}
+		last := &list[len(list)-1]
+		last.Rankings = append(last.Rankings, k)
+		p, k = RankedPrompt{}, LabelerRanking{}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if rows, err = q.Query(ctx, `
+		SELECT r.task_id, r.id, r.text, r.token_ids, r.tokenizer_digest, r.model_version, r.finish
+		FROM unnest($1::uuid[]) WITH ORDINALITY u(task_id, n) JOIN responses r ON r.task_id = u.task_id ORDER BY u.n, r.position`, tasks); err != nil {
+		return nil, err
+	}
+	at := 0
+	var task string
+	var c RankedCompletion
+	_, err = pgx.ForEachRow(rows, []any{&task, &c.ResponseID, &c.Text, &c.TokenIDs, &c.TokenizerDigest, &c.ModelVersion, &c.Finish}, func() error {
+		for list[at].TaskID != task {
+			at++
+		}
+		list[at].Completions = append(list[at].Completions, c)
+		c = RankedCompletion{}
+		return nil
+	})
+	return list, err
+}
+
+// Snapshots lists a project's snapshots, newest first.
+func (s *Store) Snapshots(ctx context.Context, projectID string) ([]Snapshot, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id, project_id, name, hash, n, prompts, created_at FROM snapshots WHERE project_id = $1 ORDER BY id DESC`, projectID)
+	if err != nil {
+		return nil, wrap(err, "snapshots of project %s", projectID)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Snapshot])
+	return list, wrap(err, "snapshots of project %s", projectID)
+}
+
+// Agreement says how far the labelers of a batch agree ("" = the tasks of no batch).
+func (s *Store) Agreement(ctx context.Context, projectID, batch string) (Agreement, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT t.id, k.ranks FROM assignments a JOIN tasks t ON t.id = a.task_id JOIN rankings k ON k.id = a.ranking_id
+		WHERE t.project_id = $1 AND t.batch = $2 AND `+counted+` ORDER BY t.id, a.labeler_id`, projectID, batch)
+	if err != nil {
+		return Agreement{}, wrap(err, "agreement in batch %q", batch)
+	}
+	var tasks [][][]int
+	var task, last string
+	var ranks []int
+	_, err = pgx.ForEachRow(rows, []any{&task, &ranks}, func() error {
+		if task != last {
+			tasks, last = append(tasks, nil), task
+		}
+		tasks[len(tasks)-1] = append(tasks[len(tasks)-1], ranks)
+		ranks = nil
+		return nil
+	})
+	if err != nil {
+		return Agreement{}, wrap(err, "agreement in batch %q", batch)
+	}
+	return Agree(tasks), nil
+}

@@ -1,0 +1,285 @@
+package labeling
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Submit stores a finished ranking: one transaction with its comparisons, ratings and
+// flags, the closed lease, the task's counters, the audit row, and after (may be nil),
+// which cmd sets to what other rooms do when a ranking is in.
+//
+// The same key with the same input returns the ranking that is there, without running
+// after again; another input under the same key, or a second ranking of work that is
+// submitted and not reopened, is ErrConflict. After the lease's end the ranking takes
+// an open slot; with none open it is kept as surplus. After Reopen it is the next
+// revision, unless a snapshot froze the last one (FrozenError).
+//
+// Two submits that complete a batch at the same moment do not see each other from
+// within after; what waits for a full batch must also look again later.
+func (s *Store) Submit(ctx context.Context, in SubmitInput, after func(ctx context.Context, tx pgx.Tx, projectID string) error) (Ranking, error) {
+	if !isID(in.AssignmentID) {
+		return Ranking{}, fmt.Errorf("submit assignment %q: %w", in.AssignmentID, ErrNotFound)
+	}
+	if in.IdempotencyKey == "" || len(in.IdempotencyKey) > 200 {
+		return Ranking{}, invalid("idempotency_key", "1 to 200 bytes are wanted")
+	}
+	if err := CheckText("idempotency_key", in.IdempotencyKey); err != nil {
+		return Ranking{}, err
+	}
+	var id string
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+		id, err = submit(ctx, tx, in, after)
+		return err
+	})
+	if violates(err, "rankings_labeler_id_idempotency_key_key") {
+		err = fmt.Errorf("%w: idempotency key used for another task", ErrConflict)
+	}
+	if err != nil {
+		return Ranking{}, wrap(err, "submit assignment %s", in.AssignmentID)
+	}
+	return s.Ranking(ctx, id)
+}
+
+func submit(ctx context.Context, tx pgx.Tx, in SubmitInput, after func(context.Context, pgx.Tx, string) error) (string, error) {
+	a, err := lockLease(ctx, tx, in.AssignmentID, in.LabelerID)
+	if err != nil {
+		return "", err
+	}
+	hash, err := in.hash()
+	if err != nil {
+		return "", err
+	}
+	id, err := replay(ctx, tx, a, in, hash)
+	if id != "" || err != nil {
+		return id, err
+	}
+	order := make([]int, len(a.order))
+	for d, pos := range a.order {
+		order[d] = int(pos)
+	}
+	sheet, err := parseSheet(in, order)
+	if err != nil {
+		return "", err
+	}
+	if a.state == Skipped {
+		return "", fmt.Errorf("%w: it is skipped", ErrConflict)
+	}
+	if a.state == Reopened {
+		if err := frozen(ctx, tx, *a.rankingID); err != nil {
+			return "", err
+		}
+	}
+	if id, err = newID(); err != nil {
+		return "", err
+	}
+	if err := a.store(ctx, tx, id, in, hash, sheet); err != nil {
+		return "", err
+	}
+	if after != nil {
+		return id, after(ctx, tx, a.projectID)
+	}
+	return id, nil
+}
+
+// hash identifies the body of a submit: everything but the key.
+func (in SubmitInput) hash() ([32]byte, error) {
+	in.IdempotencyKey = ""
+	b, err := json.Marshal(in)
+	return sha256.Sum256(b), err
+}
+
+// replay returns the ranking that an earlier submit of the same body stored, "" if this
+// is a new one. The caller holds the assignment's lock, under which the same key sent
+// twenty times at once takes its turn.
+func replay(ctx context.Context, tx pgx.Tx, a lease, in SubmitInput, hash [32]byte) (string, error) {
+	var id, assignment string
+	var known []byte
+	err := tx.QueryRow(ctx, `SELECT id, assignment_id, request_hash FROM rankings WHERE labeler_id = $1 AND idempotency_key = $2`,
+		in.LabelerID, in.IdempotencyKey).Scan(&id, &assignment, &known)
+	switch {
+	case err == nil && assignment == a.id && string(known) == string(hash[:]):
+		return id, nil
+	case err == nil:
+		return "", fmt.Errorf("%w: idempotency key used before with another body", ErrConflict)
+	case !errors.Is(err, pgx.ErrNoRows) || a.state != Submitted:
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = nil
+		}
+		return "", err
+	}
+	// Submitted under another key: the same body is the same act, another is too late.
+	if err := tx.QueryRow(ctx, `SELECT request_hash FROM rankings WHERE id = $1`, *a.rankingID).Scan(&known); err != nil {
+		return "", err
+	}
+	if string(known) == string(hash[:]) {
+		return *a.rankingID, nil
+	}
+	return "", fmt.Errorf("%w: it is submitted; reopen it to change it", ErrConflict)
+}
+
+// frozen names the snapshot that holds a ranking, if any.
+func frozen(ctx context.Context, tx pgx.Tx, rankingID string) error {
+	var name string
+	err := tx.QueryRow(ctx, `SELECT s.name FROM snapshot_items i JOIN snapshots s ON s.id = i.snapshot_id
+		WHERE i.ranking_id = $1 ORDER BY s.created_at, s.id LIMIT 1`, rankingID).Scan(&name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return &FrozenError{Ranking: rankingID, Snapshot: name}
+}
+
+// store writes the ranking with all that belongs to it and moves the counters.
+func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, hash [32]byte, sheet answerSheet) error {
+	slots, done, first := 0, 0, 0 // what changes in the task, and whether the labeler has one more
+	switch a.state {
+	case Leased: // its slot was taken by the claim
+		done, first = 1, 1
+	case Released, Expired:
+		if first = 1; a.openSlots > 0 {
+			slots, done = 1, 1
+		} else {
+			a.surplus = true
+		}
+	}
+	b := &pgx.Batch{}
+	b.Queue(`
+		INSERT INTO rankings (id, project_id, task_id, assignment_id, labeler_id, revision, ranks, comment, idempotency_key, request_hash,
+			active_ms, wall_ms, guideline, surplus)
+		VALUES ($1, $2, $3, $4, $5, (SELECT count(*) + 1 FROM rankings WHERE assignment_id = $4), $6, $7, $8, $9, $10, $11, $12, $13)`,
+		id, a.projectID, a.taskID, a.id, in.LabelerID, sheet.ranks, in.Comment, in.IdempotencyKey, hash[:], in.ActiveMS, in.WallMS, a.guideline, a.surplus)
+	var winners, losers []int
+	for _, p := range Pairs(sheet.ranks) {
+		winners, losers = append(winners, p[0]), append(losers, p[1])
+	}
+	if len(winners) > 0 {
+		b.Queue(`
+			INSERT INTO comparisons (ranking_id, winner_id, loser_id)
+			SELECT $1, w.id, l.id FROM unnest($3::int[], $4::int[]) u(winner, loser)
+			JOIN responses w ON w.task_id = $2 AND w.position = u.winner
+			JOIN responses l ON l.task_id = $2 AND l.position = u.loser`, id, a.taskID, winners, losers)
+	}
+	for pos, rating := range sheet.ratings {
+		if rating > 0 || len(sheet.flags[pos]) > 0 {
+			b.Queue(`INSERT INTO ratings (ranking_id, response_id, rating, flags)
+				SELECT $1, id, nullif($4::int, 0), coalesce($5::text[], '{}') FROM responses WHERE task_id = $2 AND position = $3`,
+				id, a.taskID, pos, rating, sheet.flags[pos])
+		}
+	}
+	b.Queue(`UPDATE assignments SET state = 'submitted', ranking_id = $2, surplus = $3, draft = NULL, closed_at = now() WHERE id = $1`,
+		a.id, id, a.surplus)
+	b.Queue(`UPDATE tasks SET open_slots = open_slots - $2, done = done + $3, held = CASE WHEN $4 <> '' AND held = '' THEN $4 ELSE held END
+		WHERE id = $1`, a.taskID, slots, done, sheet.hold)
+	b.Queue(`INSERT INTO labelers (project_id, labeler_id, done, active_ms, last_assignment) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (project_id, labeler_id) DO UPDATE SET done = labelers.done + excluded.done,
+			active_ms = labelers.active_ms + excluded.active_ms, last_assignment = excluded.last_assignment`,
+		a.projectID, in.LabelerID, first, in.ActiveMS, a.id)
+	b.Queue(`SELECT audit_append($1, 'labeling.submit', $2, $3)`, actor(in.LabelerID), id,
+		map[string]any{"task": a.taskID, "ranks": sheet.ranks, "surplus": a.surplus, "hold": sheet.hold})
+	return tx.SendBatch(ctx, b).Close()
+}
+
+// Reopen is undo: it takes up the labeler's last submit of the project again and
+// returns it with the submitted values as its draft. Until the next Submit the old
+// ranking stands. A ranking in a snapshot gets a FrozenError that names it.
+func (s *Store) Reopen(ctx context.Context, projectID, labelerID string) (*Assignment, error) {
+	if !isID(projectID) {
+		return nil, fmt.Errorf("reopen in project %q: %w", projectID, ErrNotFound)
+	}
+	var id *string
+	err := s.pool.QueryRow(ctx, `SELECT last_assignment FROM labelers WHERE project_id = $1 AND labeler_id = $2`, projectID, labelerID).Scan(&id)
+	if err == nil && id == nil {
+		err = ErrNotFound
+	}
+	if err == nil {
+		err = s.closeLease(ctx, *id, labelerID, func(tx pgx.Tx, a lease) error { return a.reopen(ctx, tx, labelerID) })
+	}
+	if err != nil {
+		return nil, wrap(err, "reopen for %s", labelerID)
+	}
+	return s.Assignment(ctx, *id, labelerID)
+}
+
+func (a lease) reopen(ctx context.Context, tx pgx.Tx, labelerID string) error {
+	if a.state != Submitted {
+		if a.state == Reopened {
+			return nil
+		}
+		return fmt.Errorf("%w: it is %s", ErrConflict, a.state)
+	}
+	if err := frozen(ctx, tx, *a.rankingID); err != nil {
+		return err
+	}
+	draft, err := a.values(ctx, tx)
+	if err != nil {
+		return err
+	}
+	b := &pgx.Batch{}
+	b.Queue(`UPDATE assignments a SET state = 'reopened', draft = $2, closed_at = NULL, lease_until = now() + make_interval(secs => p.lease_s)
+		FROM projects p WHERE a.id = $1 AND p.id = a.project_id`, a.id, draft)
+	b.Queue(`SELECT audit_append($1, 'labeling.reopen', $2, $3)`, actor(labelerID), *a.rankingID, map[string]any{"task": a.taskID})
+	return tx.SendBatch(ctx, b).Close()
+}
+
+// values are the current ranking's values in the order shown.
+func (a lease) values(ctx context.Context, tx pgx.Tx) (Draft, error) {
+	k := len(a.order)
+	d := Draft{Ranks: make([]int, k), Ratings: make([]int, k), Flags: make([][]string, k)}
+	shown := make([]int, k) // by stored position
+	for at, pos := range a.order {
+		shown[pos] = at
+	}
+	var ranks []int
+	if err := tx.QueryRow(ctx, `SELECT ranks, comment FROM rankings WHERE id = $1`, *a.rankingID).Scan(&ranks, &d.Comment); err != nil {
+		return d, err
+	}
+	for pos, r := range ranks {
+		d.Ranks[shown[pos]] = r
+	}
+	rows, err := tx.Query(ctx, `SELECT r.position, coalesce(g.rating, 0), g.flags FROM ratings g JOIN responses r ON r.id = g.response_id
+		WHERE g.ranking_id = $1`, *a.rankingID)
+	if err != nil {
+		return d, err
+	}
+	var pos, rating int
+	var flags []string
+	_, err = pgx.ForEachRow(rows, []any{&pos, &rating, &flags}, func() error {
+		d.Ratings[shown[pos]], d.Flags[shown[pos]] = rating, flags
+		flags = nil
+		return nil
+	})
+	return d, err
+}
+
+// Ranking returns a revision by id.
+func (s *Store) Ranking(ctx context.Context, id string) (Ranking, error) {
+	var r Ranking
+	if !isID(id) {
+		return r, fmt.Errorf("ranking %q: %w", id, ErrNotFound)
+	}
+	err := s.pool.QueryRow(ctx, `
+		SELECT k.id, k.task_id, k.project_id, k.assignment_id, k.labeler_id, k.revision, k.ranks,
+			ARRAY(SELECT r.id FROM responses r WHERE r.task_id = k.task_id ORDER BY r.position), k.surplus, k.guideline, t.batch, k.created_at
+		FROM rankings k JOIN tasks t ON t.id = k.task_id WHERE k.id = $1`, id).
+		Scan(&r.ID, &r.TaskID, &r.ProjectID, &r.AssignmentID, &r.LabelerID, &r.Revision, &r.Ranks, &r.ResponseIDs, &r.Surplus, &r.Guideline,
+			&r.Batch, &r.CreatedAt)
+	return r, wrap(err, "ranking %s", id)
+}
+
+// Comparisons lists the strict pairs of a ranking.
+func (s *Store) Comparisons(ctx context.Context, rankingID string) ([]Comparison, error) {
+	rows, err := s.pool.Query(ctx, `SELECT ranking_id, winner_id, loser_id FROM comparisons WHERE ranking_id = $1 ORDER BY winner_id, loser_id`, rankingID)
+	if err != nil {
+		return nil, wrap(err, "comparisons of ranking %s", rankingID)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Comparison])
+	return list, wrap(err, "comparisons of ranking %s", rankingID)
+}

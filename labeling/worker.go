@@ -1,0 +1,43 @@
+package labeling
+
+import (
+	"context"
+	"time"
+
+	"github.com/riverqueue/river"
+)
+
+// sweepEvery is how often leases that ran out are looked for. A slot is free again at
+// most this long after its lease's end.
+const sweepEvery = 10 * time.Second
+
+type sweepArgs struct{}
+
+func (sweepArgs) Kind() string { return "labeling.sweep" }
+
+func (sweepArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: sweepEvery}}
+}
+
+type sweepWorker struct {
+	river.WorkerDefaults[sweepArgs]
+	store *Store
+}
+
+func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
+	_, err := w.store.Sweep(ctx)
+	return err
+}
+
+// AddWorkers registers the room's kinds of jobs. Every process that can lead does so,
+// whether or not it works.
+func AddWorkers(workers *river.Workers, s *Store) {
+	river.AddWorker(workers, &sweepWorker{store: s})
+}
+
+// PeriodicJobs are the room's jobs by the clock: the sweep of leases.
+func PeriodicJobs() []*river.PeriodicJob {
+	return []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(sweepEvery),
+		func() (river.JobArgs, *river.InsertOpts) { return sweepArgs{}, nil },
+		&river.PeriodicJobOpts{RunOnStart: true})}
+}
