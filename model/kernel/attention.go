@@ -58,33 +58,43 @@ func Attention(o []float32, ldo int, lse []float32, q []float32, ldq int, k []fl
 			for g := lo; g < hi; g++ {
 				transpose(keys, stride, k[g*D:], ldk, Tk, D)
 				for h := g * (H / KV); h < (g+1)*(H/KV); h++ {
-					for i := 0; i < Tq; i += attentionRows {
-						n := min(attentionRows, Tq-i)
-						first := Tk - Tq + i // position of query i
-						seen := first + n
-						width := roundUp(seen, 16)
-						mm(n, width, D, q[i*ldq+h*D:], ldq, keys, stride, scores, stride, false)
-						var factor [attentionRows]float32
-						for r := range n {
-							row := scores[r*stride:][:width]
-							live := row[:first+r+1]
-							shift := scale * maximum(live)
-							total := expSum(live, live, scale, shift)
-							clear(row[first+r+1:])
-							factor[r] = 1 / total
-							if lse != nil {
-								lse[h*Tq+i+r] = shift + float32(math.Log(float64(total)))
-							}
-						}
-						mm(n, D, seen, scores, stride, v[g*D:], ldv, o[i*ldo+h*D:], ldo, false)
-						for r := range n {
-							scaleBy(o[(i+r)*ldo+h*D:][:D], factor[r])
-						}
+					var sums []float32
+					if lse != nil {
+						sums = lse[h*Tq:][:Tq]
 					}
+					attendHead(o[h*D:], ldo, sums, q[h*D:], ldq, keys, stride, v[g*D:], ldv, scores, Tq, Tk, D, scale)
 				}
 			}
 		})
 	})
+}
+
+// attendHead is the attention of one query head; keys [D,stride] are transposed, scores has room for min(Tq, attentionRows) rows
+// of stride.
+func attendHead(o []float32, ldo int, lse []float32, q []float32, ldq int, keys []float32, stride int, v []float32, ldv int, scores []float32, Tq, Tk, D int, scale float32) {
+	for i := 0; i < Tq; i += attentionRows {
+		n := min(attentionRows, Tq-i)
+		first := Tk - Tq + i // position of query i
+		seen := first + n
+		width := roundUp(seen, 16)
+		mm(n, width, D, q[i*ldq:], ldq, keys, stride, scores, stride, false)
+		var factor [attentionRows]float32
+		for r := range n {
+			row := scores[r*stride:][:width]
+			live := row[:first+r+1]
+			shift := scale * maximum(live)
+			total := expSum(live, live, scale, shift)
+			clear(row[first+r+1:])
+			factor[r] = 1 / total
+			if lse != nil {
+				lse[i+r] = shift + float32(math.Log(float64(total)))
+			}
+		}
+		mm(n, D, seen, scores, stride, v, ldv, o[i*ldo:], ldo, false)
+		for r := range n {
+			scaleBy(o[(i+r)*ldo:][:D], factor[r])
+		}
+	}
 }
 
 // AttentionBackward adds the gradients of Attention, with Tq = Tk = T, to dq, dk and dv, given do, the gradient of o, and what
