@@ -7,7 +7,8 @@ import "sync"
 const (
 	kcMax    = 384 // depth of one block: a panel of B of this depth stays in the second-level cache
 	rowsMax  = 256 // rows of A that are worked on with one panel of B; with kcMax they too fit that cache
-	packRows = 64  // fewer rows do not repay copying B
+	packRows = 112 // fewer rows do not repay copying B,
+	fewRows  = 32  // unless its rows fall on the same cache lines (2 KiB apart), and there even fewer
 	// parallelWork is the number of multiply-adds below which a second goroutine is not worth waking.
 	parallelWork = 1 << 19
 )
@@ -59,7 +60,7 @@ func (p *product) run(i0, i1, j0, j1 int) {
 	vectors := (j1 - j0 + lanes - 1) / lanes
 	blocks := (p.K + kcMax - 1) / kcMax
 	depth := (p.K + blocks - 1) / blocks
-	direct := p.bns == 1 && i1-i0 < packRows
+	direct := p.bns == 1 && (i1-i0 < fewRows || i1-i0 < packRows && p.bks%512 != 0)
 	var panel *[kcMax * 48]float32
 	if !direct || lanes == 8 && (j1-j0)%8 != 0 {
 		panel = panels.Get().(*[kcMax * 48]float32)

@@ -192,6 +192,9 @@ func (c class) tile(mr, nv int) {
 		for v := range nv {
 			c.zero(acc(r, v))
 		}
+		for at := 0; at < c.bytes*nv; at += 64 {
+			PREFETCHT0(Mem{Base: RDI, Disp: at})
+		}
 		PREFETCHT0(Mem{Base: RDI, Disp: c.bytes*nv - 4})
 		if r < mr-1 {
 			ADDQ(R12, RDI)
@@ -231,6 +234,7 @@ func (c class) tile(mr, nv int) {
 			VFMADD231PS(bv(v), spare, acc(r, v))
 		}
 	}
+	PREFETCHT0(Mem{Base: RDX, Index: R9, Scale: 8})
 	ADDQ(R9, RDX)
 	ADDQ(R10, RSI)
 	DECQ(R15)
