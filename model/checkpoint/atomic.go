@@ -63,14 +63,44 @@ func (d disk) writeFile(path string, fill func(io.Writer) error) (err error) {
 	return d.syncDir(filepath.Dir(path))
 }
 
-// createFile writes a file under its own name, inside a folder that nobody reads yet.
-func (d disk) createFile(path string, fill func(io.Writer) error) error {
+// create writes a file under its own name, inside a folder that nobody reads yet.
+func (d disk) create(path string, fill func(io.Writer) error) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	return d.fill(f, fill)
+}
+
+// createFile is create for content that is in memory.
+func (d disk) createFile(path string, content []byte) error {
+	return d.create(path, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
+// syncFiles makes the files of a folder durable that somebody else has written.
+func (d disk) syncFiles(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		f, err := os.OpenFile(filepath.Join(dir, e.Name()), os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		err = d.step("fsync", f.Name())
+		if err == nil {
+			err = f.Sync()
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fill writes through a buffer, then to the disk, and closes f.
@@ -116,6 +146,9 @@ func (d disk) syncDir(dir string) error {
 func (d disk) writeDir(dir string, replace func() error, fill func(tmp string) error) (err error) {
 	dir = filepath.Clean(dir)
 	parent := filepath.Dir(dir)
+	if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
+		return fmt.Errorf("it is not a folder: %w", fs.ErrExist)
+	}
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return err
 	}

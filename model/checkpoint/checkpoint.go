@@ -1,9 +1,15 @@
 package checkpoint
 
 import (
-	"context"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
 
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/token"
@@ -12,8 +18,8 @@ import (
 // Card is what rankloop adds to a Hugging Face folder: the file rankloop.json.
 type Card struct {
 	Kind       string             `json:"kind,omitempty"`        // base, sft, reward, policy or value
-	Parents    []string           `json:"parents,omitempty"`     // digests of the checkpoints it was made from
-	Snapshot   string             `json:"snapshot,omitempty"`    // digest of the data snapshot it was trained on
+	Parents    []string           `json:"parents,omitempty"`     // what it was made from
+	Snapshot   string             `json:"snapshot,omitempty"`    // of the data it was trained on
 	Metrics    map[string]float64 `json:"metrics,omitempty"`     // of its training and evaluation; finite
 	RewardMean float64            `json:"reward_mean,omitempty"` // of a reward model: score' = (score-RewardMean)/RewardStd
 	RewardStd  float64            `json:"reward_std,omitempty"`  // 0 = not normalised
@@ -27,28 +33,233 @@ type Checkpoint struct {
 	Card      Card            // zero where the folder has none
 }
 
-// Load reads a Hugging Face model folder.
-func Load(dir string) (*Checkpoint, error) { return nil, errors.New("checkpoint: in the making") }
+// Names of the files of a folder, besides those of the weights and the tokenizer.
+const (
+	configName     = "config.json"
+	generationName = "generation_config.json"
+	cardName       = "rankloop.json"
+)
+
+// Load reads a Hugging Face model folder: config.json, the weights, and where they
+// are there the tokenizer, generation_config.json and rankloop.json. It gives an
+// error that is fs.ErrNotExist where config.json or the weights are not there, one
+// that wraps [ErrCorrupt] for broken content, a [TensorsError] for weights of another
+// model, an [InvalidError] (also of packages model and token) for a field that cannot
+// be carried out.
+func Load(dir string) (*Checkpoint, error) {
+	c, err := load(os.DirFS(dir))
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", dir, err)
+	}
+	return c, nil
+}
 
 // LoadFS is [Load] for a folder of a file system such as embed.FS.
 func LoadFS(fsys fs.FS, dir string) (*Checkpoint, error) {
-	return nil, errors.New("checkpoint: in the making")
+	sub, err := fs.Sub(fsys, dir)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", dir, err)
+	}
+	c, err := load(sub)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", dir, err)
+	}
+	return c, nil
 }
 
-// Save writes the folder; dtype of the weights is "F32", "F16" or "BF16".
+func load(fsys fs.FS) (*Checkpoint, error) {
+	list, err := readSums(fsys)
+	if err != nil {
+		return nil, err
+	}
+	files, err := openWeights(fsys)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(files)
+	isWeights := func(name string) bool {
+		for _, f := range files {
+			if f.name == name {
+				return true
+			}
+		}
+		return false
+	}
+	if err := list.checkFiles(fsys, isWeights); err != nil {
+		return nil, err
+	}
+	cfg, err := loadConfig(fsys)
+	if err != nil {
+		return nil, err
+	}
+	c := &Checkpoint{}
+	if c.Card, err = loadCard(fsys); err != nil {
+		return nil, err
+	}
+	c.Tokenizer, err = token.LoadFS(fsys)
+	switch {
+	case errors.Is(err, token.ErrNotFound):
+		c.Tokenizer = nil
+	case err != nil:
+		return nil, err
+	case c.Tokenizer.Vocab() > cfg.Vocab:
+		return nil, invalid("tokenizer", "it has %d ids, the model %d", c.Tokenizer.Vocab(), cfg.Vocab)
+	}
+	if c.Model, err = readModel(cfg, files); err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		if err := list.check(f.name, hex.EncodeToString(f.hash.Sum(nil))); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// loadConfig reads config.json; what it does not say of BOS and EOS,
+// generation_config.json may.
+func loadConfig(fsys fs.FS) (model.Config, error) {
+	data, err := readSmall(fsys, configName)
+	if err != nil {
+		return model.Config{}, err
+	}
+	cfg, err := ParseConfig(data)
+	if err != nil {
+		return cfg, err
+	}
+	data, err = readSmall(fsys, generationName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return cfg, nil
+	}
+	if err != nil {
+		return cfg, err
+	}
+	var ids struct {
+		BOS hfID `json:"bos_token_id"`
+		EOS hfID `json:"eos_token_id"`
+	}
+	if err := json.Unmarshal(data, &ids); err != nil {
+		return cfg, invalid(generationName, "%v", err)
+	}
+	if cfg.BOS < 0 {
+		cfg.BOS = ids.BOS.or(-1)
+	}
+	if cfg.EOS < 0 {
+		cfg.EOS = ids.EOS.or(-1)
+	}
+	return cfg, cfg.Validate()
+}
+
+func loadCard(fsys fs.FS) (Card, error) {
+	var card Card
+	data, err := readSmall(fsys, cardName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return card, nil
+	}
+	if err != nil {
+		return card, err
+	}
+	if err := json.Unmarshal(data, &card); err != nil {
+		return card, invalid(cardName, "%v", err)
+	}
+	return card, card.check()
+}
+
+// check refuses a normalisation that cannot be applied; JSON knows no NaN, so a card
+// read from a file is finite.
+func (c Card) check() error {
+	bad := func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
+	if bad(c.RewardMean) || bad(c.RewardStd) || c.RewardStd < 0 {
+		return invalid(cardName+": reward_mean, reward_std", "%g, %g is not a normalisation", c.RewardMean, c.RewardStd)
+	}
+	for name, v := range c.Metrics {
+		if bad(v) {
+			return invalid(cardName+": metrics", "%s is %g", name, v)
+		}
+	}
+	return nil
+}
+
+// Save writes the folder as transformers reads it; dtype of the weights is "F32"
+// (bit-equal), "F16" or "BF16" (rounded to nearest even). The folder (mode 0700, files
+// 0600) appears whole or not at all. A folder that is there already is replaced in
+// one step where it is empty or holds nothing but what Save once wrote, else left
+// alone with an error that is fs.ErrExist. The content is a function of the
+// checkpoint and dtype: equal checkpoints have equal digests.
 func (c *Checkpoint) Save(dir string, dtype string) error {
-	return errors.New("checkpoint: in the making")
+	if err := c.save(disk{}, dir, dtype); err != nil {
+		return fmt.Errorf("save %s: %w", dir, err)
+	}
+	return nil
 }
 
-// Digest is the SHA-256 over the files of a folder, 64 hex digits.
-func Digest(dir string) (string, error) { return "", errors.New("checkpoint: in the making") }
+func (c *Checkpoint) save(d disk, dir, dtype string) error {
+	if torchNames[dtype] == "" {
+		return invalid("dtype", "%q is not F32, F16 or BF16", dtype)
+	}
+	if err := c.Card.check(); err != nil {
+		return err
+	}
+	cfg := c.Model.Config()
+	config, err := encodeConfig(cfg, c.Model.ScalarHead(), dtype)
+	if err != nil {
+		return err
+	}
+	generation, err := encodeJSON(map[string]any{
+		"_from_model_config": true, "bos_token_id": idOrNull(cfg.BOS), "eos_token_id": idOrNull(cfg.EOS)})
+	if err != nil {
+		return err
+	}
+	card, err := encodeJSON(c.Card)
+	if err != nil {
+		return err
+	}
+	tensors, err := weights(c.Model, dtype)
+	if err != nil {
+		return err
+	}
+	return d.writeDir(dir, func() error { return mayReplace(dir) }, func(tmp string) error {
+		if c.Tokenizer != nil {
+			if err := c.Tokenizer.Save(tmp); err != nil {
+				return err
+			}
+			if err := d.syncFiles(tmp); err != nil {
+				return err
+			}
+		}
+		for name, content := range map[string][]byte{configName: config, generationName: generation, cardName: card} {
+			if err := d.createFile(filepath.Join(tmp, name), content); err != nil {
+				return err
+			}
+		}
+		err := d.create(filepath.Join(tmp, weightsName), func(w io.Writer) error {
+			return encodeTensors(w, tensors, map[string]string{"format": "pt"})
+		})
+		if err != nil {
+			return err
+		}
+		list, err := sumDir(tmp)
+		if err != nil {
+			return err
+		}
+		return d.createFile(filepath.Join(tmp, sumsName), list.encode())
+	})
+}
 
-// Blobs stores folders under their digest.
-type Blobs interface {
-	// Put copies dir into the store and returns its digest; a second Put of the same content changes nothing.
-	Put(ctx context.Context, dir string) (digest string, err error)
-	// Open returns a folder to read, after checking that it still has that digest.
-	Open(ctx context.Context, digest string) (dir string, err error)
-	Delete(ctx context.Context, digest string) error
-	List(ctx context.Context) ([]string, error)
+// mayReplace says whether a folder holds nothing but what Save wrote.
+func mayReplace(dir string) error {
+	list, err := readSums(os.DirFS(dir))
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if _, ours := list[e.Name()]; !ours && e.Name() != sumsName || e.IsDir() {
+			return fmt.Errorf("the folder holds %s, which no checkpoint put there: %w", e.Name(), fs.ErrExist)
+		}
+	}
+	return nil
 }

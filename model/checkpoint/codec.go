@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"unicode/utf8"
 )
 
 // chunk is the number of bytes converted at once; a multiple of every element size.
@@ -139,6 +140,9 @@ func layout(tensors []Tensor) ([]entry, error) {
 			"F64": len(t.F64), "I64": len(t.I64), "I32": len(t.I64)}[t.DType]
 		if !ok {
 			return nil, fmt.Errorf("tensor %q: dtype %q cannot be written", t.Name, t.DType)
+		}
+		if !utf8.ValidString(t.Name) {
+			return nil, fmt.Errorf("tensor name %q is not UTF-8", t.Name)
 		}
 		if seen[t.Name] {
 			return nil, fmt.Errorf("tensor name %q stands twice or is reserved", t.Name)
