@@ -30,6 +30,9 @@ const saveEvery = 30 * time.Second
 // writes the finished model beside them. A run that is interrupted saves and says how to go on.
 func runOffline(ctx context.Context, std streams, t trainer, out string, resume bool, name string) error {
 	state := filepath.Join(out, "state")
+	if err := recoverState(state); err != nil {
+		return err
+	}
 	_, err := os.Stat(state)
 	switch {
 	case err == nil && !resume:
@@ -90,10 +93,29 @@ func saveState(t trainer, dir string) error {
 	if err := t.Save(next); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	old := dir + ".old"
+	if err := os.RemoveAll(old); err != nil {
 		return err
 	}
-	return os.Rename(next, dir)
+	if err := os.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(next, dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(old)
+}
+
+// recoverState puts the former state back where a crash came between the two renames of saveState.
+func recoverState(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err := os.Rename(dir+".old", dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // brief picks the figures that a progress line shows.

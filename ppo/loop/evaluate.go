@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 
+	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/checkpoint"
 	"github.com/rankloop/rankloop/model/decode"
@@ -124,7 +125,7 @@ func (e *evaluation) Step(ctx context.Context) (map[string]float64, error) {
 			e.state.Ended++
 		}
 		if len(e.state.Show) < 12 && r%e.cfg.EvalSamples == 0 {
-			e.state.Show = append(e.state.Show, Example{Prompt: p.Text, SFT: answers[evalSFT][r].Response, After: a.Response,
+			e.state.Show = append(e.state.Show, Example{Prompt: p.Text, SFT: view(answers[evalSFT][r].Response), After: view(a.Response),
 				ScoreSFT: score[evalSFT][r], ScoreAfter: score[evalAfter][r]})
 		}
 	}
@@ -160,6 +161,12 @@ func (e *evaluation) Save(dir string) error {
 func (e *evaluation) Load(dir string) error {
 	_, err := checkpoint.ReadState(filepath.Join(dir, evalFile), &e.state)
 	return err
+}
+
+// view is what people and Postgres can read of an answer.
+func view(s string) string {
+	v, _ := labeling.Sanitize(s)
+	return v
 }
 
 // report turns what was measured into the judged part of a round's report.

@@ -2,7 +2,6 @@ package loop
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -76,11 +75,7 @@ func (l *Loop) startEvaluation(ctx context.Context, tx pgx.Tx, r *Round) (err er
 }
 
 func (l *Loop) startRun(ctx context.Context, tx pgx.Tx, kind, roundID string) (string, error) {
-	config, err := json.Marshal(runConfig{Round: roundID})
-	if err != nil {
-		return "", err
-	}
-	v, err := l.Runs.Create(ctx, tx, kind, config, &roundID)
+	v, err := l.Runs.Create(ctx, tx, kind, runConfig{Round: roundID}, &roundID)
 	if err != nil {
 		return "", fmt.Errorf("start %s: %w", kind, err)
 	}
