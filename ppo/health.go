@@ -144,10 +144,10 @@ const (
 // Inject plants a bug, so that the experiment "faults" can show that the checks above see it.
 func (t *Trainer) Inject(f Fault) { t.fault = f }
 
-// shifted moves a row by one token.
+// shifted reads a row one token late, and the last one twice.
 func shifted(row []float64) []float64 {
 	if len(row) < 2 {
 		return row
 	}
-	return append(append([]float64(nil), row[1:]...), row[0])
+	return append(append([]float64(nil), row[1:]...), row[len(row)-1])
 }

@@ -33,7 +33,7 @@ type Config struct {
 // DefaultConfig suits models of 0.1 to 10 million parameters. The learning rates of the papers (1e-5) belong to models a
 // thousand times larger and leave small ones at chance.
 func DefaultConfig() Config {
-	return Config{Epochs: 2, Batch: 16, LR: 1e-3, FinalLR: 0.1, Clip: 1, Seeds: 1, MicroTokens: 8192}
+	return Config{Epochs: 4, Batch: 16, LR: 1e-3, FinalLR: 0.1, Warmup: 10, Clip: 1, Seeds: 1, MicroTokens: 8192}
 }
 
 // Validate reports the first field that cannot be used, as *InvalidError.

@@ -27,6 +27,9 @@ func NewScorer(m *model.Transformer, mean, std float64) *Scorer {
 // Norm returns the normalisation.
 func (s *Scorer) Norm() (mean, std float64) { return s.mean, s.std }
 
+// Model returns the model that scores. It must not be changed.
+func (s *Scorer) Model() *model.Transformer { return s.m }
+
 // Digest names weights and normalisation: scorers with the same digest give the same rewards.
 func (s *Scorer) Digest() string { return s.digest }
 

@@ -110,8 +110,14 @@ func newOptimizer(cfg Config) *model.AdamW {
 // begin sets up model i.
 func (t *Trainer) begin(i int) {
 	t.member, t.step = i, 0
-	t.m, t.opt = t.start.Clone(), newOptimizer(t.cfg)
-	t.m.AddHead(model.HeadScore, t.cfg.Seed+uint64(i)^streamHead)
+	t.m, t.opt = t.Start(i), newOptimizer(t.cfg)
+}
+
+// Start returns model i (0 <= i < Config.Seeds) as it is before its first step.
+func (t *Trainer) Start(i int) *model.Transformer {
+	m := t.start.Clone()
+	m.AddHead(model.HeadScore, t.cfg.Seed+uint64(i)^streamHead)
+	return m
 }
 
 // Done says whether all models are trained and judged.
@@ -128,6 +134,7 @@ func (t *Trainer) Progress() (step, total int) {
 //	accuracy   share of the batch's pairs that the model orders as the labelers did, before the step
 //	grad_norm  of all parameters together, before clipping
 //	lr         learning rate of the step
+//	answers    sequences that went through the model: the batch's answers, each once
 //
 // and after the judging of a model heldout_accuracy, heldout_low, heldout_high, heldout_loss, ceiling, reward_mean and
 // reward_std (see Report).
@@ -141,7 +148,8 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if t.step == t.perModel {
 		return t.judge(ctx)
 	}
-	loss, pairs, correct := t.accumulate(t.batch(t.step))
+	groups := t.batch(t.step)
+	loss, pairs, correct := t.accumulate(groups)
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		t.m.ZeroGrad()
 		return nil, fmt.Errorf("%w: loss of step %d", ErrNotFinite, t.step)
@@ -154,7 +162,7 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	t.step++
 	return map[string]float64{
 		"loss": loss, "accuracy": float64(correct) / float64(pairs), "grad_norm": norm, "lr": lr,
-		"model": float64(t.member),
+		"answers": float64(len(flatten(groups))), "model": float64(t.member),
 	}, nil
 }
 
