@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -205,8 +206,16 @@ func (s *Store) Projects(ctx context.Context) ([]Project, error) {
 	return list, wrap(err, "projects")
 }
 
+// imported marks labelers who are known from a file alone.
+const imported = "import:"
+
 // actor is how the audit log names a labeler.
-func actor(labelerID string) string { return "user:" + labelerID }
+func actor(labelerID string) string {
+	if strings.HasPrefix(labelerID, imported) {
+		return labelerID
+	}
+	return "user:" + labelerID
+}
 
 // audit appends a row to the audit log in the transaction of the act.
 func audit(ctx context.Context, tx pgx.Tx, actor, act, subject string, detail map[string]any) error {
