@@ -30,12 +30,16 @@ type database struct {
 	local *localpg.Server
 }
 
-// open starts or reaches Postgres, migrates it and opens the pools.
-func (f databaseFlags) open(ctx context.Context, dir string, log *slog.Logger) (*database, error) {
+// open starts or reaches Postgres, migrates it and opens the pools. With share, a private Postgres that another rankloop keeps
+// running on the folder is used as it is; without, that is an error.
+func (f databaseFlags) open(ctx context.Context, dir string, share bool, log *slog.Logger) (*database, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
 	db := &database{URL: f.DatabaseURL}
+	if url, ok := localpg.Running(filepath.Join(dir, "postgres")); ok && share && db.URL == "" {
+		db.URL = url // another rankloop on this folder keeps it
+	}
 	if db.URL == "" {
 		server, err := localpg.Start(ctx, localpg.Config{
 			Dir: filepath.Join(dir, "postgres"), NoInstall: f.NoInstall,
@@ -139,7 +143,7 @@ func (c migrateDownCmd) Run(ctx context.Context) error {
 	if !c.Yes {
 		return usageError{fmt.Errorf("migrate down drops every table; say --yes if that is meant")}
 	}
-	return migrations.Down(ctx, c.DatabaseURL)
+	return migrations.Down(ctx, c.DatabaseURL, 0)
 }
 
 type migrateStatusCmd struct{ urlFlag }
@@ -149,7 +153,7 @@ func (migrateStatusCmd) Help() string {
 }
 
 func (c migrateStatusCmd) Run(ctx context.Context, io streams) error {
-	st, err := migrations.GetStatus(ctx, c.DatabaseURL)
+	st, err := migrations.ReadStatus(ctx, c.DatabaseURL)
 	if err != nil {
 		return err
 	}

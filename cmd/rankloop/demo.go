@@ -61,7 +61,7 @@ func (c demoCmd) Run(ctx context.Context, std streams) error {
 	show := newProgress(std.err)
 	show.say("rankloop demo: data in %s", c.Dir)
 	started := time.Now()
-	db, err := c.databaseFlags.open(ctx, c.Dir, noteLog(std.err, level))
+	db, err := c.databaseFlags.open(ctx, c.Dir, false, noteLog(std.err, level))
 	if err != nil {
 		return err
 	}
@@ -84,10 +84,11 @@ func (c demoCmd) Run(ctx context.Context, std streams) error {
 	}
 	defer server.Close()
 	d.url = "http://" + server.Addr()
-	if err := a.client.Start(ctx); err != nil {
-		return fmt.Errorf("start workers: %w", err)
+	stop, err := a.startWorkers(deadAfter)
+	if err != nil {
+		return err
 	}
-	defer a.stopWorkers()
+	defer stop()
 	show.say("Ready after %.1f s: %s (label at %s/label, admin at %s/admin, chat at %s/chat)", time.Since(started).Seconds(), d.url, d.url, d.url, d.url)
 	d.introduce()
 	if err := d.prepare(ctx); err != nil {

@@ -22,7 +22,7 @@ func (doctorCmd) Help() string {
 	return "Changes nothing. Exits 1 when something that rankloop needs is missing.\n\nExample:\n  rankloop doctor"
 }
 
-func (c doctorCmd) Run(_ context.Context, std streams) error {
+func (c doctorCmd) Run(ctx context.Context, std streams) error {
 	tw := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
 	bad := 0
 	line := func(what string, err error, found string) {
@@ -33,7 +33,7 @@ func (c doctorCmd) Run(_ context.Context, std streams) error {
 		fmt.Fprintf(tw, "%s\t%s\t%s\n", mark, what, found)
 	}
 	line("processor", nil, fmt.Sprintf("%d cores, %s/%s, kernels %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, kernel.Class()))
-	dir, version, err := localpg.Find(localpg.Config{Dir: filepath.Join(c.Dir, "postgres")})
+	dir, version, err := localpg.Find(ctx, localpg.Config{Dir: filepath.Join(c.Dir, "postgres")})
 	line("Postgres 14 or newer", err, version+" in "+dir)
 	line("data folder", writable(c.Dir), c.Dir)
 	_, err = starter.SFT()

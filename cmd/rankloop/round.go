@@ -53,7 +53,7 @@ func (c roundStartCmd) Run(ctx context.Context, std streams) error {
 
 // with runs f on the joined rooms.
 func (f serverFlags) with(ctx context.Context, std streams, do func(*app) error) error {
-	a, err := f.open(ctx, std, appConfig{})
+	a, err := f.open(ctx, std, true, appConfig{})
 	if err != nil {
 		return err
 	}

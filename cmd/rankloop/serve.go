@@ -16,13 +16,13 @@ type serverFlags struct {
 	Verbose bool   `short:"v" help:"Log every job and request."`
 }
 
-// open joins the rooms; the caller closes the database.
-func (f serverFlags) open(ctx context.Context, std streams, c appConfig) (*app, error) {
+// open joins the rooms; the caller closes the database. share: see databaseFlags.open.
+func (f serverFlags) open(ctx context.Context, std streams, share bool, c appConfig) (*app, error) {
 	level := slog.LevelWarn
 	if f.Verbose {
 		level = slog.LevelInfo
 	}
-	db, err := f.databaseFlags.open(ctx, f.Dir, noteLog(std.err, level))
+	db, err := f.databaseFlags.open(ctx, f.Dir, share, noteLog(std.err, level))
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 	if err := loopback(c.Addr); err != nil && !c.BehindProxy {
 		return usageError{fmt.Errorf("--addr %s can be reached by others, and passwords would travel in the clear: put a proxy with TLS in front and say --behind-proxy", c.Addr)}
 	}
-	a, err := c.open(ctx, std, appConfig{Slice: c.Slice, Work: c.Work})
+	a, err := c.open(ctx, std, false, appConfig{Slice: c.Slice, Work: c.Work})
 	if err != nil {
 		return err
 	}
@@ -70,10 +70,11 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 	}
 	defer server.Close()
 	if c.Work {
-		if err := a.client.Start(ctx); err != nil {
-			return fmt.Errorf("start workers: %w", err)
+		stop, err := a.startWorkers(deadAfter)
+		if err != nil {
+			return err
 		}
-		defer a.stopWorkers()
+		defer stop()
 	}
 	fmt.Fprintf(std.err, "Serving http://%s\n", server.Addr())
 	if users, err := a.accounts.Users(ctx); err == nil && len(users) == 0 {
@@ -85,7 +86,8 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 
 type workCmd struct {
 	serverFlags
-	Slice time.Duration `help:"Length of a training slice." default:"30s"`
+	Slice     time.Duration `help:"Length of a training slice." default:"30s"`
+	DeadAfter time.Duration `help:"Age of a sign of life after which a training run counts as dead and is restarted." default:"15s"`
 }
 
 func (workCmd) Help() string {
@@ -97,27 +99,19 @@ Example:
 }
 
 func (c workCmd) Run(ctx context.Context, std streams) error {
-	a, err := c.open(ctx, std, appConfig{Slice: c.Slice, Work: true})
+	a, err := c.open(ctx, std, true, appConfig{Slice: c.Slice, Work: true})
 	if err != nil {
 		return err
 	}
 	defer a.db.Close()
-	if err := a.client.Start(ctx); err != nil {
-		return fmt.Errorf("start workers: %w", err)
+	stop, err := a.startWorkers(c.DeadAfter)
+	if err != nil {
+		return err
 	}
 	fmt.Fprintln(std.err, "Working.")
 	<-ctx.Done()
-	a.stopWorkers()
+	stop()
 	return nil
-}
-
-// stopWorkers lets jobs under way end between two steps, for up to 20 s, and then cancels them.
-func (a *app) stopWorkers() {
-	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
-	defer cancel()
-	if err := a.client.StopAndCancel(ctx); err != nil {
-		a.log.Warn("workers did not stop in time", "error", err)
-	}
 }
 
 type adminCmd struct {
@@ -157,7 +151,7 @@ func (c adminInviteCmd) Run(ctx context.Context, std streams) error {
 }
 
 func createUser(ctx context.Context, std streams, f serverFlags, n account.NewUser) error {
-	a, err := f.open(ctx, std, appConfig{})
+	a, err := f.open(ctx, std, true, appConfig{})
 	if err != nil {
 		return err
 	}
@@ -184,7 +178,7 @@ func (adminKeyCmd) Help() string {
 }
 
 func (c adminKeyCmd) Run(ctx context.Context, std streams) error {
-	a, err := c.open(ctx, std, appConfig{})
+	a, err := c.open(ctx, std, true, appConfig{})
 	if err != nil {
 		return err
 	}

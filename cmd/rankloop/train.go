@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/rankloop/rankloop/labeling/simulate"
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/checkpoint"
+	"github.com/rankloop/rankloop/model/starter"
 	"github.com/rankloop/rankloop/model/token"
 	"github.com/rankloop/rankloop/model/train"
 )
@@ -236,4 +238,56 @@ func readDocuments(file string) ([]string, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return docs, nil
+}
+
+// readPrompts reads a text file, one prompt a line.
+func readPrompts(file string) ([]string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); line != "" {
+			out = append(out, line)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s holds no prompts", file)
+	}
+	return out, nil
+}
+
+type trainStarterCmd struct {
+	Out string `required:"" help:"Folder for base and sft." placeholder:"DIR"`
+	Set string `help:"Fields of the recipe to change, as a JSON object." placeholder:"JSON"`
+}
+
+func (trainStarterCmd) Help() string {
+	return "Makes the weights that ship, to the bit on the same class of kernels.\n\nExample:\n  rankloop train starter --out starter"
+}
+
+func (c trainStarterCmd) Run(ctx context.Context, std streams) error {
+	r := starter.Default()
+	if c.Set != "" {
+		if err := strictJSON([]byte(c.Set), &r); err != nil {
+			return usageError{fmt.Errorf("--set: %w", err)}
+		}
+	}
+	w := simulate.Starter()
+	pairs := func(list []simulate.Demonstration) (out [][2]string) {
+		for _, d := range list {
+			out = append(out, [2]string{d.Prompt, d.Response})
+		}
+		return out
+	}
+	data := starter.Data{
+		Texts: w.Corpus(r.Seed, r.Texts), HeldOutTexts: w.Corpus(simulate.HeldOut(r.Seed), r.HeldOut),
+		Demos: pairs(w.Demonstrations(r.Seed, r.Demos)), HeldOutDemos: pairs(w.Demonstrations(simulate.HeldOut(r.Seed), r.HeldOut)),
+	}
+	show := newProgress(std.err)
+	defer show.end()
+	return starter.Train(ctx, r, data, c.Out, func(phase string, step, total int, m map[string]float64) {
+		show.show(phase, step, total, "steps"+brief(m))
+	})
 }

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rankloop/rankloop/model/checkpoint"
+	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/ppo/loop"
+)
+
+type modelCmd struct {
+	Inspect  modelInspectCmd  `cmd:"" help:"Shape, size and card of a model folder."`
+	Import   modelImportCmd   `cmd:"" help:"Register a model folder as a version, to be promoted."`
+	Export   modelExportCmd   `cmd:"" help:"Write a version, or the starter model, as a Hugging Face folder."`
+	List     modelListCmd     `cmd:"" help:"List the versions, newest first."`
+	Promote  modelPromoteCmd  `cmd:"" help:"Let a version answer customers."`
+	Rollback modelRollbackCmd `cmd:"" help:"Let the version that served before serve again."`
+	Lineage  modelLineageCmd  `cmd:"" help:"Show what a version was made from."`
+}
+
+type modelInspectCmd struct {
+	Model string `arg:"" help:"A model folder, or base or sft for the starter model."`
+	JSON  bool   `name:"json" help:"As JSON."`
+}
+
+func (modelInspectCmd) Help() string { return "Example:\n  rankloop model inspect sft" }
+
+func (c modelInspectCmd) Run(std streams) error {
+	cp, err := loadModel(c.Model)
+	if err != nil {
+		return err
+	}
+	cfg, n := cp.Model.Config(), cp.Model.NumParams()
+	if c.JSON {
+		return json.NewEncoder(std.out).Encode(map[string]any{"config": cfg, "parameters": n, "flops_per_token": 2 * n, "digest": cp.Model.Digest(), "card": cp.Card})
+	}
+	tw := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "family\t%s\nlayers\t%d\nwidth\t%d\nheads\t%d (%d for keys and values)\ncontext\t%d tokens\nvocabulary\t%d\n",
+		cfg.Family, cfg.Layers, cfg.Width, cfg.Heads, cfg.KVHeads, cfg.Context, cfg.Vocab)
+	fmt.Fprintf(tw, "parameters\t%d\nmemory, float32\t%.1f MB for inference, %.1f MB to train (weights, gradients, AdamW's moments)\n", n, float64(4*n)/1e6, float64(16*n)/1e6)
+	fmt.Fprintf(tw, "arithmetic\t%.2f MFLOP per token forward, %.2f to train\ndigest\t%s\n", float64(2*n)/1e6, float64(6*n)/1e6, cp.Model.Digest())
+	if cp.Card.Kind != "" {
+		fmt.Fprintf(tw, "kind\t%s\n", cp.Card.Kind)
+	}
+	for name, v := range cp.Card.Metrics {
+		fmt.Fprintf(tw, "%s\t%.4g\n", name, v)
+	}
+	return tw.Flush()
+}
+
+type modelImportCmd struct {
+	serverFlags
+	Folder string `arg:"" type:"existingdir" help:"Hugging Face folder."`
+	Name   string `required:"" help:"Name of the version."`
+	Kind   string `help:"base, sft, policy or reward." enum:"base,sft,policy,reward" default:"sft"`
+}
+
+func (modelImportCmd) Help() string {
+	return "The folder is read and checked first.\n\nExample:\n  rankloop model import ./my-model --name my-sft --kind sft"
+}
+
+func (c modelImportCmd) Run(ctx context.Context, std streams) error {
+	cp, err := checkpoint.Load(c.Folder)
+	if err != nil {
+		return err
+	}
+	if _, err := needTokenizer(cp, c.Folder); err != nil {
+		return err
+	}
+	return c.with(ctx, std, func(a *app) error {
+		digest, err := a.blobs.Put(ctx, c.Folder)
+		if err != nil {
+			return err
+		}
+		return pgx.BeginFunc(ctx, a.db.Jobs, func(tx pgx.Tx) error {
+			v, err := a.registry.Register(ctx, tx, registry.Version{Kind: c.Kind, Name: c.Name, Digest: digest, Metrics: cp.Card.Metrics})
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(std.out, v.ID)
+			return err
+		})
+	})
+}
+
+type modelExportCmd struct {
+	serverFlags
+	Model string `arg:"" help:"Name or id of a version, a model folder, or base or sft for the starter model."`
+	To    string `arg:"" help:"Folder to write; it must not exist." type:"path"`
+	DType string `name:"dtype" help:"F32, F16 or BF16." enum:"F32,F16,BF16" default:"F32"`
+}
+
+func (modelExportCmd) Help() string {
+	return "The folder loads in Hugging Face transformers.\n\nExample:\n  rankloop model export policy-3 ./policy-3 --dtype BF16"
+}
+
+func (c modelExportCmd) Run(ctx context.Context, std streams) error {
+	if _, err := os.Stat(c.To); err == nil {
+		return usageError{fmt.Errorf("%s exists already", c.To)}
+	}
+	if st, err := os.Stat(c.Model); c.Model == "base" || c.Model == "sft" || err == nil && st.IsDir() {
+		cp, err := loadModel(c.Model)
+		if err != nil {
+			return err
+		}
+		return cp.Save(c.To, c.DType)
+	}
+	return c.with(ctx, std, func(a *app) error {
+		v, err := a.version(ctx, c.Model)
+		if err != nil {
+			return err
+		}
+		dir, err := a.blobs.Open(ctx, v.Digest)
+		if err != nil {
+			return err
+		}
+		cp, err := checkpoint.Load(dir)
+		if err != nil {
+			return err
+		}
+		return cp.Save(c.To, c.DType)
+	})
+}
+
+// version finds a version by name or id.
+func (a *app) version(ctx context.Context, ref string) (registry.Version, error) {
+	v, err := a.registry.Find(ctx, ref)
+	if err != nil {
+		return v, fmt.Errorf("version %s: %w; 'rankloop model list' shows them", ref, err)
+	}
+	return v, nil
+}
+
+type modelListCmd struct {
+	serverFlags
+	Kind string `help:"Only this kind." enum:",base,sft,reward,policy,value" default:""`
+	JSON bool   `name:"json" help:"One JSON line per version."`
+}
+
+func (modelListCmd) Help() string { return "Example:\n  rankloop model list --kind policy" }
+
+func (c modelListCmd) Run(ctx context.Context, std streams) error {
+	return c.with(ctx, std, func(a *app) error {
+		list, err := a.registry.List(ctx, c.Kind, 1000)
+		if err != nil {
+			return err
+		}
+		serving, err := a.registry.Serving(ctx, loop.Channel)
+		if err != nil {
+			return err
+		}
+		enc, tw := json.NewEncoder(std.out), tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+		if !c.JSON {
+			fmt.Fprintln(tw, "NAME\tKIND\tMADE\tSERVES\tID")
+		}
+		for _, v := range list {
+			if c.JSON {
+				if err := enc.Encode(v); err != nil {
+					return err
+				}
+				continue
+			}
+			mark := ""
+			if v.ID == serving.ID {
+				mark = "yes"
+			}
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", v.Name, v.Kind, v.CreatedAt.Format(time.DateTime), mark, v.ID)
+		}
+		return tw.Flush()
+	})
+}
+
+type modelPromoteCmd struct {
+	serverFlags
+	Model string `arg:"" help:"Name or id of a version."`
+}
+
+func (modelPromoteCmd) Help() string { return "Example:\n  rankloop model promote policy-3" }
+
+func (c modelPromoteCmd) Run(ctx context.Context, std streams) error {
+	return c.with(ctx, std, func(a *app) error {
+		v, err := a.version(ctx, c.Model)
+		if err != nil {
+			return err
+		}
+		if err := a.loop.Promote(ctx, v.ID, "command line"); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(std.out, "%s serves now\n", v.Name)
+		return err
+	})
+}
+
+type modelRollbackCmd struct{ serverFlags }
+
+func (modelRollbackCmd) Help() string { return "Example:\n  rankloop model rollback" }
+
+func (c modelRollbackCmd) Run(ctx context.Context, std streams) error {
+	return c.with(ctx, std, func(a *app) error {
+		v, err := a.loop.Rollback(ctx, "command line")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(std.out, "%s serves again\n", v.Name)
+		return err
+	})
+}
+
+type modelLineageCmd struct {
+	serverFlags
+	Model string `arg:"" help:"Name or id of a version."`
+	JSON  bool   `name:"json" help:"One JSON line per ancestor."`
+}
+
+func (modelLineageCmd) Help() string { return "Example:\n  rankloop model lineage policy-3" }
+
+func (c modelLineageCmd) Run(ctx context.Context, std streams) error {
+	return c.with(ctx, std, func(a *app) error {
+		v, err := a.version(ctx, c.Model)
+		if err != nil {
+			return err
+		}
+		list, err := a.registry.Lineage(ctx, v.ID)
+		if err != nil {
+			return err
+		}
+		enc := json.NewEncoder(std.out)
+		for _, x := range list {
+			if c.JSON {
+				if err := enc.Encode(x); err != nil {
+					return err
+				}
+				continue
+			}
+			snapshot := ""
+			if x.Snapshot != nil {
+				snapshot = "  rankings of snapshot " + *x.Snapshot
+			}
+			fmt.Fprintf(std.out, "%*s%s (%s)%s\n", 2*x.Depth, "", x.Name, x.Kind, snapshot)
+		}
+		return nil
+	})
+}
