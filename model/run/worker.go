@@ -54,7 +54,7 @@ type Kind struct {
 // Options of the workers.
 type Options struct {
 	Dir       string        // state is kept in Dir/run; all processes that train share it
-	Slice     time.Duration // 0: DefaultSlice. Results never depend on it
+	Slice     time.Duration // 0: DefaultSlice, or longer where writing the state takes over 5% of it. Results never depend on it
 	Heartbeat time.Duration // 0: 1 s
 	DeadAfter time.Duration // age of a heartbeat that gets a run restarted; 0: 15 s
 	Logger    *slog.Logger  // nil: slog.Default()
@@ -121,7 +121,10 @@ type worker struct {
 
 // slice is how long a slice works before it writes the state.
 func (w *worker) slice() time.Duration {
-	return max(w.opt.Slice, min(maxSlice, saveShare*time.Duration(w.saveCost.Load())))
+	if w.opt.Slice != DefaultSlice {
+		return w.opt.Slice // chosen
+	}
+	return max(DefaultSlice, min(maxSlice, saveShare*time.Duration(w.saveCost.Load())))
 }
 
 // Timeout is twice the slice, or ten minutes: dead workers are the reaper's business, the timeout is for a step that hangs.
@@ -150,10 +153,16 @@ func (w *worker) Work(ctx context.Context, job *river.Job[sliceArgs]) error {
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitLimit)
 	defer cancel()
 	switch {
-	case err == nil || errors.Is(err, errFenced):
+	case errors.Is(err, errFenced):
 		return nil
 	case errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely): // by hand, in River's UI
-		return errors.Join(err, pgx.BeginFunc(after, w.store.pool, func(tx pgx.Tx) error { return w.store.Cancel(after, tx, r.ID) }))
+		cancelErr := pgx.BeginFunc(after, w.store.pool, func(tx pgx.Tx) error { return w.store.Cancel(after, tx, r.ID) })
+		if errors.Is(cancelErr, ErrConflict) {
+			cancelErr = nil // it was over just then
+		}
+		return errors.Join(err, cancelErr)
+	case err == nil:
+		return nil
 	case errors.Is(err, errStopped):
 		return errors.Join(w.store.release(after, r, ""), river.JobSnooze(0))
 	case transient(err) && job.Attempt < job.MaxAttempts:
