@@ -30,13 +30,9 @@ func (p *planes) attend(s *span, l int, out, qkv []float32) {
 				kernel.Attention(o, c.Width, lse, q, W, k, W, v, W, T, T, H, KV, D, scale)
 				continue
 			}
-			n := g.cache.n
+			g.cache.store(l, k, v, W, T)
 			keys, values := g.cache.layer(l)
-			for t := range T {
-				copy(keys[(n+t)*KV*D:(n+t+1)*KV*D], k[t*W:])
-				copy(values[(n+t)*KV*D:(n+t+1)*KV*D], v[t*W:])
-			}
-			kernel.Attention(o, c.Width, nil, q, W, keys, KV*D, values, KV*D, T, n+T, H, KV, D, scale)
+			kernel.AttentionCached(o, c.Width, q, W, keys, g.cache.size, values, KV*D, T, g.cache.n+T, H, KV, D, scale)
 		}
 	})
 }

@@ -12,8 +12,8 @@ import (
 type Cache struct {
 	m    *Transformer
 	n    int       // positions held
-	size int       // positions there is room for
-	kv   []float32 // [L][keys, values][size][KV·D]
+	size int       // positions there is room for, a multiple of 16
+	kv   []float32 // [L] of keys, transposed [KV·D][size], and values [size][KV·D]
 }
 
 // NewCache returns an empty cache; it grows as tokens are fed.
@@ -21,6 +21,9 @@ func (m *Transformer) NewCache() *Cache { return &Cache{m: m} }
 
 // Len is the number of tokens fed.
 func (c *Cache) Len() int { return c.n }
+
+// Reserve makes room for n tokens, where it is known how many will come.
+func (c *Cache) Reserve(n int) { c.grow(min(n, c.m.cfg.Context)) }
 
 // Reset empties the cache and keeps its memory.
 func (c *Cache) Reset() { c.n = 0 }
@@ -32,10 +35,36 @@ func (c *Cache) CopyFrom(src *Cache) {
 	}
 	c.n = 0
 	c.grow(src.n)
+	c.copy(src)
 	c.n = src.n
+}
+
+// copy copies the positions of src; c has room for them.
+func (c *Cache) copy(src *Cache) {
 	W := c.rowLen()
-	for i := range 2 * c.m.cfg.Layers {
-		copy(c.kv[i*c.size*W:], src.kv[i*src.size*W:][:src.n*W])
+	for l := range c.m.cfg.Layers {
+		keys, values := c.layer(l)
+		from, fromValues := src.layer(l)
+		for d := range W {
+			copy(keys[d*c.size:], from[d*src.size:][:src.n])
+		}
+		copy(values, fromValues[:src.n*W])
+	}
+}
+
+// store appends the keys and values of T positions to layer l, rows of k and v ld
+// apart.
+func (c *Cache) store(l int, k, v []float32, ld, T int) {
+	W := c.rowLen()
+	keys, values := c.layer(l)
+	for d := range W {
+		row := keys[d*c.size+c.n:][:T]
+		for t := range row {
+			row[t] = k[t*ld+d]
+		}
+	}
+	for t := range T {
+		copy(values[(c.n+t)*W:(c.n+t+1)*W], v[t*ld:])
 	}
 }
 
@@ -58,7 +87,7 @@ func (c *Cache) Fork(n int) []*Cache {
 
 func (c *Cache) rowLen() int { return c.m.cfg.KVHeads * c.m.cfg.headDim() }
 
-// layer returns the keys and values of layer l, [size][KV·D] each.
+// layer returns the keys [KV·D][size] and values [size][KV·D] of layer l.
 func (c *Cache) layer(l int) (keys, values []float32) {
 	n := c.size * c.rowLen()
 	return c.kv[2*l*n : (2*l+1)*n], c.kv[(2*l+1)*n : (2*l+2)*n]
@@ -69,13 +98,12 @@ func (c *Cache) grow(n int) {
 	if n <= c.size {
 		return
 	}
-	size := min(max(n, 2*c.size, 32), max(n, c.m.cfg.Context))
-	W := c.rowLen()
-	kv := make([]float32, 2*c.m.cfg.Layers*size*W)
-	for i := range 2 * c.m.cfg.Layers {
-		copy(kv[i*size*W:], c.kv[i*c.size*W:][:c.n*W])
+	old := *c
+	c.size = (min(max(n, 2*c.size, 32), max(n, c.m.cfg.Context)) + 15) &^ 15
+	c.kv = make([]float32, 2*c.m.cfg.Layers*c.size*c.rowLen())
+	if old.n > 0 {
+		c.copy(&old)
 	}
-	c.size, c.kv = size, kv
 }
 
 // Extend feeds every cache its new tokens, at least one each, and returns the

@@ -129,6 +129,7 @@ func (s *stepper) step(rows []*row) {
 		}
 		if r.cache == nil {
 			r.cache = s.cache()
+			r.cache.Reserve(len(r.feed) + r.room - 1)
 		}
 		s.caches, s.ids, s.lead = append(s.caches, r.cache), append(s.ids, r.feed[:min(chunk, len(r.feed))]), append(s.lead, r)
 	}
@@ -146,6 +147,7 @@ func (s *stepper) step(rows []*row) {
 		for _, t := range r.twins {
 			t.twin = false
 			t.cache = s.cache()
+			t.cache.Reserve(r.cache.Len() + t.room)
 			t.cache.CopyFrom(r.cache)
 		}
 		r.twins = nil
