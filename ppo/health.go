@@ -135,7 +135,8 @@ type Fault string
 
 // Faults that have been seen in real systems; each leaves some of the usual curves looking well.
 const (
-	FaultKLSign      Fault = "kl-sign"      // the penalty rewards leaving the reference
+	FaultKLSign      Fault = "kl-sign"      // log ref - log pi is taken for log pi - log ref
+	FaultPenalty     Fault = "penalty"      // the penalty is added instead of taken off
 	FaultOldLogprobs Fault = "old-logprobs" // the sampler's log-probabilities are one token off
 	FaultReference   Fault = "reference"    // the reference's are
 	FaultScoreSign   Fault = "score-sign"   // the policy minimises the reward

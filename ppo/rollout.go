@@ -205,10 +205,15 @@ func (t *Trainer) finish() (map[string]float64, error) {
 	n := float64(len(b.episodes))
 	logp, values := b.rows(logpOf), b.rows(valueOf)
 	coef := t.control.Coef()
-	if t.fault == FaultKLSign {
+	ref := b.rows(refOf)
+	now := logp
+	switch t.fault {
+	case FaultPenalty:
 		coef = -coef
+	case FaultKLSign:
+		now, ref = ref, now
 	}
-	kl, _, rewards := KLRewards(logp, b.rows(refOf), scores, coef)
+	kl, _, rewards := KLRewards(now, ref, scores, coef)
 	b.rewards, b.kl = rewards, meanRowSum(kl)
 	b.advantages, b.returns = t.advantages(rewards, values)
 	metrics := map[string]float64{

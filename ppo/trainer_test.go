@@ -240,8 +240,10 @@ func TestFirstRatio(t *testing.T) {
 
 // TestFaultsAreSeen plants each known bug and wants a health check to stop the run.
 func TestFaultsAreSeen(t *testing.T) {
-	for fault, check := range map[Fault]string{FaultKLSign: "rewards", FaultOldLogprobs: "reference", FaultReference: "reference", FaultScoreSign: "score"} {
-		tr := testTrainer(t, testConfig())
+	for fault, check := range map[Fault]string{FaultKLSign: "kl", FaultPenalty: "rewards", FaultOldLogprobs: "reference", FaultReference: "reference", FaultScoreSign: "score"} {
+		cfg := testConfig()
+		cfg.Iterations, cfg.LR = 60, 1e-2
+		tr := testTrainer(t, cfg)
 		var better, worse []model.Sequence
 		for i := range 30 {
 			better = append(better, model.Sequence{IDs: []int32{1, 5, 5, int32(i % testVocab), 0}, Start: 1})

@@ -97,29 +97,6 @@ func (l *lab) experiment(ctx context.Context, name string, seeds []int) (Result,
 	return res, nil
 }
 
-// Table renders the rows for a terminal.
-func (r Result) Table() string {
-	var b strings.Builder
-	width := 0
-	for _, row := range r.Rows {
-		width = max(width, len(row.What))
-	}
-	for _, row := range r.Rows {
-		seed, verdict := "all", "holds"
-		if row.Seed >= 0 {
-			seed = fmt.Sprint(row.Seed)
-		}
-		switch {
-		case row.Bound == "":
-			verdict = ""
-		case !row.Holds:
-			verdict = "FAILS"
-		}
-		fmt.Fprintf(&b, "%4s  %-*s  %12.5g  %-14s  %s\n", seed, width, row.What, row.Value, row.Bound, verdict)
-	}
-	return b.String()
-}
-
 // all is the seed of a row over all seeds.
 const all = -1
 

@@ -10,16 +10,21 @@ import (
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/decode"
 	"github.com/rankloop/rankloop/ppo"
+	"github.com/rankloop/rankloop/reward"
 )
 
-// lab makes what experiments share, once: the pretrained and the fine-tuned model. The recipe is frozen.
+// lab makes what experiments share, once: the pretrained and the fine-tuned model, and each seed's reward model. The recipe
+// is frozen.
 type lab struct {
 	world     *simulate.ToyWorld
 	log       func(string)
-	base, sft *model.Transformer // nil until made
+	base, sft *model.Transformer      // nil until made
+	rewards   map[int]*reward.Trainer // by seed: trained on 1,024 honestly ranked prompts
 }
 
-func newLab(log func(string)) *lab { return &lab{world: simulate.Toy(), log: log} }
+func newLab(log func(string)) *lab {
+	return &lab{world: simulate.Toy(), log: log, rewards: map[int]*reward.Trainer{}}
+}
 
 // Seeds of the data, apart from each other and from the seeds of experiments.
 const (

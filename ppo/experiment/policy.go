@@ -155,7 +155,7 @@ func runPPO(ctx context.Context, l *lab, r *recorder) error {
 	}
 	var wins []float64
 	for _, seed := range r.seeds {
-		s, _, err := l.reward(ctx, seed, 1024, honest)
+		_, s, err := l.Reward(ctx, seed)
 		if err != nil {
 			return err
 		}
@@ -177,7 +177,7 @@ func runPPO(ctx context.Context, l *lab, r *recorder) error {
 	}
 	r.atLeast(all, "mean win against SFT", average(wins), 0.82)
 	first := r.seeds[0]
-	s, _, err := l.reward(ctx, first, 1024, honest)
+	_, s, err := l.Reward(ctx, first)
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func runFaults(ctx context.Context, l *lab, r *recorder) error {
 		return err
 	}
 	for _, seed := range r.seeds {
-		s, _, err := l.reward(ctx, seed, 1024, honest)
+		_, s, err := l.Reward(ctx, seed)
 		if err != nil {
 			return err
 		}
@@ -217,7 +217,7 @@ func runFaults(ctx context.Context, l *lab, r *recorder) error {
 		if err != nil {
 			return err
 		}
-		for _, fault := range []ppo.Fault{"", ppo.FaultKLSign, ppo.FaultOldLogprobs, ppo.FaultReference, ppo.FaultScoreSign} {
+		for _, fault := range []ppo.Fault{"", ppo.FaultKLSign, ppo.FaultPenalty, ppo.FaultOldLogprobs, ppo.FaultReference, ppo.FaultScoreSign} {
 			cfg := ppoConfig(uint64(seed))
 			cfg.Iterations = 4
 			t, err := l.trainer(cfg, s, s)

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -91,22 +92,46 @@ func (l *lab) train(ctx context.Context, cfg reward.Config, start *model.Transfo
 	return t, nil
 }
 
-// reward trains the reward model of a seed on n ranked prompts of the SFT policy.
-func (l *lab) reward(ctx context.Context, seed, n int, kind labels) (*reward.Scorer, *reward.Trainer, error) {
+// reward trains a reward model on n ranked prompts of the SFT policy.
+func (l *lab) reward(ctx context.Context, seed, n int, kind labels) (*reward.Trainer, error) {
 	sft, err := l.SFT(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	set, err := l.rank(ctx, sft, 1000+uint64(seed), n, kind)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	t, err := l.train(ctx, rewardConfig(uint64(seed)), sft, set.groups)
-	if err != nil {
-		return nil, nil, err
+	l.log(fmt.Sprintf("reward model, seed %d: %d ranked prompts", seed, n))
+	return l.train(ctx, rewardConfig(uint64(seed)), sft, set.groups)
+}
+
+// Reward returns the reward model of a seed: 1,024 prompts, ranked honestly.
+func (l *lab) Reward(ctx context.Context, seed int) (*reward.Trainer, *reward.Scorer, error) {
+	t := l.rewards[seed]
+	if t == nil {
+		var err error
+		if t, err = l.reward(ctx, seed, 1024, honest); err != nil {
+			return nil, nil, err
+		}
+		l.rewards[seed] = t
 	}
 	s, err := t.Scorer()
-	return s, t, err
+	return t, s, err
+}
+
+// goldAccuracy trains a reward model and returns its accuracies on held-out answers.
+func (l *lab) goldAccuracy(ctx context.Context, seed, n int, kind labels, held rankedSet) (gold, noisy float64, err error) {
+	t, err := l.reward(ctx, seed, n, kind)
+	if err != nil {
+		return 0, 0, err
+	}
+	s, err := t.Scorer()
+	if err != nil {
+		return 0, 0, err
+	}
+	gold, noisy, _, err = l.accuracies(ctx, s, held)
+	return gold, noisy, err
 }
 
 // accuracies of a scorer on a ranked set: against gold, and against the labelers.
@@ -169,7 +194,7 @@ func runReward(ctx context.Context, l *lab, r *recorder) error {
 	r.within(all, "agreement of two labelers", agree/n, 0.70, 0.735)
 	var golds []float64
 	for _, seed := range r.seeds {
-		s, _, err := l.reward(ctx, seed, 1024, honest)
+		_, s, err := l.Reward(ctx, seed)
 		if err != nil {
 			return err
 		}
@@ -189,11 +214,7 @@ func runReward(ctx context.Context, l *lab, r *recorder) error {
 		what      string
 		low, high float64
 	}{{flipped, "gold accuracy, flipped labels", 0, 0.20}, {random, "noisy accuracy, random labels", 0.47, 0.53}} {
-		s, _, err := l.reward(ctx, first, 1024, c.kind)
-		if err != nil {
-			return err
-		}
-		gold, noisy, _, err := l.accuracies(ctx, s, held)
+		gold, noisy, err := l.goldAccuracy(ctx, first, 1024, c.kind, held)
 		if err != nil {
 			return err
 		}
@@ -206,11 +227,7 @@ func runReward(ctx context.Context, l *lab, r *recorder) error {
 	}
 	curve := map[int]float64{}
 	for _, n := range []int{128, 512, 2048} {
-		s, _, err := l.reward(ctx, first, n, honest)
-		if err != nil {
-			return err
-		}
-		if curve[n], _, _, err = l.accuracies(ctx, s, held); err != nil {
+		if curve[n], _, err = l.goldAccuracy(ctx, first, n, honest, held); err != nil {
 			return err
 		}
 	}
@@ -297,7 +314,7 @@ func runGrouping(ctx context.Context, l *lab, r *recorder) error {
 func runNorm(ctx context.Context, l *lab, r *recorder) error {
 	demos := sequences(l.world.DemonstrationIDs(seedReference, 1000), 0)
 	for _, seed := range r.seeds {
-		s, t, err := l.reward(ctx, seed, 512, honest)
+		t, s, err := l.Reward(ctx, seed)
 		if err != nil {
 			return err
 		}
