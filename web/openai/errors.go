@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"strings"
 )
 
 // Error is the one error object: {"error": {"message", "type", "param", "code"}}, all four keys always there.
@@ -105,8 +105,8 @@ func decode(body []byte, v any) *Error {
 	case errors.As(err, &e):
 		return e
 	case errors.As(err, &wrong) && wrong.Field != "":
-		return Invalid(wrong.Field, "invalid_type", "Invalid type for '%s': expected %s, but got %s instead.", wrong.Field, kind(wrong.Type.Kind().String()), wrong.Value)
-	case errors.Is(err, io.ErrUnexpectedEOF):
+		field := strings.TrimPrefix(wrong.Field, "Sampling.") // the embedded struct's own name is not on the wire
+		return Invalid(field, "invalid_type", "Invalid type for '%s': expected %s, but got %s instead.", field, kind(wrong.Type.Kind().String()), wrong.Value)
 	}
 	return Invalid("", "", "We could not parse the JSON body of your request: the body must be one JSON object.")
 }
