@@ -15,7 +15,11 @@ const chunk = 1 << 18
 // each reads the tensors that keep accepts (nil: all) in data order and hands them
 // to f, passing over the bytes of the others.
 func (r *reader) each(keep func(name string) bool, f func(Tensor) error) error {
-	buf := make([]byte, chunk)
+	var largest int64
+	for _, e := range r.entries {
+		largest = max(largest, e.end-e.begin)
+	}
+	buf := make([]byte, min(chunk, largest))
 	for _, e := range r.entries {
 		if keep != nil && !keep(e.name) {
 			if _, err := io.CopyN(io.Discard, r.in, e.end-e.begin); err != nil {
