@@ -44,6 +44,7 @@ func child(url, dir string) int {
 func TestKillDoesNotMatter(t *testing.T) {
 	for name, slice := range map[string]time.Duration{"each step": EachStep, "50 ms": 50 * time.Millisecond, "400 ms": 400 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cfg := toyConfig{Steps: 350, Seed: 11, Pause: 8 * time.Millisecond}
 			b := newBench(t)
 			r := b.create(cfg)

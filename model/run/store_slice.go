@@ -50,7 +50,7 @@ func (s *Store) release(ctx context.Context, r Run, trouble string) error {
 	_, err := s.mine(ctx, func(tx pgx.Tx) (Run, error) {
 		return one(ctx, tx, `
 			UPDATE runs AS r SET heartbeat_at = NULL, live_step = step, error = $3, state = CASE state WHEN 'running' THEN 'queued' ELSE state END
-			WHERE id = $1 AND epoch = $2 AND state IN ('running', 'paused') RETURNING `+columns, r.ID, r.Epoch, errorText(errors.New(trouble)))
+			WHERE id = $1 AND epoch = $2 AND state IN ('running', 'paused') RETURNING `+columns, r.ID, r.Epoch, trouble)
 	})
 	if errors.Is(err, errFenced) {
 		return nil

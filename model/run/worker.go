@@ -167,13 +167,13 @@ func (w *worker) Work(ctx context.Context, job *river.Job[sliceArgs]) error {
 		return errors.Join(w.store.release(after, r, ""), river.JobSnooze(0))
 	case transient(err) && job.Attempt < job.MaxAttempts:
 		w.opt.Logger.Warn("training slice failed, will be tried again", "run", r.ID, "kind", r.Kind, "attempt", job.Attempt, "err", err)
-		return errors.Join(err, w.store.release(after, r, err.Error()))
+		return errors.Join(errors.New(errorText(err)), w.store.release(after, r, errorText(err)))
 	}
 	w.opt.Logger.Error("training run failed", "run", r.ID, "kind", r.Kind, "step", r.Step, "err", err)
 	if failErr := w.fail(after, r, s.points, err); failErr != nil {
 		return fmt.Errorf("marking run %s failed (%w): %w", r.ID, err, failErr)
 	}
-	return river.JobCancel(err)
+	return river.JobCancel(errors.New(errorText(err))) // River stores the text too
 }
 
 // fail marks the run failed and tells the kind, in one transaction.
