@@ -13,7 +13,7 @@ import (
 const (
 	portable = iota
 	avx2     // AVX2 and FMA
-	avx512   // AVX-512 F, for the matrix products; the vector kernels are AVX2's
+	avx512   // AVX-512 F and BMI2, for the products and the exponentials
 )
 
 // level is the instruction set in use. It is set once, before anything runs; tests change it.
@@ -24,7 +24,7 @@ func supported() int {
 	switch {
 	case !cpu.X86.HasAVX2 || !cpu.X86.HasFMA:
 		return portable
-	case !cpu.X86.HasAVX512F:
+	case !cpu.X86.HasAVX512F || !cpu.X86.HasBMI2:
 		return avx2
 	}
 	return avx512
@@ -54,43 +54,58 @@ func Class() string {
 func at(x []float32) *float32 { return unsafe.SliceData(x) }
 
 func exp(dst, x []float32) {
-	if level == portable {
+	switch level {
+	case avx512:
+		expAVX512(at(dst), at(x), len(dst))
+	case avx2:
+		expAVX2(at(dst), at(x), len(dst))
+	default:
 		expGo(dst, x)
-		return
 	}
-	expAVX2(at(dst), at(x), len(dst))
 }
 
 func gelu(dst, x []float32) {
-	if level == portable {
+	switch level {
+	case avx512:
+		geluAVX512(at(dst), at(x), len(dst))
+	case avx2:
+		geluAVX2(at(dst), at(x), len(dst))
+	default:
 		geluGo(dst, x)
-		return
 	}
-	geluAVX2(at(dst), at(x), len(dst))
 }
 
 func geluBackward(dx, x, dy []float32) {
-	if level == portable {
+	switch level {
+	case avx512:
+		geluBackwardAVX512(at(dx), at(x), at(dy), len(dx))
+	case avx2:
+		geluBackwardAVX2(at(dx), at(x), at(dy), len(dx))
+	default:
 		geluBackwardGo(dx, x, dy)
-		return
 	}
-	geluBackwardAVX2(at(dx), at(x), at(dy), len(dx))
 }
 
 func silu(dst, x []float32) {
-	if level == portable {
+	switch level {
+	case avx512:
+		siluAVX512(at(dst), at(x), len(dst))
+	case avx2:
+		siluAVX2(at(dst), at(x), len(dst))
+	default:
 		siluGo(dst, x)
-		return
 	}
-	siluAVX2(at(dst), at(x), len(dst))
 }
 
 func siluBackward(dx, x, dy []float32) {
-	if level == portable {
+	switch level {
+	case avx512:
+		siluBackwardAVX512(at(dx), at(x), at(dy), len(dx))
+	case avx2:
+		siluBackwardAVX2(at(dx), at(x), at(dy), len(dx))
+	default:
 		siluBackwardGo(dx, x, dy)
-		return
 	}
-	siluBackwardAVX2(at(dx), at(x), at(dy), len(dx))
 }
 
 func add(dst, x []float32) {
@@ -154,17 +169,25 @@ func maximum(x []float32) float32 {
 }
 
 func expSum(dst, x []float32, scale, shift float32) float32 {
-	if level == portable {
+	switch level {
+	case avx512:
+		return expSumAVX512(at(dst), at(x), len(x), scale, shift)
+	case avx2:
+		return expSumAVX2(at(dst), at(x), len(x), scale, shift)
+	default:
 		return expSumGo(dst, x, scale, shift)
 	}
-	return expSumAVX2(at(dst), at(x), len(x), scale, shift)
 }
 
 func expTotal(x []float32, scale, shift float32) float32 {
-	if level == portable {
+	switch level {
+	case avx512:
+		return expTotalAVX512(at(x), len(x), scale, shift)
+	case avx2:
+		return expTotalAVX2(at(x), len(x), scale, shift)
+	default:
 		return expTotalGo(x, scale, shift)
 	}
-	return expTotalAVX2(at(x), len(x), scale, shift)
 }
 
 func softmaxGrad(ds, p, dp []float32, delta, scale float32) {

@@ -29,6 +29,51 @@ func siluAVX2(dst *float32, x *float32, n int)
 //go:noescape
 func siluBackwardAVX2(dx *float32, x *float32, dy *float32, n int)
 
+// expSumAVX2 writes exp(fma(scale, x[i], -shift)) to dst and returns the sum.
+//
+//go:noescape
+func expSumAVX2(dst *float32, x *float32, n int, scale float32, shift float32) float32
+
+// expTotalAVX2 returns the sum of exp(fma(scale, x[i], -shift)).
+//
+//go:noescape
+func expTotalAVX2(x *float32, n int, scale float32, shift float32) float32
+
+// expAVX512 computes dst[i] = exp(x[i]).
+//
+//go:noescape
+func expAVX512(dst *float32, x *float32, n int)
+
+// geluAVX512 computes dst[i] = x/(1+exp(-2u)), u = √(2/π)(x+0.044715x³).
+//
+//go:noescape
+func geluAVX512(dst *float32, x *float32, n int)
+
+// geluBackwardAVX512 computes dx[i] = dy·(s + x·s·(1-s)·2u'), s = 1/(1+exp(-2u)), with x limited to ±10, where the derivative is 0 or 1 to float32.
+//
+//go:noescape
+func geluBackwardAVX512(dx *float32, x *float32, dy *float32, n int)
+
+// siluAVX512 computes dst[i] = x/(1+exp(-x)).
+//
+//go:noescape
+func siluAVX512(dst *float32, x *float32, n int)
+
+// siluBackwardAVX512 computes dx[i] = dy·(s + x·s·(1-s)), s = 1/(1+exp(-x)), with x limited to ±88.
+//
+//go:noescape
+func siluBackwardAVX512(dx *float32, x *float32, dy *float32, n int)
+
+// expSumAVX512 writes exp(fma(scale, x[i], -shift)) to dst and returns the sum.
+//
+//go:noescape
+func expSumAVX512(dst *float32, x *float32, n int, scale float32, shift float32) float32
+
+// expTotalAVX512 returns the sum of exp(fma(scale, x[i], -shift)).
+//
+//go:noescape
+func expTotalAVX512(x *float32, n int, scale float32, shift float32) float32
+
 // addAVX2 computes dst[i] += x[i].
 //
 //go:noescape
@@ -68,16 +113,6 @@ func sumAVX2(x *float32, n int) float32
 //
 //go:noescape
 func maximumAVX2(x *float32, n int) float32
-
-// expSumAVX2 writes exp(fma(scale, x[i], -shift)) to dst and returns the sum.
-//
-//go:noescape
-func expSumAVX2(dst *float32, x *float32, n int, scale float32, shift float32) float32
-
-// expTotalAVX2 returns the sum of exp(fma(scale, x[i], -shift)).
-//
-//go:noescape
-func expTotalAVX2(x *float32, n int, scale float32, shift float32) float32
 
 // sumSquaresAVX2 returns the sum of x[i]² in float64.
 //

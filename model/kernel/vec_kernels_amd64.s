@@ -45,44 +45,106 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ dst+0(FP), DX
 	XORQ BX, BX
-	SUBQ $0x08, AX
-	JL   tail
 
-loop:
+loop2:
+	CMPQ         AX, $0x10
+	JL           next2
+	VMOVUPS      (CX)(BX*4), Y0
+	VMOVUPS      32(CX)(BX*4), Y1
+	VMOVUPS      const42b20000<>+0(SB), Y2
+	VMOVUPS      constc2d00000<>+0(SB), Y3
+	VMINPS       Y0, Y2, Y0
+	VMINPS       Y1, Y2, Y1
+	VMAXPS       Y0, Y3, Y0
+	VMAXPS       Y1, Y3, Y1
+	VMULPS       const3fb8aa3b<>+0(SB), Y0, Y2
+	VMULPS       const3fb8aa3b<>+0(SB), Y1, Y3
+	VROUNDPS     $0x08, Y2, Y2
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS const3f318000<>+0(SB), Y2, Y0
+	VFNMADD231PS const3f318000<>+0(SB), Y3, Y1
+	VFNMADD231PS constb95e8083<>+0(SB), Y2, Y0
+	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y1
+	VMOVUPS      const39506967<>+0(SB), Y4
+	VMOVUPS      const39506967<>+0(SB), Y5
+	VFMADD213PS  const3ab743ce<>+0(SB), Y0, Y4
+	VFMADD213PS  const3ab743ce<>+0(SB), Y1, Y5
+	VFMADD213PS  const3c088908<>+0(SB), Y0, Y4
+	VFMADD213PS  const3c088908<>+0(SB), Y1, Y5
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y0, Y4
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y1, Y5
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y0, Y4
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y1, Y5
+	VFMADD213PS  const3f000000<>+0(SB), Y0, Y4
+	VFMADD213PS  const3f000000<>+0(SB), Y1, Y5
+	VMULPS       Y0, Y0, Y6
+	VMULPS       Y1, Y1, Y7
+	VFMADD213PS  Y0, Y6, Y4
+	VFMADD213PS  Y1, Y7, Y5
+	VADDPS       const3f800000<>+0(SB), Y4, Y0
+	VADDPS       const3f800000<>+0(SB), Y5, Y1
+	VCVTPS2DQ    Y2, Y2
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y2, Y6
+	VPSRAD       $0x01, Y3, Y7
+	VPSUBD       Y6, Y2, Y2
+	VPSUBD       Y7, Y3, Y3
+	VPSLLD       $0x17, Y6, Y6
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       const3f800000<>+0(SB), Y6, Y6
+	VPADDD       const3f800000<>+0(SB), Y7, Y7
+	VMULPS       Y6, Y0, Y0
+	VMULPS       Y7, Y1, Y1
+	VPSLLD       $0x17, Y2, Y2
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       const3f800000<>+0(SB), Y2, Y2
+	VPADDD       const3f800000<>+0(SB), Y3, Y3
+	VMULPS       Y2, Y0, Y0
+	VMULPS       Y3, Y1, Y1
+	VMOVUPS      Y0, (DX)(BX*4)
+	VMOVUPS      Y1, 32(DX)(BX*4)
+	ADDQ         $0x10, BX
+	SUBQ         $0x10, AX
+	JMP          loop2
+
+next2:
+loop1:
+	CMPQ         AX, $0x08
+	JL           next1
 	VMOVUPS      (CX)(BX*4), Y0
 	VMOVUPS      const42b20000<>+0(SB), Y1
+	VMOVUPS      constc2d00000<>+0(SB), Y2
 	VMINPS       Y0, Y1, Y0
-	VMOVUPS      constc2d00000<>+0(SB), Y1
-	VMAXPS       Y0, Y1, Y0
-	VMULPS       const3fb8aa3b<>+0(SB), Y0, Y2
-	VROUNDPS     $0x08, Y2, Y2
-	VFNMADD231PS const3f318000<>+0(SB), Y2, Y0
-	VFNMADD231PS constb95e8083<>+0(SB), Y2, Y0
-	VMOVUPS      const39506967<>+0(SB), Y3
-	VFMADD213PS  const3ab743ce<>+0(SB), Y0, Y3
-	VFMADD213PS  const3c088908<>+0(SB), Y0, Y3
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y0, Y3
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y0, Y3
-	VFMADD213PS  const3f000000<>+0(SB), Y0, Y3
-	VMULPS       Y0, Y0, Y1
-	VFMADD213PS  Y0, Y1, Y3
-	VADDPS       const3f800000<>+0(SB), Y3, Y0
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y1
-	VPSUBD       Y1, Y2, Y2
+	VMAXPS       Y0, Y2, Y0
+	VMULPS       const3fb8aa3b<>+0(SB), Y0, Y1
+	VROUNDPS     $0x08, Y1, Y1
+	VFNMADD231PS const3f318000<>+0(SB), Y1, Y0
+	VFNMADD231PS constb95e8083<>+0(SB), Y1, Y0
+	VMOVUPS      const39506967<>+0(SB), Y2
+	VFMADD213PS  const3ab743ce<>+0(SB), Y0, Y2
+	VFMADD213PS  const3c088908<>+0(SB), Y0, Y2
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y0, Y2
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y0, Y2
+	VFMADD213PS  const3f000000<>+0(SB), Y0, Y2
+	VMULPS       Y0, Y0, Y3
+	VFMADD213PS  Y0, Y3, Y2
+	VADDPS       const3f800000<>+0(SB), Y2, Y0
+	VCVTPS2DQ    Y1, Y1
+	VPSRAD       $0x01, Y1, Y3
+	VPSUBD       Y3, Y1, Y1
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       const3f800000<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y0, Y0
 	VPSLLD       $0x17, Y1, Y1
 	VPADDD       const3f800000<>+0(SB), Y1, Y1
 	VMULPS       Y1, Y0, Y0
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       const3f800000<>+0(SB), Y2, Y2
-	VMULPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (DX)(BX*4)
 	ADDQ         $0x08, BX
 	SUBQ         $0x08, AX
-	JGE          loop
+	JMP          loop1
 
-tail:
-	ADDQ         $0x08, AX
+next1:
+	TESTQ        AX, AX
 	JZ           done
 	LEAQ         edge16<>+0(SB), SI
 	SHLQ         $0x02, AX
@@ -90,31 +152,31 @@ tail:
 	VMOVUPS      64(SI), Y0
 	VMASKMOVPS   (CX)(BX*4), Y0, Y1
 	VMOVUPS      const42b20000<>+0(SB), Y2
+	VMOVUPS      constc2d00000<>+0(SB), Y3
 	VMINPS       Y1, Y2, Y1
-	VMOVUPS      constc2d00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMULPS       const3fb8aa3b<>+0(SB), Y1, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VFNMADD231PS const3f318000<>+0(SB), Y3, Y1
-	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y1
-	VMOVUPS      const39506967<>+0(SB), Y4
-	VFMADD213PS  const3ab743ce<>+0(SB), Y1, Y4
-	VFMADD213PS  const3c088908<>+0(SB), Y1, Y4
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y1, Y4
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y1, Y4
-	VFMADD213PS  const3f000000<>+0(SB), Y1, Y4
-	VMULPS       Y1, Y1, Y2
-	VFMADD213PS  Y1, Y2, Y4
-	VADDPS       const3f800000<>+0(SB), Y4, Y1
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y2
-	VPSUBD       Y2, Y3, Y3
+	VMAXPS       Y1, Y3, Y1
+	VMULPS       const3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS const3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS constb95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      const39506967<>+0(SB), Y3
+	VFMADD213PS  const3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS  const3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS  const3f000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       const3f800000<>+0(SB), Y3, Y1
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       const3f800000<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y1, Y1
 	VPSLLD       $0x17, Y2, Y2
 	VPADDD       const3f800000<>+0(SB), Y2, Y2
 	VMULPS       Y2, Y1, Y1
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       const3f800000<>+0(SB), Y3, Y3
-	VMULPS       Y3, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (DX)(BX*4)
 
 done:
@@ -129,7 +191,15 @@ DATA const42b20000<>+16(SB)/4, $0x42b20000
 DATA const42b20000<>+20(SB)/4, $0x42b20000
 DATA const42b20000<>+24(SB)/4, $0x42b20000
 DATA const42b20000<>+28(SB)/4, $0x42b20000
-GLOBL const42b20000<>(SB), RODATA|NOPTR, $32
+DATA const42b20000<>+32(SB)/4, $0x42b20000
+DATA const42b20000<>+36(SB)/4, $0x42b20000
+DATA const42b20000<>+40(SB)/4, $0x42b20000
+DATA const42b20000<>+44(SB)/4, $0x42b20000
+DATA const42b20000<>+48(SB)/4, $0x42b20000
+DATA const42b20000<>+52(SB)/4, $0x42b20000
+DATA const42b20000<>+56(SB)/4, $0x42b20000
+DATA const42b20000<>+60(SB)/4, $0x42b20000
+GLOBL const42b20000<>(SB), RODATA|NOPTR, $64
 
 DATA constc2d00000<>+0(SB)/4, $0xc2d00000
 DATA constc2d00000<>+4(SB)/4, $0xc2d00000
@@ -139,7 +209,15 @@ DATA constc2d00000<>+16(SB)/4, $0xc2d00000
 DATA constc2d00000<>+20(SB)/4, $0xc2d00000
 DATA constc2d00000<>+24(SB)/4, $0xc2d00000
 DATA constc2d00000<>+28(SB)/4, $0xc2d00000
-GLOBL constc2d00000<>(SB), RODATA|NOPTR, $32
+DATA constc2d00000<>+32(SB)/4, $0xc2d00000
+DATA constc2d00000<>+36(SB)/4, $0xc2d00000
+DATA constc2d00000<>+40(SB)/4, $0xc2d00000
+DATA constc2d00000<>+44(SB)/4, $0xc2d00000
+DATA constc2d00000<>+48(SB)/4, $0xc2d00000
+DATA constc2d00000<>+52(SB)/4, $0xc2d00000
+DATA constc2d00000<>+56(SB)/4, $0xc2d00000
+DATA constc2d00000<>+60(SB)/4, $0xc2d00000
+GLOBL constc2d00000<>(SB), RODATA|NOPTR, $64
 
 DATA const3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 DATA const3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
@@ -149,7 +227,15 @@ DATA const3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
 DATA const3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
 DATA const3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
 DATA const3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
-GLOBL const3fb8aa3b<>(SB), RODATA|NOPTR, $32
+DATA const3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
+GLOBL const3fb8aa3b<>(SB), RODATA|NOPTR, $64
 
 DATA const3f318000<>+0(SB)/4, $0x3f318000
 DATA const3f318000<>+4(SB)/4, $0x3f318000
@@ -159,7 +245,15 @@ DATA const3f318000<>+16(SB)/4, $0x3f318000
 DATA const3f318000<>+20(SB)/4, $0x3f318000
 DATA const3f318000<>+24(SB)/4, $0x3f318000
 DATA const3f318000<>+28(SB)/4, $0x3f318000
-GLOBL const3f318000<>(SB), RODATA|NOPTR, $32
+DATA const3f318000<>+32(SB)/4, $0x3f318000
+DATA const3f318000<>+36(SB)/4, $0x3f318000
+DATA const3f318000<>+40(SB)/4, $0x3f318000
+DATA const3f318000<>+44(SB)/4, $0x3f318000
+DATA const3f318000<>+48(SB)/4, $0x3f318000
+DATA const3f318000<>+52(SB)/4, $0x3f318000
+DATA const3f318000<>+56(SB)/4, $0x3f318000
+DATA const3f318000<>+60(SB)/4, $0x3f318000
+GLOBL const3f318000<>(SB), RODATA|NOPTR, $64
 
 DATA constb95e8083<>+0(SB)/4, $0xb95e8083
 DATA constb95e8083<>+4(SB)/4, $0xb95e8083
@@ -169,7 +263,15 @@ DATA constb95e8083<>+16(SB)/4, $0xb95e8083
 DATA constb95e8083<>+20(SB)/4, $0xb95e8083
 DATA constb95e8083<>+24(SB)/4, $0xb95e8083
 DATA constb95e8083<>+28(SB)/4, $0xb95e8083
-GLOBL constb95e8083<>(SB), RODATA|NOPTR, $32
+DATA constb95e8083<>+32(SB)/4, $0xb95e8083
+DATA constb95e8083<>+36(SB)/4, $0xb95e8083
+DATA constb95e8083<>+40(SB)/4, $0xb95e8083
+DATA constb95e8083<>+44(SB)/4, $0xb95e8083
+DATA constb95e8083<>+48(SB)/4, $0xb95e8083
+DATA constb95e8083<>+52(SB)/4, $0xb95e8083
+DATA constb95e8083<>+56(SB)/4, $0xb95e8083
+DATA constb95e8083<>+60(SB)/4, $0xb95e8083
+GLOBL constb95e8083<>(SB), RODATA|NOPTR, $64
 
 DATA const39506967<>+0(SB)/4, $0x39506967
 DATA const39506967<>+4(SB)/4, $0x39506967
@@ -179,7 +281,15 @@ DATA const39506967<>+16(SB)/4, $0x39506967
 DATA const39506967<>+20(SB)/4, $0x39506967
 DATA const39506967<>+24(SB)/4, $0x39506967
 DATA const39506967<>+28(SB)/4, $0x39506967
-GLOBL const39506967<>(SB), RODATA|NOPTR, $32
+DATA const39506967<>+32(SB)/4, $0x39506967
+DATA const39506967<>+36(SB)/4, $0x39506967
+DATA const39506967<>+40(SB)/4, $0x39506967
+DATA const39506967<>+44(SB)/4, $0x39506967
+DATA const39506967<>+48(SB)/4, $0x39506967
+DATA const39506967<>+52(SB)/4, $0x39506967
+DATA const39506967<>+56(SB)/4, $0x39506967
+DATA const39506967<>+60(SB)/4, $0x39506967
+GLOBL const39506967<>(SB), RODATA|NOPTR, $64
 
 DATA const3ab743ce<>+0(SB)/4, $0x3ab743ce
 DATA const3ab743ce<>+4(SB)/4, $0x3ab743ce
@@ -189,7 +299,15 @@ DATA const3ab743ce<>+16(SB)/4, $0x3ab743ce
 DATA const3ab743ce<>+20(SB)/4, $0x3ab743ce
 DATA const3ab743ce<>+24(SB)/4, $0x3ab743ce
 DATA const3ab743ce<>+28(SB)/4, $0x3ab743ce
-GLOBL const3ab743ce<>(SB), RODATA|NOPTR, $32
+DATA const3ab743ce<>+32(SB)/4, $0x3ab743ce
+DATA const3ab743ce<>+36(SB)/4, $0x3ab743ce
+DATA const3ab743ce<>+40(SB)/4, $0x3ab743ce
+DATA const3ab743ce<>+44(SB)/4, $0x3ab743ce
+DATA const3ab743ce<>+48(SB)/4, $0x3ab743ce
+DATA const3ab743ce<>+52(SB)/4, $0x3ab743ce
+DATA const3ab743ce<>+56(SB)/4, $0x3ab743ce
+DATA const3ab743ce<>+60(SB)/4, $0x3ab743ce
+GLOBL const3ab743ce<>(SB), RODATA|NOPTR, $64
 
 DATA const3c088908<>+0(SB)/4, $0x3c088908
 DATA const3c088908<>+4(SB)/4, $0x3c088908
@@ -199,7 +317,15 @@ DATA const3c088908<>+16(SB)/4, $0x3c088908
 DATA const3c088908<>+20(SB)/4, $0x3c088908
 DATA const3c088908<>+24(SB)/4, $0x3c088908
 DATA const3c088908<>+28(SB)/4, $0x3c088908
-GLOBL const3c088908<>(SB), RODATA|NOPTR, $32
+DATA const3c088908<>+32(SB)/4, $0x3c088908
+DATA const3c088908<>+36(SB)/4, $0x3c088908
+DATA const3c088908<>+40(SB)/4, $0x3c088908
+DATA const3c088908<>+44(SB)/4, $0x3c088908
+DATA const3c088908<>+48(SB)/4, $0x3c088908
+DATA const3c088908<>+52(SB)/4, $0x3c088908
+DATA const3c088908<>+56(SB)/4, $0x3c088908
+DATA const3c088908<>+60(SB)/4, $0x3c088908
+GLOBL const3c088908<>(SB), RODATA|NOPTR, $64
 
 DATA const3d2aa9c1<>+0(SB)/4, $0x3d2aa9c1
 DATA const3d2aa9c1<>+4(SB)/4, $0x3d2aa9c1
@@ -209,7 +335,15 @@ DATA const3d2aa9c1<>+16(SB)/4, $0x3d2aa9c1
 DATA const3d2aa9c1<>+20(SB)/4, $0x3d2aa9c1
 DATA const3d2aa9c1<>+24(SB)/4, $0x3d2aa9c1
 DATA const3d2aa9c1<>+28(SB)/4, $0x3d2aa9c1
-GLOBL const3d2aa9c1<>(SB), RODATA|NOPTR, $32
+DATA const3d2aa9c1<>+32(SB)/4, $0x3d2aa9c1
+DATA const3d2aa9c1<>+36(SB)/4, $0x3d2aa9c1
+DATA const3d2aa9c1<>+40(SB)/4, $0x3d2aa9c1
+DATA const3d2aa9c1<>+44(SB)/4, $0x3d2aa9c1
+DATA const3d2aa9c1<>+48(SB)/4, $0x3d2aa9c1
+DATA const3d2aa9c1<>+52(SB)/4, $0x3d2aa9c1
+DATA const3d2aa9c1<>+56(SB)/4, $0x3d2aa9c1
+DATA const3d2aa9c1<>+60(SB)/4, $0x3d2aa9c1
+GLOBL const3d2aa9c1<>(SB), RODATA|NOPTR, $64
 
 DATA const3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
 DATA const3e2aaaaa<>+4(SB)/4, $0x3e2aaaaa
@@ -219,7 +353,15 @@ DATA const3e2aaaaa<>+16(SB)/4, $0x3e2aaaaa
 DATA const3e2aaaaa<>+20(SB)/4, $0x3e2aaaaa
 DATA const3e2aaaaa<>+24(SB)/4, $0x3e2aaaaa
 DATA const3e2aaaaa<>+28(SB)/4, $0x3e2aaaaa
-GLOBL const3e2aaaaa<>(SB), RODATA|NOPTR, $32
+DATA const3e2aaaaa<>+32(SB)/4, $0x3e2aaaaa
+DATA const3e2aaaaa<>+36(SB)/4, $0x3e2aaaaa
+DATA const3e2aaaaa<>+40(SB)/4, $0x3e2aaaaa
+DATA const3e2aaaaa<>+44(SB)/4, $0x3e2aaaaa
+DATA const3e2aaaaa<>+48(SB)/4, $0x3e2aaaaa
+DATA const3e2aaaaa<>+52(SB)/4, $0x3e2aaaaa
+DATA const3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
+DATA const3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
+GLOBL const3e2aaaaa<>(SB), RODATA|NOPTR, $64
 
 DATA const3f000000<>+0(SB)/4, $0x3f000000
 DATA const3f000000<>+4(SB)/4, $0x3f000000
@@ -229,7 +371,15 @@ DATA const3f000000<>+16(SB)/4, $0x3f000000
 DATA const3f000000<>+20(SB)/4, $0x3f000000
 DATA const3f000000<>+24(SB)/4, $0x3f000000
 DATA const3f000000<>+28(SB)/4, $0x3f000000
-GLOBL const3f000000<>(SB), RODATA|NOPTR, $32
+DATA const3f000000<>+32(SB)/4, $0x3f000000
+DATA const3f000000<>+36(SB)/4, $0x3f000000
+DATA const3f000000<>+40(SB)/4, $0x3f000000
+DATA const3f000000<>+44(SB)/4, $0x3f000000
+DATA const3f000000<>+48(SB)/4, $0x3f000000
+DATA const3f000000<>+52(SB)/4, $0x3f000000
+DATA const3f000000<>+56(SB)/4, $0x3f000000
+DATA const3f000000<>+60(SB)/4, $0x3f000000
+GLOBL const3f000000<>(SB), RODATA|NOPTR, $64
 
 DATA const3f800000<>+0(SB)/4, $0x3f800000
 DATA const3f800000<>+4(SB)/4, $0x3f800000
@@ -239,7 +389,15 @@ DATA const3f800000<>+16(SB)/4, $0x3f800000
 DATA const3f800000<>+20(SB)/4, $0x3f800000
 DATA const3f800000<>+24(SB)/4, $0x3f800000
 DATA const3f800000<>+28(SB)/4, $0x3f800000
-GLOBL const3f800000<>(SB), RODATA|NOPTR, $32
+DATA const3f800000<>+32(SB)/4, $0x3f800000
+DATA const3f800000<>+36(SB)/4, $0x3f800000
+DATA const3f800000<>+40(SB)/4, $0x3f800000
+DATA const3f800000<>+44(SB)/4, $0x3f800000
+DATA const3f800000<>+48(SB)/4, $0x3f800000
+DATA const3f800000<>+52(SB)/4, $0x3f800000
+DATA const3f800000<>+56(SB)/4, $0x3f800000
+DATA const3f800000<>+60(SB)/4, $0x3f800000
+GLOBL const3f800000<>(SB), RODATA|NOPTR, $64
 
 // func geluAVX2(dst *float32, x *float32, n int)
 // Requires: AVX, AVX2, FMA3
@@ -248,50 +406,124 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ dst+0(FP), DX
 	XORQ BX, BX
-	SUBQ $0x08, AX
-	JL   tail
 
-loop:
+loop2:
+	CMPQ         AX, $0x10
+	JL           next2
+	VMOVUPS      (CX)(BX*4), Y0
+	VMOVUPS      32(CX)(BX*4), Y1
+	VMULPS       Y0, Y0, Y4
+	VMULPS       Y1, Y1, Y5
+	VMOVUPS      constbd922279<>+0(SB), Y2
+	VMOVUPS      constbd922279<>+0(SB), Y3
+	VFMADD213PS  constbfcc422a<>+0(SB), Y4, Y2
+	VFMADD213PS  constbfcc422a<>+0(SB), Y5, Y3
+	VMULPS       Y0, Y2, Y2
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      const42b20000<>+0(SB), Y4
+	VMOVUPS      constc2d00000<>+0(SB), Y5
+	VMINPS       Y2, Y4, Y2
+	VMINPS       Y3, Y4, Y3
+	VMAXPS       Y2, Y5, Y2
+	VMAXPS       Y3, Y5, Y3
+	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y4
+	VMULPS       const3fb8aa3b<>+0(SB), Y3, Y5
+	VROUNDPS     $0x08, Y4, Y4
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS const3f318000<>+0(SB), Y4, Y2
+	VFNMADD231PS const3f318000<>+0(SB), Y5, Y3
+	VFNMADD231PS constb95e8083<>+0(SB), Y4, Y2
+	VFNMADD231PS constb95e8083<>+0(SB), Y5, Y3
+	VMOVUPS      const39506967<>+0(SB), Y6
+	VMOVUPS      const39506967<>+0(SB), Y7
+	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y6
+	VFMADD213PS  const3ab743ce<>+0(SB), Y3, Y7
+	VFMADD213PS  const3c088908<>+0(SB), Y2, Y6
+	VFMADD213PS  const3c088908<>+0(SB), Y3, Y7
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y6
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y3, Y7
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y6
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y3, Y7
+	VFMADD213PS  const3f000000<>+0(SB), Y2, Y6
+	VFMADD213PS  const3f000000<>+0(SB), Y3, Y7
+	VMULPS       Y2, Y2, Y8
+	VMULPS       Y3, Y3, Y9
+	VFMADD213PS  Y2, Y8, Y6
+	VFMADD213PS  Y3, Y9, Y7
+	VADDPS       const3f800000<>+0(SB), Y6, Y2
+	VADDPS       const3f800000<>+0(SB), Y7, Y3
+	VCVTPS2DQ    Y4, Y4
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y4, Y8
+	VPSRAD       $0x01, Y5, Y9
+	VPSUBD       Y8, Y4, Y4
+	VPSUBD       Y9, Y5, Y5
+	VPSLLD       $0x17, Y8, Y8
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       const3f800000<>+0(SB), Y8, Y8
+	VPADDD       const3f800000<>+0(SB), Y9, Y9
+	VMULPS       Y8, Y2, Y2
+	VMULPS       Y9, Y3, Y3
+	VPSLLD       $0x17, Y4, Y4
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       const3f800000<>+0(SB), Y4, Y4
+	VPADDD       const3f800000<>+0(SB), Y5, Y5
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y5, Y3, Y3
+	VADDPS       const3f800000<>+0(SB), Y2, Y2
+	VADDPS       const3f800000<>+0(SB), Y3, Y3
+	VDIVPS       Y2, Y0, Y2
+	VDIVPS       Y3, Y1, Y3
+	VMOVUPS      Y2, (DX)(BX*4)
+	VMOVUPS      Y3, 32(DX)(BX*4)
+	ADDQ         $0x10, BX
+	SUBQ         $0x10, AX
+	JMP          loop2
+
+next2:
+loop1:
+	CMPQ         AX, $0x08
+	JL           next1
 	VMOVUPS      (CX)(BX*4), Y0
 	VMULPS       Y0, Y0, Y2
 	VMOVUPS      constbd922279<>+0(SB), Y1
 	VFMADD213PS  constbfcc422a<>+0(SB), Y2, Y1
 	VMULPS       Y0, Y1, Y1
 	VMOVUPS      const42b20000<>+0(SB), Y2
+	VMOVUPS      constc2d00000<>+0(SB), Y3
 	VMINPS       Y1, Y2, Y1
-	VMOVUPS      constc2d00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMULPS       const3fb8aa3b<>+0(SB), Y1, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VFNMADD231PS const3f318000<>+0(SB), Y3, Y1
-	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y1
-	VMOVUPS      const39506967<>+0(SB), Y4
-	VFMADD213PS  const3ab743ce<>+0(SB), Y1, Y4
-	VFMADD213PS  const3c088908<>+0(SB), Y1, Y4
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y1, Y4
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y1, Y4
-	VFMADD213PS  const3f000000<>+0(SB), Y1, Y4
-	VMULPS       Y1, Y1, Y2
-	VFMADD213PS  Y1, Y2, Y4
-	VADDPS       const3f800000<>+0(SB), Y4, Y1
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y2
-	VPSUBD       Y2, Y3, Y3
+	VMAXPS       Y1, Y3, Y1
+	VMULPS       const3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS const3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS constb95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      const39506967<>+0(SB), Y3
+	VFMADD213PS  const3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS  const3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS  const3f000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       const3f800000<>+0(SB), Y3, Y1
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       const3f800000<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y1, Y1
 	VPSLLD       $0x17, Y2, Y2
 	VPADDD       const3f800000<>+0(SB), Y2, Y2
 	VMULPS       Y2, Y1, Y1
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       const3f800000<>+0(SB), Y3, Y3
-	VMULPS       Y3, Y1, Y1
 	VADDPS       const3f800000<>+0(SB), Y1, Y1
 	VDIVPS       Y1, Y0, Y1
 	VMOVUPS      Y1, (DX)(BX*4)
 	ADDQ         $0x08, BX
 	SUBQ         $0x08, AX
-	JGE          loop
+	JMP          loop1
 
-tail:
-	ADDQ         $0x08, AX
+next1:
+	TESTQ        AX, AX
 	JZ           done
 	LEAQ         edge16<>+0(SB), SI
 	SHLQ         $0x02, AX
@@ -303,31 +535,31 @@ tail:
 	VFMADD213PS  constbfcc422a<>+0(SB), Y3, Y2
 	VMULPS       Y1, Y2, Y2
 	VMOVUPS      const42b20000<>+0(SB), Y3
+	VMOVUPS      constc2d00000<>+0(SB), Y4
 	VMINPS       Y2, Y3, Y2
-	VMOVUPS      constc2d00000<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS const3f318000<>+0(SB), Y4, Y2
-	VFNMADD231PS constb95e8083<>+0(SB), Y4, Y2
-	VMOVUPS      const39506967<>+0(SB), Y5
-	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y5
-	VFMADD213PS  const3c088908<>+0(SB), Y2, Y5
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y5
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y5
-	VFMADD213PS  const3f000000<>+0(SB), Y2, Y5
-	VMULPS       Y2, Y2, Y3
-	VFMADD213PS  Y2, Y3, Y5
-	VADDPS       const3f800000<>+0(SB), Y5, Y2
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
+	VMAXPS       Y2, Y4, Y2
+	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS const3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      const39506967<>+0(SB), Y4
+	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  const3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  const3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       const3f800000<>+0(SB), Y4, Y2
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y5
+	VPSUBD       Y5, Y3, Y3
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       const3f800000<>+0(SB), Y5, Y5
+	VMULPS       Y5, Y2, Y2
 	VPSLLD       $0x17, Y3, Y3
 	VPADDD       const3f800000<>+0(SB), Y3, Y3
 	VMULPS       Y3, Y2, Y2
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       const3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y4, Y2, Y2
 	VADDPS       const3f800000<>+0(SB), Y2, Y2
 	VDIVPS       Y2, Y1, Y2
 	VMASKMOVPS   Y2, Y0, (DX)(BX*4)
@@ -344,7 +576,15 @@ DATA constbd922279<>+16(SB)/4, $0xbd922279
 DATA constbd922279<>+20(SB)/4, $0xbd922279
 DATA constbd922279<>+24(SB)/4, $0xbd922279
 DATA constbd922279<>+28(SB)/4, $0xbd922279
-GLOBL constbd922279<>(SB), RODATA|NOPTR, $32
+DATA constbd922279<>+32(SB)/4, $0xbd922279
+DATA constbd922279<>+36(SB)/4, $0xbd922279
+DATA constbd922279<>+40(SB)/4, $0xbd922279
+DATA constbd922279<>+44(SB)/4, $0xbd922279
+DATA constbd922279<>+48(SB)/4, $0xbd922279
+DATA constbd922279<>+52(SB)/4, $0xbd922279
+DATA constbd922279<>+56(SB)/4, $0xbd922279
+DATA constbd922279<>+60(SB)/4, $0xbd922279
+GLOBL constbd922279<>(SB), RODATA|NOPTR, $64
 
 DATA constbfcc422a<>+0(SB)/4, $0xbfcc422a
 DATA constbfcc422a<>+4(SB)/4, $0xbfcc422a
@@ -354,7 +594,15 @@ DATA constbfcc422a<>+16(SB)/4, $0xbfcc422a
 DATA constbfcc422a<>+20(SB)/4, $0xbfcc422a
 DATA constbfcc422a<>+24(SB)/4, $0xbfcc422a
 DATA constbfcc422a<>+28(SB)/4, $0xbfcc422a
-GLOBL constbfcc422a<>(SB), RODATA|NOPTR, $32
+DATA constbfcc422a<>+32(SB)/4, $0xbfcc422a
+DATA constbfcc422a<>+36(SB)/4, $0xbfcc422a
+DATA constbfcc422a<>+40(SB)/4, $0xbfcc422a
+DATA constbfcc422a<>+44(SB)/4, $0xbfcc422a
+DATA constbfcc422a<>+48(SB)/4, $0xbfcc422a
+DATA constbfcc422a<>+52(SB)/4, $0xbfcc422a
+DATA constbfcc422a<>+56(SB)/4, $0xbfcc422a
+DATA constbfcc422a<>+60(SB)/4, $0xbfcc422a
+GLOBL constbfcc422a<>(SB), RODATA|NOPTR, $64
 
 // func geluBackwardAVX2(dx *float32, x *float32, dy *float32, n int)
 // Requires: AVX, AVX2, FMA3
@@ -364,63 +612,63 @@ TEXT ·geluBackwardAVX2(SB), NOSPLIT, $0-32
 	MOVQ dy+16(FP), DX
 	MOVQ dx+0(FP), BX
 	XORQ SI, SI
-	SUBQ $0x08, AX
-	JL   tail
 
-loop:
+loop1:
+	CMPQ         AX, $0x08
+	JL           next1
 	VMOVUPS      (CX)(SI*4), Y0
 	VMOVUPS      (DX)(SI*4), Y1
 	VMOVUPS      const41200000<>+0(SB), Y2
+	VMOVUPS      constc1200000<>+0(SB), Y3
 	VMINPS       Y0, Y2, Y0
-	VMOVUPS      constc1200000<>+0(SB), Y2
-	VMAXPS       Y0, Y2, Y0
+	VMAXPS       Y0, Y3, Y0
 	VMULPS       Y0, Y0, Y3
 	VMOVUPS      constbd922279<>+0(SB), Y2
 	VFMADD213PS  constbfcc422a<>+0(SB), Y3, Y2
 	VMULPS       Y0, Y2, Y2
 	VMOVUPS      const42b20000<>+0(SB), Y4
+	VMOVUPS      constc2d00000<>+0(SB), Y5
 	VMINPS       Y2, Y4, Y2
-	VMOVUPS      constc2d00000<>+0(SB), Y4
-	VMAXPS       Y2, Y4, Y2
-	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS const3f318000<>+0(SB), Y5, Y2
-	VFNMADD231PS constb95e8083<>+0(SB), Y5, Y2
-	VMOVUPS      const39506967<>+0(SB), Y6
-	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y6
-	VFMADD213PS  const3c088908<>+0(SB), Y2, Y6
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y6
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y6
-	VFMADD213PS  const3f000000<>+0(SB), Y2, Y6
-	VMULPS       Y2, Y2, Y4
-	VFMADD213PS  Y2, Y4, Y6
-	VADDPS       const3f800000<>+0(SB), Y6, Y2
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y4
-	VPSUBD       Y4, Y5, Y5
+	VMAXPS       Y2, Y5, Y2
+	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS const3f318000<>+0(SB), Y4, Y2
+	VFNMADD231PS constb95e8083<>+0(SB), Y4, Y2
+	VMOVUPS      const39506967<>+0(SB), Y5
+	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y5
+	VFMADD213PS  const3c088908<>+0(SB), Y2, Y5
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y5
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y5
+	VFMADD213PS  const3f000000<>+0(SB), Y2, Y5
+	VMULPS       Y2, Y2, Y6
+	VFMADD213PS  Y2, Y6, Y5
+	VADDPS       const3f800000<>+0(SB), Y5, Y2
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       const3f800000<>+0(SB), Y6, Y6
+	VMULPS       Y6, Y2, Y2
 	VPSLLD       $0x17, Y4, Y4
 	VPADDD       const3f800000<>+0(SB), Y4, Y4
 	VMULPS       Y4, Y2, Y2
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       const3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y5, Y2, Y2
-	VADDPS       const3f800000<>+0(SB), Y2, Y4
 	VMOVUPS      const3f800000<>+0(SB), Y5
-	VDIVPS       Y4, Y5, Y5
-	VMOVUPS      const3e5b33b6<>+0(SB), Y4
-	VFMADD213PS  const3fcc422a<>+0(SB), Y3, Y4
-	VMULPS       Y5, Y2, Y2
-	VMULPS       Y5, Y0, Y0
+	VADDPS       Y2, Y5, Y4
+	VDIVPS       Y4, Y5, Y4
+	VMOVUPS      const3e5b33b6<>+0(SB), Y5
+	VFMADD213PS  const3fcc422a<>+0(SB), Y3, Y5
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y4, Y0, Y0
 	VMULPS       Y2, Y0, Y0
-	VFMADD213PS  Y5, Y0, Y4
-	VMULPS       Y1, Y4, Y4
-	VMOVUPS      Y4, (BX)(SI*4)
+	VFMADD213PS  Y4, Y0, Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      Y5, (BX)(SI*4)
 	ADDQ         $0x08, SI
 	SUBQ         $0x08, AX
-	JGE          loop
+	JMP          loop1
 
-tail:
-	ADDQ         $0x08, AX
+next1:
+	TESTQ        AX, AX
 	JZ           done
 	LEAQ         edge16<>+0(SB), DI
 	SHLQ         $0x02, AX
@@ -429,50 +677,50 @@ tail:
 	VMASKMOVPS   (CX)(SI*4), Y0, Y1
 	VMASKMOVPS   (DX)(SI*4), Y0, Y2
 	VMOVUPS      const41200000<>+0(SB), Y3
+	VMOVUPS      constc1200000<>+0(SB), Y4
 	VMINPS       Y1, Y3, Y1
-	VMOVUPS      constc1200000<>+0(SB), Y3
-	VMAXPS       Y1, Y3, Y1
+	VMAXPS       Y1, Y4, Y1
 	VMULPS       Y1, Y1, Y4
 	VMOVUPS      constbd922279<>+0(SB), Y3
 	VFMADD213PS  constbfcc422a<>+0(SB), Y4, Y3
 	VMULPS       Y1, Y3, Y3
 	VMOVUPS      const42b20000<>+0(SB), Y5
+	VMOVUPS      constc2d00000<>+0(SB), Y6
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      constc2d00000<>+0(SB), Y5
-	VMAXPS       Y3, Y5, Y3
-	VMULPS       const3fb8aa3b<>+0(SB), Y3, Y6
-	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS const3f318000<>+0(SB), Y6, Y3
-	VFNMADD231PS constb95e8083<>+0(SB), Y6, Y3
-	VMOVUPS      const39506967<>+0(SB), Y7
-	VFMADD213PS  const3ab743ce<>+0(SB), Y3, Y7
-	VFMADD213PS  const3c088908<>+0(SB), Y3, Y7
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y3, Y7
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y3, Y7
-	VFMADD213PS  const3f000000<>+0(SB), Y3, Y7
-	VMULPS       Y3, Y3, Y5
-	VFMADD213PS  Y3, Y5, Y7
-	VADDPS       const3f800000<>+0(SB), Y7, Y3
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y5
-	VPSUBD       Y5, Y6, Y6
+	VMAXPS       Y3, Y6, Y3
+	VMULPS       const3fb8aa3b<>+0(SB), Y3, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS const3f318000<>+0(SB), Y5, Y3
+	VFNMADD231PS constb95e8083<>+0(SB), Y5, Y3
+	VMOVUPS      const39506967<>+0(SB), Y6
+	VFMADD213PS  const3ab743ce<>+0(SB), Y3, Y6
+	VFMADD213PS  const3c088908<>+0(SB), Y3, Y6
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y3, Y6
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y3, Y6
+	VFMADD213PS  const3f000000<>+0(SB), Y3, Y6
+	VMULPS       Y3, Y3, Y7
+	VFMADD213PS  Y3, Y7, Y6
+	VADDPS       const3f800000<>+0(SB), Y6, Y3
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       const3f800000<>+0(SB), Y7, Y7
+	VMULPS       Y7, Y3, Y3
 	VPSLLD       $0x17, Y5, Y5
 	VPADDD       const3f800000<>+0(SB), Y5, Y5
 	VMULPS       Y5, Y3, Y3
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       const3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y3, Y3
-	VADDPS       const3f800000<>+0(SB), Y3, Y5
 	VMOVUPS      const3f800000<>+0(SB), Y6
-	VDIVPS       Y5, Y6, Y6
-	VMOVUPS      const3e5b33b6<>+0(SB), Y5
-	VFMADD213PS  const3fcc422a<>+0(SB), Y4, Y5
-	VMULPS       Y6, Y3, Y3
-	VMULPS       Y6, Y1, Y1
+	VADDPS       Y3, Y6, Y5
+	VDIVPS       Y5, Y6, Y5
+	VMOVUPS      const3e5b33b6<>+0(SB), Y6
+	VFMADD213PS  const3fcc422a<>+0(SB), Y4, Y6
+	VMULPS       Y5, Y3, Y3
+	VMULPS       Y5, Y1, Y1
 	VMULPS       Y3, Y1, Y1
-	VFMADD213PS  Y6, Y1, Y5
-	VMULPS       Y2, Y5, Y5
-	VMASKMOVPS   Y5, Y0, (BX)(SI*4)
+	VFMADD213PS  Y5, Y1, Y6
+	VMULPS       Y2, Y6, Y6
+	VMASKMOVPS   Y6, Y0, (BX)(SI*4)
 
 done:
 	VZEROUPPER
@@ -486,7 +734,15 @@ DATA const41200000<>+16(SB)/4, $0x41200000
 DATA const41200000<>+20(SB)/4, $0x41200000
 DATA const41200000<>+24(SB)/4, $0x41200000
 DATA const41200000<>+28(SB)/4, $0x41200000
-GLOBL const41200000<>(SB), RODATA|NOPTR, $32
+DATA const41200000<>+32(SB)/4, $0x41200000
+DATA const41200000<>+36(SB)/4, $0x41200000
+DATA const41200000<>+40(SB)/4, $0x41200000
+DATA const41200000<>+44(SB)/4, $0x41200000
+DATA const41200000<>+48(SB)/4, $0x41200000
+DATA const41200000<>+52(SB)/4, $0x41200000
+DATA const41200000<>+56(SB)/4, $0x41200000
+DATA const41200000<>+60(SB)/4, $0x41200000
+GLOBL const41200000<>(SB), RODATA|NOPTR, $64
 
 DATA constc1200000<>+0(SB)/4, $0xc1200000
 DATA constc1200000<>+4(SB)/4, $0xc1200000
@@ -496,7 +752,15 @@ DATA constc1200000<>+16(SB)/4, $0xc1200000
 DATA constc1200000<>+20(SB)/4, $0xc1200000
 DATA constc1200000<>+24(SB)/4, $0xc1200000
 DATA constc1200000<>+28(SB)/4, $0xc1200000
-GLOBL constc1200000<>(SB), RODATA|NOPTR, $32
+DATA constc1200000<>+32(SB)/4, $0xc1200000
+DATA constc1200000<>+36(SB)/4, $0xc1200000
+DATA constc1200000<>+40(SB)/4, $0xc1200000
+DATA constc1200000<>+44(SB)/4, $0xc1200000
+DATA constc1200000<>+48(SB)/4, $0xc1200000
+DATA constc1200000<>+52(SB)/4, $0xc1200000
+DATA constc1200000<>+56(SB)/4, $0xc1200000
+DATA constc1200000<>+60(SB)/4, $0xc1200000
+GLOBL constc1200000<>(SB), RODATA|NOPTR, $64
 
 DATA const3e5b33b6<>+0(SB)/4, $0x3e5b33b6
 DATA const3e5b33b6<>+4(SB)/4, $0x3e5b33b6
@@ -506,7 +770,15 @@ DATA const3e5b33b6<>+16(SB)/4, $0x3e5b33b6
 DATA const3e5b33b6<>+20(SB)/4, $0x3e5b33b6
 DATA const3e5b33b6<>+24(SB)/4, $0x3e5b33b6
 DATA const3e5b33b6<>+28(SB)/4, $0x3e5b33b6
-GLOBL const3e5b33b6<>(SB), RODATA|NOPTR, $32
+DATA const3e5b33b6<>+32(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+36(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+40(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+44(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+48(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+52(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+56(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+60(SB)/4, $0x3e5b33b6
+GLOBL const3e5b33b6<>(SB), RODATA|NOPTR, $64
 
 DATA const3fcc422a<>+0(SB)/4, $0x3fcc422a
 DATA const3fcc422a<>+4(SB)/4, $0x3fcc422a
@@ -516,7 +788,15 @@ DATA const3fcc422a<>+16(SB)/4, $0x3fcc422a
 DATA const3fcc422a<>+20(SB)/4, $0x3fcc422a
 DATA const3fcc422a<>+24(SB)/4, $0x3fcc422a
 DATA const3fcc422a<>+28(SB)/4, $0x3fcc422a
-GLOBL const3fcc422a<>(SB), RODATA|NOPTR, $32
+DATA const3fcc422a<>+32(SB)/4, $0x3fcc422a
+DATA const3fcc422a<>+36(SB)/4, $0x3fcc422a
+DATA const3fcc422a<>+40(SB)/4, $0x3fcc422a
+DATA const3fcc422a<>+44(SB)/4, $0x3fcc422a
+DATA const3fcc422a<>+48(SB)/4, $0x3fcc422a
+DATA const3fcc422a<>+52(SB)/4, $0x3fcc422a
+DATA const3fcc422a<>+56(SB)/4, $0x3fcc422a
+DATA const3fcc422a<>+60(SB)/4, $0x3fcc422a
+GLOBL const3fcc422a<>(SB), RODATA|NOPTR, $64
 
 // func siluAVX2(dst *float32, x *float32, n int)
 // Requires: AVX, AVX2, FMA3
@@ -525,47 +805,115 @@ TEXT ·siluAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ dst+0(FP), DX
 	XORQ BX, BX
-	SUBQ $0x08, AX
-	JL   tail
 
-loop:
+loop2:
+	CMPQ         AX, $0x10
+	JL           next2
+	VMOVUPS      (CX)(BX*4), Y0
+	VMOVUPS      32(CX)(BX*4), Y1
+	VXORPS       const80000000<>+0(SB), Y0, Y2
+	VXORPS       const80000000<>+0(SB), Y1, Y3
+	VMOVUPS      const42b20000<>+0(SB), Y4
+	VMOVUPS      constc2d00000<>+0(SB), Y5
+	VMINPS       Y2, Y4, Y2
+	VMINPS       Y3, Y4, Y3
+	VMAXPS       Y2, Y5, Y2
+	VMAXPS       Y3, Y5, Y3
+	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y4
+	VMULPS       const3fb8aa3b<>+0(SB), Y3, Y5
+	VROUNDPS     $0x08, Y4, Y4
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS const3f318000<>+0(SB), Y4, Y2
+	VFNMADD231PS const3f318000<>+0(SB), Y5, Y3
+	VFNMADD231PS constb95e8083<>+0(SB), Y4, Y2
+	VFNMADD231PS constb95e8083<>+0(SB), Y5, Y3
+	VMOVUPS      const39506967<>+0(SB), Y6
+	VMOVUPS      const39506967<>+0(SB), Y7
+	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y6
+	VFMADD213PS  const3ab743ce<>+0(SB), Y3, Y7
+	VFMADD213PS  const3c088908<>+0(SB), Y2, Y6
+	VFMADD213PS  const3c088908<>+0(SB), Y3, Y7
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y6
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y3, Y7
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y6
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y3, Y7
+	VFMADD213PS  const3f000000<>+0(SB), Y2, Y6
+	VFMADD213PS  const3f000000<>+0(SB), Y3, Y7
+	VMULPS       Y2, Y2, Y8
+	VMULPS       Y3, Y3, Y9
+	VFMADD213PS  Y2, Y8, Y6
+	VFMADD213PS  Y3, Y9, Y7
+	VADDPS       const3f800000<>+0(SB), Y6, Y2
+	VADDPS       const3f800000<>+0(SB), Y7, Y3
+	VCVTPS2DQ    Y4, Y4
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y4, Y8
+	VPSRAD       $0x01, Y5, Y9
+	VPSUBD       Y8, Y4, Y4
+	VPSUBD       Y9, Y5, Y5
+	VPSLLD       $0x17, Y8, Y8
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       const3f800000<>+0(SB), Y8, Y8
+	VPADDD       const3f800000<>+0(SB), Y9, Y9
+	VMULPS       Y8, Y2, Y2
+	VMULPS       Y9, Y3, Y3
+	VPSLLD       $0x17, Y4, Y4
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       const3f800000<>+0(SB), Y4, Y4
+	VPADDD       const3f800000<>+0(SB), Y5, Y5
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y5, Y3, Y3
+	VADDPS       const3f800000<>+0(SB), Y2, Y2
+	VADDPS       const3f800000<>+0(SB), Y3, Y3
+	VDIVPS       Y2, Y0, Y2
+	VDIVPS       Y3, Y1, Y3
+	VMOVUPS      Y2, (DX)(BX*4)
+	VMOVUPS      Y3, 32(DX)(BX*4)
+	ADDQ         $0x10, BX
+	SUBQ         $0x10, AX
+	JMP          loop2
+
+next2:
+loop1:
+	CMPQ         AX, $0x08
+	JL           next1
 	VMOVUPS      (CX)(BX*4), Y0
 	VXORPS       const80000000<>+0(SB), Y0, Y1
 	VMOVUPS      const42b20000<>+0(SB), Y2
+	VMOVUPS      constc2d00000<>+0(SB), Y3
 	VMINPS       Y1, Y2, Y1
-	VMOVUPS      constc2d00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMULPS       const3fb8aa3b<>+0(SB), Y1, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VFNMADD231PS const3f318000<>+0(SB), Y3, Y1
-	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y1
-	VMOVUPS      const39506967<>+0(SB), Y4
-	VFMADD213PS  const3ab743ce<>+0(SB), Y1, Y4
-	VFMADD213PS  const3c088908<>+0(SB), Y1, Y4
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y1, Y4
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y1, Y4
-	VFMADD213PS  const3f000000<>+0(SB), Y1, Y4
-	VMULPS       Y1, Y1, Y2
-	VFMADD213PS  Y1, Y2, Y4
-	VADDPS       const3f800000<>+0(SB), Y4, Y1
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y2
-	VPSUBD       Y2, Y3, Y3
+	VMAXPS       Y1, Y3, Y1
+	VMULPS       const3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS const3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS constb95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      const39506967<>+0(SB), Y3
+	VFMADD213PS  const3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS  const3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS  const3f000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       const3f800000<>+0(SB), Y3, Y1
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       const3f800000<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y1, Y1
 	VPSLLD       $0x17, Y2, Y2
 	VPADDD       const3f800000<>+0(SB), Y2, Y2
 	VMULPS       Y2, Y1, Y1
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       const3f800000<>+0(SB), Y3, Y3
-	VMULPS       Y3, Y1, Y1
 	VADDPS       const3f800000<>+0(SB), Y1, Y1
 	VDIVPS       Y1, Y0, Y1
 	VMOVUPS      Y1, (DX)(BX*4)
 	ADDQ         $0x08, BX
 	SUBQ         $0x08, AX
-	JGE          loop
+	JMP          loop1
 
-tail:
-	ADDQ         $0x08, AX
+next1:
+	TESTQ        AX, AX
 	JZ           done
 	LEAQ         edge16<>+0(SB), SI
 	SHLQ         $0x02, AX
@@ -574,31 +922,31 @@ tail:
 	VMASKMOVPS   (CX)(BX*4), Y0, Y1
 	VXORPS       const80000000<>+0(SB), Y1, Y2
 	VMOVUPS      const42b20000<>+0(SB), Y3
+	VMOVUPS      constc2d00000<>+0(SB), Y4
 	VMINPS       Y2, Y3, Y2
-	VMOVUPS      constc2d00000<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS const3f318000<>+0(SB), Y4, Y2
-	VFNMADD231PS constb95e8083<>+0(SB), Y4, Y2
-	VMOVUPS      const39506967<>+0(SB), Y5
-	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y5
-	VFMADD213PS  const3c088908<>+0(SB), Y2, Y5
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y5
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y5
-	VFMADD213PS  const3f000000<>+0(SB), Y2, Y5
-	VMULPS       Y2, Y2, Y3
-	VFMADD213PS  Y2, Y3, Y5
-	VADDPS       const3f800000<>+0(SB), Y5, Y2
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
+	VMAXPS       Y2, Y4, Y2
+	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS const3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      const39506967<>+0(SB), Y4
+	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  const3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  const3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       const3f800000<>+0(SB), Y4, Y2
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y5
+	VPSUBD       Y5, Y3, Y3
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       const3f800000<>+0(SB), Y5, Y5
+	VMULPS       Y5, Y2, Y2
 	VPSLLD       $0x17, Y3, Y3
 	VPADDD       const3f800000<>+0(SB), Y3, Y3
 	VMULPS       Y3, Y2, Y2
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       const3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y4, Y2, Y2
 	VADDPS       const3f800000<>+0(SB), Y2, Y2
 	VDIVPS       Y2, Y1, Y2
 	VMASKMOVPS   Y2, Y0, (DX)(BX*4)
@@ -615,7 +963,15 @@ DATA const80000000<>+16(SB)/4, $0x80000000
 DATA const80000000<>+20(SB)/4, $0x80000000
 DATA const80000000<>+24(SB)/4, $0x80000000
 DATA const80000000<>+28(SB)/4, $0x80000000
-GLOBL const80000000<>(SB), RODATA|NOPTR, $32
+DATA const80000000<>+32(SB)/4, $0x80000000
+DATA const80000000<>+36(SB)/4, $0x80000000
+DATA const80000000<>+40(SB)/4, $0x80000000
+DATA const80000000<>+44(SB)/4, $0x80000000
+DATA const80000000<>+48(SB)/4, $0x80000000
+DATA const80000000<>+52(SB)/4, $0x80000000
+DATA const80000000<>+56(SB)/4, $0x80000000
+DATA const80000000<>+60(SB)/4, $0x80000000
+GLOBL const80000000<>(SB), RODATA|NOPTR, $64
 
 // func siluBackwardAVX2(dx *float32, x *float32, dy *float32, n int)
 // Requires: AVX, AVX2, FMA3
@@ -625,58 +981,58 @@ TEXT ·siluBackwardAVX2(SB), NOSPLIT, $0-32
 	MOVQ dy+16(FP), DX
 	MOVQ dx+0(FP), BX
 	XORQ SI, SI
-	SUBQ $0x08, AX
-	JL   tail
 
-loop:
+loop1:
+	CMPQ         AX, $0x08
+	JL           next1
 	VMOVUPS      (CX)(SI*4), Y0
 	VMOVUPS      (DX)(SI*4), Y1
 	VMOVUPS      const42b00000<>+0(SB), Y2
+	VMOVUPS      constc2b00000<>+0(SB), Y3
 	VMINPS       Y0, Y2, Y0
-	VMOVUPS      constc2b00000<>+0(SB), Y2
-	VMAXPS       Y0, Y2, Y0
+	VMAXPS       Y0, Y3, Y0
 	VXORPS       const80000000<>+0(SB), Y0, Y2
 	VMOVUPS      const42b20000<>+0(SB), Y3
+	VMOVUPS      constc2d00000<>+0(SB), Y4
 	VMINPS       Y2, Y3, Y2
-	VMOVUPS      constc2d00000<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS const3f318000<>+0(SB), Y4, Y2
-	VFNMADD231PS constb95e8083<>+0(SB), Y4, Y2
-	VMOVUPS      const39506967<>+0(SB), Y5
-	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y5
-	VFMADD213PS  const3c088908<>+0(SB), Y2, Y5
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y5
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y5
-	VFMADD213PS  const3f000000<>+0(SB), Y2, Y5
-	VMULPS       Y2, Y2, Y3
-	VFMADD213PS  Y2, Y3, Y5
-	VADDPS       const3f800000<>+0(SB), Y5, Y2
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
+	VMAXPS       Y2, Y4, Y2
+	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS const3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      const39506967<>+0(SB), Y4
+	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  const3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  const3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       const3f800000<>+0(SB), Y4, Y2
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y5
+	VPSUBD       Y5, Y3, Y3
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       const3f800000<>+0(SB), Y5, Y5
+	VMULPS       Y5, Y2, Y2
 	VPSLLD       $0x17, Y3, Y3
 	VPADDD       const3f800000<>+0(SB), Y3, Y3
 	VMULPS       Y3, Y2, Y2
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       const3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y4, Y2, Y2
-	VADDPS       const3f800000<>+0(SB), Y2, Y3
 	VMOVUPS      const3f800000<>+0(SB), Y4
-	VDIVPS       Y3, Y4, Y4
-	VMULPS       Y4, Y2, Y2
-	VMULPS       Y4, Y0, Y0
+	VADDPS       Y2, Y4, Y3
+	VDIVPS       Y3, Y4, Y3
+	VMULPS       Y3, Y2, Y2
+	VMULPS       Y3, Y0, Y0
 	VMULPS       Y2, Y0, Y0
-	VADDPS       Y4, Y0, Y0
+	VADDPS       Y3, Y0, Y0
 	VMULPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (BX)(SI*4)
 	ADDQ         $0x08, SI
 	SUBQ         $0x08, AX
-	JGE          loop
+	JMP          loop1
 
-tail:
-	ADDQ         $0x08, AX
+next1:
+	TESTQ        AX, AX
 	JZ           done
 	LEAQ         edge16<>+0(SB), DI
 	SHLQ         $0x02, AX
@@ -685,43 +1041,43 @@ tail:
 	VMASKMOVPS   (CX)(SI*4), Y0, Y1
 	VMASKMOVPS   (DX)(SI*4), Y0, Y2
 	VMOVUPS      const42b00000<>+0(SB), Y3
+	VMOVUPS      constc2b00000<>+0(SB), Y4
 	VMINPS       Y1, Y3, Y1
-	VMOVUPS      constc2b00000<>+0(SB), Y3
-	VMAXPS       Y1, Y3, Y1
+	VMAXPS       Y1, Y4, Y1
 	VXORPS       const80000000<>+0(SB), Y1, Y3
 	VMOVUPS      const42b20000<>+0(SB), Y4
+	VMOVUPS      constc2d00000<>+0(SB), Y5
 	VMINPS       Y3, Y4, Y3
-	VMOVUPS      constc2d00000<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       const3fb8aa3b<>+0(SB), Y3, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS const3f318000<>+0(SB), Y5, Y3
-	VFNMADD231PS constb95e8083<>+0(SB), Y5, Y3
-	VMOVUPS      const39506967<>+0(SB), Y6
-	VFMADD213PS  const3ab743ce<>+0(SB), Y3, Y6
-	VFMADD213PS  const3c088908<>+0(SB), Y3, Y6
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y3, Y6
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y3, Y6
-	VFMADD213PS  const3f000000<>+0(SB), Y3, Y6
-	VMULPS       Y3, Y3, Y4
-	VFMADD213PS  Y3, Y4, Y6
-	VADDPS       const3f800000<>+0(SB), Y6, Y3
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y4
-	VPSUBD       Y4, Y5, Y5
+	VMAXPS       Y3, Y5, Y3
+	VMULPS       const3fb8aa3b<>+0(SB), Y3, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS const3f318000<>+0(SB), Y4, Y3
+	VFNMADD231PS constb95e8083<>+0(SB), Y4, Y3
+	VMOVUPS      const39506967<>+0(SB), Y5
+	VFMADD213PS  const3ab743ce<>+0(SB), Y3, Y5
+	VFMADD213PS  const3c088908<>+0(SB), Y3, Y5
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y3, Y5
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y3, Y5
+	VFMADD213PS  const3f000000<>+0(SB), Y3, Y5
+	VMULPS       Y3, Y3, Y6
+	VFMADD213PS  Y3, Y6, Y5
+	VADDPS       const3f800000<>+0(SB), Y5, Y3
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       const3f800000<>+0(SB), Y6, Y6
+	VMULPS       Y6, Y3, Y3
 	VPSLLD       $0x17, Y4, Y4
 	VPADDD       const3f800000<>+0(SB), Y4, Y4
 	VMULPS       Y4, Y3, Y3
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       const3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y5, Y3, Y3
-	VADDPS       const3f800000<>+0(SB), Y3, Y4
 	VMOVUPS      const3f800000<>+0(SB), Y5
-	VDIVPS       Y4, Y5, Y5
-	VMULPS       Y5, Y3, Y3
-	VMULPS       Y5, Y1, Y1
+	VADDPS       Y3, Y5, Y4
+	VDIVPS       Y4, Y5, Y4
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y4, Y1, Y1
 	VMULPS       Y3, Y1, Y1
-	VADDPS       Y5, Y1, Y1
+	VADDPS       Y4, Y1, Y1
 	VMULPS       Y2, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (BX)(SI*4)
 
@@ -737,7 +1093,15 @@ DATA const42b00000<>+16(SB)/4, $0x42b00000
 DATA const42b00000<>+20(SB)/4, $0x42b00000
 DATA const42b00000<>+24(SB)/4, $0x42b00000
 DATA const42b00000<>+28(SB)/4, $0x42b00000
-GLOBL const42b00000<>(SB), RODATA|NOPTR, $32
+DATA const42b00000<>+32(SB)/4, $0x42b00000
+DATA const42b00000<>+36(SB)/4, $0x42b00000
+DATA const42b00000<>+40(SB)/4, $0x42b00000
+DATA const42b00000<>+44(SB)/4, $0x42b00000
+DATA const42b00000<>+48(SB)/4, $0x42b00000
+DATA const42b00000<>+52(SB)/4, $0x42b00000
+DATA const42b00000<>+56(SB)/4, $0x42b00000
+DATA const42b00000<>+60(SB)/4, $0x42b00000
+GLOBL const42b00000<>(SB), RODATA|NOPTR, $64
 
 DATA constc2b00000<>+0(SB)/4, $0xc2b00000
 DATA constc2b00000<>+4(SB)/4, $0xc2b00000
@@ -747,7 +1111,1319 @@ DATA constc2b00000<>+16(SB)/4, $0xc2b00000
 DATA constc2b00000<>+20(SB)/4, $0xc2b00000
 DATA constc2b00000<>+24(SB)/4, $0xc2b00000
 DATA constc2b00000<>+28(SB)/4, $0xc2b00000
-GLOBL constc2b00000<>(SB), RODATA|NOPTR, $32
+DATA constc2b00000<>+32(SB)/4, $0xc2b00000
+DATA constc2b00000<>+36(SB)/4, $0xc2b00000
+DATA constc2b00000<>+40(SB)/4, $0xc2b00000
+DATA constc2b00000<>+44(SB)/4, $0xc2b00000
+DATA constc2b00000<>+48(SB)/4, $0xc2b00000
+DATA constc2b00000<>+52(SB)/4, $0xc2b00000
+DATA constc2b00000<>+56(SB)/4, $0xc2b00000
+DATA constc2b00000<>+60(SB)/4, $0xc2b00000
+GLOBL constc2b00000<>(SB), RODATA|NOPTR, $64
+
+// func expSumAVX2(dst *float32, x *float32, n int, scale float32, shift float32) float32
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·expSumAVX2(SB), NOSPLIT, $0-36
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	MOVSS        scale+24(FP), X2
+	VBROADCASTSS X2, Y2
+	MOVSS        shift+28(FP), X3
+	VBROADCASTSS X3, Y3
+	MOVQ         n+16(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         dst+0(FP), DX
+	XORQ         BX, BX
+
+loop1:
+	CMPQ         AX, $0x10
+	JL           next1
+	VMOVUPS      (CX)(BX*4), Y4
+	VMOVUPS      32(CX)(BX*4), Y5
+	VFMSUB132PS  Y2, Y3, Y4
+	VFMSUB132PS  Y2, Y3, Y5
+	VMOVUPS      const42b20000<>+0(SB), Y6
+	VMOVUPS      constc2d00000<>+0(SB), Y7
+	VMINPS       Y4, Y6, Y4
+	VMINPS       Y5, Y6, Y5
+	VMAXPS       Y4, Y7, Y4
+	VMAXPS       Y5, Y7, Y5
+	VMULPS       const3fb8aa3b<>+0(SB), Y4, Y6
+	VMULPS       const3fb8aa3b<>+0(SB), Y5, Y7
+	VROUNDPS     $0x08, Y6, Y6
+	VROUNDPS     $0x08, Y7, Y7
+	VFNMADD231PS const3f318000<>+0(SB), Y6, Y4
+	VFNMADD231PS const3f318000<>+0(SB), Y7, Y5
+	VFNMADD231PS constb95e8083<>+0(SB), Y6, Y4
+	VFNMADD231PS constb95e8083<>+0(SB), Y7, Y5
+	VMOVUPS      const39506967<>+0(SB), Y8
+	VMOVUPS      const39506967<>+0(SB), Y9
+	VFMADD213PS  const3ab743ce<>+0(SB), Y4, Y8
+	VFMADD213PS  const3ab743ce<>+0(SB), Y5, Y9
+	VFMADD213PS  const3c088908<>+0(SB), Y4, Y8
+	VFMADD213PS  const3c088908<>+0(SB), Y5, Y9
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y4, Y8
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y5, Y9
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y4, Y8
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y5, Y9
+	VFMADD213PS  const3f000000<>+0(SB), Y4, Y8
+	VFMADD213PS  const3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y4, Y4, Y10
+	VMULPS       Y5, Y5, Y11
+	VFMADD213PS  Y4, Y10, Y8
+	VFMADD213PS  Y5, Y11, Y9
+	VADDPS       const3f800000<>+0(SB), Y8, Y4
+	VADDPS       const3f800000<>+0(SB), Y9, Y5
+	VCVTPS2DQ    Y6, Y6
+	VCVTPS2DQ    Y7, Y7
+	VPSRAD       $0x01, Y6, Y10
+	VPSRAD       $0x01, Y7, Y11
+	VPSUBD       Y10, Y6, Y6
+	VPSUBD       Y11, Y7, Y7
+	VPSLLD       $0x17, Y10, Y10
+	VPSLLD       $0x17, Y11, Y11
+	VPADDD       const3f800000<>+0(SB), Y10, Y10
+	VPADDD       const3f800000<>+0(SB), Y11, Y11
+	VMULPS       Y10, Y4, Y4
+	VMULPS       Y11, Y5, Y5
+	VPSLLD       $0x17, Y6, Y6
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       const3f800000<>+0(SB), Y6, Y6
+	VPADDD       const3f800000<>+0(SB), Y7, Y7
+	VMULPS       Y6, Y4, Y4
+	VMULPS       Y7, Y5, Y5
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      Y4, (DX)(BX*4)
+	VMOVUPS      Y5, 32(DX)(BX*4)
+	ADDQ         $0x10, BX
+	SUBQ         $0x10, AX
+	JMP          loop1
+
+next1:
+	TESTQ        AX, AX
+	JZ           join
+	LEAQ         edge16<>+0(SB), SI
+	SHLQ         $0x02, AX
+	SUBQ         AX, SI
+	VMOVUPS      64(SI), Y4
+	VMOVUPS      96(SI), Y5
+	VMASKMOVPS   (CX)(BX*4), Y4, Y6
+	VMASKMOVPS   32(CX)(BX*4), Y5, Y7
+	VFMSUB132PS  Y2, Y3, Y6
+	VFMSUB132PS  Y2, Y3, Y7
+	VMOVUPS      const42b20000<>+0(SB), Y2
+	VMOVUPS      constc2d00000<>+0(SB), Y3
+	VMINPS       Y6, Y2, Y6
+	VMINPS       Y7, Y2, Y7
+	VMAXPS       Y6, Y3, Y6
+	VMAXPS       Y7, Y3, Y7
+	VMULPS       const3fb8aa3b<>+0(SB), Y6, Y2
+	VMULPS       const3fb8aa3b<>+0(SB), Y7, Y3
+	VROUNDPS     $0x08, Y2, Y2
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS const3f318000<>+0(SB), Y2, Y6
+	VFNMADD231PS const3f318000<>+0(SB), Y3, Y7
+	VFNMADD231PS constb95e8083<>+0(SB), Y2, Y6
+	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y7
+	VMOVUPS      const39506967<>+0(SB), Y8
+	VMOVUPS      const39506967<>+0(SB), Y9
+	VFMADD213PS  const3ab743ce<>+0(SB), Y6, Y8
+	VFMADD213PS  const3ab743ce<>+0(SB), Y7, Y9
+	VFMADD213PS  const3c088908<>+0(SB), Y6, Y8
+	VFMADD213PS  const3c088908<>+0(SB), Y7, Y9
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y6, Y8
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y7, Y9
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y6, Y8
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y7, Y9
+	VFMADD213PS  const3f000000<>+0(SB), Y6, Y8
+	VFMADD213PS  const3f000000<>+0(SB), Y7, Y9
+	VMULPS       Y6, Y6, Y10
+	VMULPS       Y7, Y7, Y11
+	VFMADD213PS  Y6, Y10, Y8
+	VFMADD213PS  Y7, Y11, Y9
+	VADDPS       const3f800000<>+0(SB), Y8, Y6
+	VADDPS       const3f800000<>+0(SB), Y9, Y7
+	VCVTPS2DQ    Y2, Y2
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y2, Y10
+	VPSRAD       $0x01, Y3, Y11
+	VPSUBD       Y10, Y2, Y2
+	VPSUBD       Y11, Y3, Y3
+	VPSLLD       $0x17, Y10, Y10
+	VPSLLD       $0x17, Y11, Y11
+	VPADDD       const3f800000<>+0(SB), Y10, Y10
+	VPADDD       const3f800000<>+0(SB), Y11, Y11
+	VMULPS       Y10, Y6, Y6
+	VMULPS       Y11, Y7, Y7
+	VPSLLD       $0x17, Y2, Y2
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       const3f800000<>+0(SB), Y2, Y2
+	VPADDD       const3f800000<>+0(SB), Y3, Y3
+	VMULPS       Y2, Y6, Y6
+	VMULPS       Y3, Y7, Y7
+	VANDPS       Y4, Y6, Y6
+	VANDPS       Y5, Y7, Y7
+	VADDPS       Y6, Y0, Y0
+	VADDPS       Y7, Y1, Y1
+	VMASKMOVPS   Y6, Y4, (DX)(BX*4)
+	VMASKMOVPS   Y7, Y5, 32(DX)(BX*4)
+
+join:
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	MOVSS        X1, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func expTotalAVX2(x *float32, n int, scale float32, shift float32) float32
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·expTotalAVX2(SB), NOSPLIT, $0-28
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	MOVSS        scale+16(FP), X2
+	VBROADCASTSS X2, Y2
+	MOVSS        shift+20(FP), X3
+	VBROADCASTSS X3, Y3
+	MOVQ         n+8(FP), AX
+	MOVQ         x+0(FP), CX
+	XORQ         DX, DX
+
+loop1:
+	CMPQ         AX, $0x10
+	JL           next1
+	VMOVUPS      (CX)(DX*4), Y4
+	VMOVUPS      32(CX)(DX*4), Y5
+	VFMSUB132PS  Y2, Y3, Y4
+	VFMSUB132PS  Y2, Y3, Y5
+	VMOVUPS      const42b20000<>+0(SB), Y6
+	VMOVUPS      constc2d00000<>+0(SB), Y7
+	VMINPS       Y4, Y6, Y4
+	VMINPS       Y5, Y6, Y5
+	VMAXPS       Y4, Y7, Y4
+	VMAXPS       Y5, Y7, Y5
+	VMULPS       const3fb8aa3b<>+0(SB), Y4, Y6
+	VMULPS       const3fb8aa3b<>+0(SB), Y5, Y7
+	VROUNDPS     $0x08, Y6, Y6
+	VROUNDPS     $0x08, Y7, Y7
+	VFNMADD231PS const3f318000<>+0(SB), Y6, Y4
+	VFNMADD231PS const3f318000<>+0(SB), Y7, Y5
+	VFNMADD231PS constb95e8083<>+0(SB), Y6, Y4
+	VFNMADD231PS constb95e8083<>+0(SB), Y7, Y5
+	VMOVUPS      const39506967<>+0(SB), Y8
+	VMOVUPS      const39506967<>+0(SB), Y9
+	VFMADD213PS  const3ab743ce<>+0(SB), Y4, Y8
+	VFMADD213PS  const3ab743ce<>+0(SB), Y5, Y9
+	VFMADD213PS  const3c088908<>+0(SB), Y4, Y8
+	VFMADD213PS  const3c088908<>+0(SB), Y5, Y9
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y4, Y8
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y5, Y9
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y4, Y8
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y5, Y9
+	VFMADD213PS  const3f000000<>+0(SB), Y4, Y8
+	VFMADD213PS  const3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y4, Y4, Y10
+	VMULPS       Y5, Y5, Y11
+	VFMADD213PS  Y4, Y10, Y8
+	VFMADD213PS  Y5, Y11, Y9
+	VADDPS       const3f800000<>+0(SB), Y8, Y4
+	VADDPS       const3f800000<>+0(SB), Y9, Y5
+	VCVTPS2DQ    Y6, Y6
+	VCVTPS2DQ    Y7, Y7
+	VPSRAD       $0x01, Y6, Y10
+	VPSRAD       $0x01, Y7, Y11
+	VPSUBD       Y10, Y6, Y6
+	VPSUBD       Y11, Y7, Y7
+	VPSLLD       $0x17, Y10, Y10
+	VPSLLD       $0x17, Y11, Y11
+	VPADDD       const3f800000<>+0(SB), Y10, Y10
+	VPADDD       const3f800000<>+0(SB), Y11, Y11
+	VMULPS       Y10, Y4, Y4
+	VMULPS       Y11, Y5, Y5
+	VPSLLD       $0x17, Y6, Y6
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       const3f800000<>+0(SB), Y6, Y6
+	VPADDD       const3f800000<>+0(SB), Y7, Y7
+	VMULPS       Y6, Y4, Y4
+	VMULPS       Y7, Y5, Y5
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	ADDQ         $0x10, DX
+	SUBQ         $0x10, AX
+	JMP          loop1
+
+next1:
+	TESTQ        AX, AX
+	JZ           join
+	LEAQ         edge16<>+0(SB), BX
+	SHLQ         $0x02, AX
+	SUBQ         AX, BX
+	VMOVUPS      64(BX), Y4
+	VMOVUPS      96(BX), Y5
+	VMASKMOVPS   (CX)(DX*4), Y4, Y6
+	VMASKMOVPS   32(CX)(DX*4), Y5, Y7
+	VFMSUB132PS  Y2, Y3, Y6
+	VFMSUB132PS  Y2, Y3, Y7
+	VMOVUPS      const42b20000<>+0(SB), Y2
+	VMOVUPS      constc2d00000<>+0(SB), Y3
+	VMINPS       Y6, Y2, Y6
+	VMINPS       Y7, Y2, Y7
+	VMAXPS       Y6, Y3, Y6
+	VMAXPS       Y7, Y3, Y7
+	VMULPS       const3fb8aa3b<>+0(SB), Y6, Y2
+	VMULPS       const3fb8aa3b<>+0(SB), Y7, Y3
+	VROUNDPS     $0x08, Y2, Y2
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS const3f318000<>+0(SB), Y2, Y6
+	VFNMADD231PS const3f318000<>+0(SB), Y3, Y7
+	VFNMADD231PS constb95e8083<>+0(SB), Y2, Y6
+	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y7
+	VMOVUPS      const39506967<>+0(SB), Y8
+	VMOVUPS      const39506967<>+0(SB), Y9
+	VFMADD213PS  const3ab743ce<>+0(SB), Y6, Y8
+	VFMADD213PS  const3ab743ce<>+0(SB), Y7, Y9
+	VFMADD213PS  const3c088908<>+0(SB), Y6, Y8
+	VFMADD213PS  const3c088908<>+0(SB), Y7, Y9
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y6, Y8
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Y7, Y9
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y6, Y8
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Y7, Y9
+	VFMADD213PS  const3f000000<>+0(SB), Y6, Y8
+	VFMADD213PS  const3f000000<>+0(SB), Y7, Y9
+	VMULPS       Y6, Y6, Y10
+	VMULPS       Y7, Y7, Y11
+	VFMADD213PS  Y6, Y10, Y8
+	VFMADD213PS  Y7, Y11, Y9
+	VADDPS       const3f800000<>+0(SB), Y8, Y6
+	VADDPS       const3f800000<>+0(SB), Y9, Y7
+	VCVTPS2DQ    Y2, Y2
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y2, Y10
+	VPSRAD       $0x01, Y3, Y11
+	VPSUBD       Y10, Y2, Y2
+	VPSUBD       Y11, Y3, Y3
+	VPSLLD       $0x17, Y10, Y10
+	VPSLLD       $0x17, Y11, Y11
+	VPADDD       const3f800000<>+0(SB), Y10, Y10
+	VPADDD       const3f800000<>+0(SB), Y11, Y11
+	VMULPS       Y10, Y6, Y6
+	VMULPS       Y11, Y7, Y7
+	VPSLLD       $0x17, Y2, Y2
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       const3f800000<>+0(SB), Y2, Y2
+	VPADDD       const3f800000<>+0(SB), Y3, Y3
+	VMULPS       Y2, Y6, Y6
+	VMULPS       Y3, Y7, Y7
+	VANDPS       Y4, Y6, Y6
+	VANDPS       Y5, Y7, Y7
+	VADDPS       Y6, Y0, Y0
+	VADDPS       Y7, Y1, Y1
+
+join:
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	MOVSS        X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func expAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·expAVX512(SB), NOSPLIT, $0-24
+	MOVQ n+16(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ dst+0(FP), DX
+	XORQ BX, BX
+
+loop2:
+	CMPQ         AX, $0x20
+	JL           next2
+	VMOVUPS      (CX)(BX*4), Z0
+	VMOVUPS      64(CX)(BX*4), Z1
+	VMOVUPS      const42b20000<>+0(SB), Z2
+	VMOVUPS      constc2d00000<>+0(SB), Z3
+	VMINPS       Z0, Z2, Z0
+	VMINPS       Z1, Z2, Z1
+	VMAXPS       Z0, Z3, Z0
+	VMAXPS       Z1, Z3, Z1
+	VMULPS       const3fb8aa3b<>+0(SB), Z0, Z2
+	VMULPS       const3fb8aa3b<>+0(SB), Z1, Z3
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VRNDSCALEPS  $0x08, Z3, Z3
+	VFNMADD231PS const3f318000<>+0(SB), Z2, Z0
+	VFNMADD231PS const3f318000<>+0(SB), Z3, Z1
+	VFNMADD231PS constb95e8083<>+0(SB), Z2, Z0
+	VFNMADD231PS constb95e8083<>+0(SB), Z3, Z1
+	VMOVUPS      const39506967<>+0(SB), Z4
+	VMOVUPS      const39506967<>+0(SB), Z5
+	VFMADD213PS  const3ab743ce<>+0(SB), Z0, Z4
+	VFMADD213PS  const3ab743ce<>+0(SB), Z1, Z5
+	VFMADD213PS  const3c088908<>+0(SB), Z0, Z4
+	VFMADD213PS  const3c088908<>+0(SB), Z1, Z5
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z0, Z4
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z1, Z5
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z0, Z4
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z1, Z5
+	VFMADD213PS  const3f000000<>+0(SB), Z0, Z4
+	VFMADD213PS  const3f000000<>+0(SB), Z1, Z5
+	VMULPS       Z0, Z0, Z6
+	VMULPS       Z1, Z1, Z7
+	VFMADD213PS  Z0, Z6, Z4
+	VFMADD213PS  Z1, Z7, Z5
+	VADDPS       const3f800000<>+0(SB), Z4, Z0
+	VADDPS       const3f800000<>+0(SB), Z5, Z1
+	VSCALEFPS    Z2, Z0, Z0
+	VSCALEFPS    Z3, Z1, Z1
+	VMOVUPS      Z0, (DX)(BX*4)
+	VMOVUPS      Z1, 64(DX)(BX*4)
+	ADDQ         $0x20, BX
+	SUBQ         $0x20, AX
+	JMP          loop2
+
+next2:
+loop1:
+	CMPQ         AX, $0x10
+	JL           next1
+	VMOVUPS      (CX)(BX*4), Z0
+	VMOVUPS      const42b20000<>+0(SB), Z1
+	VMOVUPS      constc2d00000<>+0(SB), Z2
+	VMINPS       Z0, Z1, Z0
+	VMAXPS       Z0, Z2, Z0
+	VMULPS       const3fb8aa3b<>+0(SB), Z0, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS const3f318000<>+0(SB), Z1, Z0
+	VFNMADD231PS constb95e8083<>+0(SB), Z1, Z0
+	VMOVUPS      const39506967<>+0(SB), Z2
+	VFMADD213PS  const3ab743ce<>+0(SB), Z0, Z2
+	VFMADD213PS  const3c088908<>+0(SB), Z0, Z2
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z0, Z2
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z0, Z2
+	VFMADD213PS  const3f000000<>+0(SB), Z0, Z2
+	VMULPS       Z0, Z0, Z3
+	VFMADD213PS  Z0, Z3, Z2
+	VADDPS       const3f800000<>+0(SB), Z2, Z0
+	VSCALEFPS    Z1, Z0, Z0
+	VMOVUPS      Z0, (DX)(BX*4)
+	ADDQ         $0x10, BX
+	SUBQ         $0x10, AX
+	JMP          loop1
+
+next1:
+	TESTQ        AX, AX
+	JZ           done
+	MOVL         $0x0000ffff, SI
+	BZHIL        AX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX)(BX*4), K1, Z0
+	VMOVUPS      const42b20000<>+0(SB), Z1
+	VMOVUPS      constc2d00000<>+0(SB), Z2
+	VMINPS       Z0, Z1, Z0
+	VMAXPS       Z0, Z2, Z0
+	VMULPS       const3fb8aa3b<>+0(SB), Z0, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS const3f318000<>+0(SB), Z1, Z0
+	VFNMADD231PS constb95e8083<>+0(SB), Z1, Z0
+	VMOVUPS      const39506967<>+0(SB), Z2
+	VFMADD213PS  const3ab743ce<>+0(SB), Z0, Z2
+	VFMADD213PS  const3c088908<>+0(SB), Z0, Z2
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z0, Z2
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z0, Z2
+	VFMADD213PS  const3f000000<>+0(SB), Z0, Z2
+	VMULPS       Z0, Z0, Z3
+	VFMADD213PS  Z0, Z3, Z2
+	VADDPS       const3f800000<>+0(SB), Z2, Z0
+	VSCALEFPS    Z1, Z0, Z0
+	VMOVUPS      Z0, K1, (DX)(BX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·geluAVX512(SB), NOSPLIT, $0-24
+	MOVQ n+16(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ dst+0(FP), DX
+	XORQ BX, BX
+
+loop2:
+	CMPQ         AX, $0x20
+	JL           next2
+	VMOVUPS      (CX)(BX*4), Z0
+	VMOVUPS      64(CX)(BX*4), Z1
+	VMULPS       Z0, Z0, Z4
+	VMULPS       Z1, Z1, Z5
+	VMOVUPS      constbd922279<>+0(SB), Z2
+	VMOVUPS      constbd922279<>+0(SB), Z3
+	VFMADD213PS  constbfcc422a<>+0(SB), Z4, Z2
+	VFMADD213PS  constbfcc422a<>+0(SB), Z5, Z3
+	VMULPS       Z0, Z2, Z2
+	VMULPS       Z1, Z3, Z3
+	VMOVUPS      const42b20000<>+0(SB), Z4
+	VMOVUPS      constc2d00000<>+0(SB), Z5
+	VMINPS       Z2, Z4, Z2
+	VMINPS       Z3, Z4, Z3
+	VMAXPS       Z2, Z5, Z2
+	VMAXPS       Z3, Z5, Z3
+	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z4
+	VMULPS       const3fb8aa3b<>+0(SB), Z3, Z5
+	VRNDSCALEPS  $0x08, Z4, Z4
+	VRNDSCALEPS  $0x08, Z5, Z5
+	VFNMADD231PS const3f318000<>+0(SB), Z4, Z2
+	VFNMADD231PS const3f318000<>+0(SB), Z5, Z3
+	VFNMADD231PS constb95e8083<>+0(SB), Z4, Z2
+	VFNMADD231PS constb95e8083<>+0(SB), Z5, Z3
+	VMOVUPS      const39506967<>+0(SB), Z6
+	VMOVUPS      const39506967<>+0(SB), Z7
+	VFMADD213PS  const3ab743ce<>+0(SB), Z2, Z6
+	VFMADD213PS  const3ab743ce<>+0(SB), Z3, Z7
+	VFMADD213PS  const3c088908<>+0(SB), Z2, Z6
+	VFMADD213PS  const3c088908<>+0(SB), Z3, Z7
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z2, Z6
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z3, Z7
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z2, Z6
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z3, Z7
+	VFMADD213PS  const3f000000<>+0(SB), Z2, Z6
+	VFMADD213PS  const3f000000<>+0(SB), Z3, Z7
+	VMULPS       Z2, Z2, Z8
+	VMULPS       Z3, Z3, Z9
+	VFMADD213PS  Z2, Z8, Z6
+	VFMADD213PS  Z3, Z9, Z7
+	VADDPS       const3f800000<>+0(SB), Z6, Z2
+	VADDPS       const3f800000<>+0(SB), Z7, Z3
+	VSCALEFPS    Z4, Z2, Z2
+	VSCALEFPS    Z5, Z3, Z3
+	VADDPS       const3f800000<>+0(SB), Z2, Z2
+	VADDPS       const3f800000<>+0(SB), Z3, Z3
+	VDIVPS       Z2, Z0, Z2
+	VDIVPS       Z3, Z1, Z3
+	VMOVUPS      Z2, (DX)(BX*4)
+	VMOVUPS      Z3, 64(DX)(BX*4)
+	ADDQ         $0x20, BX
+	SUBQ         $0x20, AX
+	JMP          loop2
+
+next2:
+loop1:
+	CMPQ         AX, $0x10
+	JL           next1
+	VMOVUPS      (CX)(BX*4), Z0
+	VMULPS       Z0, Z0, Z2
+	VMOVUPS      constbd922279<>+0(SB), Z1
+	VFMADD213PS  constbfcc422a<>+0(SB), Z2, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      const42b20000<>+0(SB), Z2
+	VMOVUPS      constc2d00000<>+0(SB), Z3
+	VMINPS       Z1, Z2, Z1
+	VMAXPS       Z1, Z3, Z1
+	VMULPS       const3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS const3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS constb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      const39506967<>+0(SB), Z3
+	VFMADD213PS  const3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  const3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  const3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       const3f800000<>+0(SB), Z3, Z1
+	VSCALEFPS    Z2, Z1, Z1
+	VADDPS       const3f800000<>+0(SB), Z1, Z1
+	VDIVPS       Z1, Z0, Z1
+	VMOVUPS      Z1, (DX)(BX*4)
+	ADDQ         $0x10, BX
+	SUBQ         $0x10, AX
+	JMP          loop1
+
+next1:
+	TESTQ        AX, AX
+	JZ           done
+	MOVL         $0x0000ffff, SI
+	BZHIL        AX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX)(BX*4), K1, Z0
+	VMULPS       Z0, Z0, Z2
+	VMOVUPS      constbd922279<>+0(SB), Z1
+	VFMADD213PS  constbfcc422a<>+0(SB), Z2, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      const42b20000<>+0(SB), Z2
+	VMOVUPS      constc2d00000<>+0(SB), Z3
+	VMINPS       Z1, Z2, Z1
+	VMAXPS       Z1, Z3, Z1
+	VMULPS       const3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS const3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS constb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      const39506967<>+0(SB), Z3
+	VFMADD213PS  const3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  const3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  const3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       const3f800000<>+0(SB), Z3, Z1
+	VSCALEFPS    Z2, Z1, Z1
+	VADDPS       const3f800000<>+0(SB), Z1, Z1
+	VDIVPS       Z1, Z0, Z1
+	VMOVUPS      Z1, K1, (DX)(BX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluBackwardAVX512(dx *float32, x *float32, dy *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·geluBackwardAVX512(SB), NOSPLIT, $0-32
+	MOVQ n+24(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ dy+16(FP), DX
+	MOVQ dx+0(FP), BX
+	XORQ SI, SI
+
+loop2:
+	CMPQ         AX, $0x20
+	JL           next2
+	VMOVUPS      (CX)(SI*4), Z0
+	VMOVUPS      64(CX)(SI*4), Z1
+	VMOVUPS      (DX)(SI*4), Z2
+	VMOVUPS      64(DX)(SI*4), Z3
+	VMOVUPS      const41200000<>+0(SB), Z4
+	VMOVUPS      constc1200000<>+0(SB), Z5
+	VMINPS       Z0, Z4, Z0
+	VMINPS       Z1, Z4, Z1
+	VMAXPS       Z0, Z5, Z0
+	VMAXPS       Z1, Z5, Z1
+	VMULPS       Z0, Z0, Z6
+	VMULPS       Z1, Z1, Z7
+	VMOVUPS      constbd922279<>+0(SB), Z4
+	VMOVUPS      constbd922279<>+0(SB), Z5
+	VFMADD213PS  constbfcc422a<>+0(SB), Z6, Z4
+	VFMADD213PS  constbfcc422a<>+0(SB), Z7, Z5
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      const42b20000<>+0(SB), Z8
+	VMOVUPS      constc2d00000<>+0(SB), Z9
+	VMINPS       Z4, Z8, Z4
+	VMINPS       Z5, Z8, Z5
+	VMAXPS       Z4, Z9, Z4
+	VMAXPS       Z5, Z9, Z5
+	VMULPS       const3fb8aa3b<>+0(SB), Z4, Z8
+	VMULPS       const3fb8aa3b<>+0(SB), Z5, Z9
+	VRNDSCALEPS  $0x08, Z8, Z8
+	VRNDSCALEPS  $0x08, Z9, Z9
+	VFNMADD231PS const3f318000<>+0(SB), Z8, Z4
+	VFNMADD231PS const3f318000<>+0(SB), Z9, Z5
+	VFNMADD231PS constb95e8083<>+0(SB), Z8, Z4
+	VFNMADD231PS constb95e8083<>+0(SB), Z9, Z5
+	VMOVUPS      const39506967<>+0(SB), Z10
+	VMOVUPS      const39506967<>+0(SB), Z11
+	VFMADD213PS  const3ab743ce<>+0(SB), Z4, Z10
+	VFMADD213PS  const3ab743ce<>+0(SB), Z5, Z11
+	VFMADD213PS  const3c088908<>+0(SB), Z4, Z10
+	VFMADD213PS  const3c088908<>+0(SB), Z5, Z11
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z4, Z10
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z5, Z11
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z4, Z10
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z5, Z11
+	VFMADD213PS  const3f000000<>+0(SB), Z4, Z10
+	VFMADD213PS  const3f000000<>+0(SB), Z5, Z11
+	VMULPS       Z4, Z4, Z12
+	VMULPS       Z5, Z5, Z13
+	VFMADD213PS  Z4, Z12, Z10
+	VFMADD213PS  Z5, Z13, Z11
+	VADDPS       const3f800000<>+0(SB), Z10, Z4
+	VADDPS       const3f800000<>+0(SB), Z11, Z5
+	VSCALEFPS    Z8, Z4, Z4
+	VSCALEFPS    Z9, Z5, Z5
+	VMOVUPS      const3f800000<>+0(SB), Z10
+	VADDPS       Z4, Z10, Z8
+	VADDPS       Z5, Z10, Z9
+	VDIVPS       Z8, Z10, Z8
+	VDIVPS       Z9, Z10, Z9
+	VMOVUPS      const3e5b33b6<>+0(SB), Z10
+	VMOVUPS      const3e5b33b6<>+0(SB), Z11
+	VFMADD213PS  const3fcc422a<>+0(SB), Z6, Z10
+	VFMADD213PS  const3fcc422a<>+0(SB), Z7, Z11
+	VMULPS       Z8, Z4, Z4
+	VMULPS       Z9, Z5, Z5
+	VMULPS       Z8, Z0, Z0
+	VMULPS       Z9, Z1, Z1
+	VMULPS       Z4, Z0, Z0
+	VMULPS       Z5, Z1, Z1
+	VFMADD213PS  Z8, Z0, Z10
+	VFMADD213PS  Z9, Z1, Z11
+	VMULPS       Z2, Z10, Z10
+	VMULPS       Z3, Z11, Z11
+	VMOVUPS      Z10, (BX)(SI*4)
+	VMOVUPS      Z11, 64(BX)(SI*4)
+	ADDQ         $0x20, SI
+	SUBQ         $0x20, AX
+	JMP          loop2
+
+next2:
+loop1:
+	CMPQ         AX, $0x10
+	JL           next1
+	VMOVUPS      (CX)(SI*4), Z0
+	VMOVUPS      (DX)(SI*4), Z1
+	VMOVUPS      const41200000<>+0(SB), Z2
+	VMOVUPS      constc1200000<>+0(SB), Z3
+	VMINPS       Z0, Z2, Z0
+	VMAXPS       Z0, Z3, Z0
+	VMULPS       Z0, Z0, Z3
+	VMOVUPS      constbd922279<>+0(SB), Z2
+	VFMADD213PS  constbfcc422a<>+0(SB), Z3, Z2
+	VMULPS       Z0, Z2, Z2
+	VMOVUPS      const42b20000<>+0(SB), Z4
+	VMOVUPS      constc2d00000<>+0(SB), Z5
+	VMINPS       Z2, Z4, Z2
+	VMAXPS       Z2, Z5, Z2
+	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z4
+	VRNDSCALEPS  $0x08, Z4, Z4
+	VFNMADD231PS const3f318000<>+0(SB), Z4, Z2
+	VFNMADD231PS constb95e8083<>+0(SB), Z4, Z2
+	VMOVUPS      const39506967<>+0(SB), Z5
+	VFMADD213PS  const3ab743ce<>+0(SB), Z2, Z5
+	VFMADD213PS  const3c088908<>+0(SB), Z2, Z5
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z2, Z5
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z2, Z5
+	VFMADD213PS  const3f000000<>+0(SB), Z2, Z5
+	VMULPS       Z2, Z2, Z6
+	VFMADD213PS  Z2, Z6, Z5
+	VADDPS       const3f800000<>+0(SB), Z5, Z2
+	VSCALEFPS    Z4, Z2, Z2
+	VMOVUPS      const3f800000<>+0(SB), Z5
+	VADDPS       Z2, Z5, Z4
+	VDIVPS       Z4, Z5, Z4
+	VMOVUPS      const3e5b33b6<>+0(SB), Z5
+	VFMADD213PS  const3fcc422a<>+0(SB), Z3, Z5
+	VMULPS       Z4, Z2, Z2
+	VMULPS       Z4, Z0, Z0
+	VMULPS       Z2, Z0, Z0
+	VFMADD213PS  Z4, Z0, Z5
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      Z5, (BX)(SI*4)
+	ADDQ         $0x10, SI
+	SUBQ         $0x10, AX
+	JMP          loop1
+
+next1:
+	TESTQ        AX, AX
+	JZ           done
+	MOVL         $0x0000ffff, DI
+	BZHIL        AX, DI, DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (CX)(SI*4), K1, Z0
+	VMOVUPS.Z    (DX)(SI*4), K1, Z1
+	VMOVUPS      const41200000<>+0(SB), Z2
+	VMOVUPS      constc1200000<>+0(SB), Z3
+	VMINPS       Z0, Z2, Z0
+	VMAXPS       Z0, Z3, Z0
+	VMULPS       Z0, Z0, Z3
+	VMOVUPS      constbd922279<>+0(SB), Z2
+	VFMADD213PS  constbfcc422a<>+0(SB), Z3, Z2
+	VMULPS       Z0, Z2, Z2
+	VMOVUPS      const42b20000<>+0(SB), Z4
+	VMOVUPS      constc2d00000<>+0(SB), Z5
+	VMINPS       Z2, Z4, Z2
+	VMAXPS       Z2, Z5, Z2
+	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z4
+	VRNDSCALEPS  $0x08, Z4, Z4
+	VFNMADD231PS const3f318000<>+0(SB), Z4, Z2
+	VFNMADD231PS constb95e8083<>+0(SB), Z4, Z2
+	VMOVUPS      const39506967<>+0(SB), Z5
+	VFMADD213PS  const3ab743ce<>+0(SB), Z2, Z5
+	VFMADD213PS  const3c088908<>+0(SB), Z2, Z5
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z2, Z5
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z2, Z5
+	VFMADD213PS  const3f000000<>+0(SB), Z2, Z5
+	VMULPS       Z2, Z2, Z6
+	VFMADD213PS  Z2, Z6, Z5
+	VADDPS       const3f800000<>+0(SB), Z5, Z2
+	VSCALEFPS    Z4, Z2, Z2
+	VMOVUPS      const3f800000<>+0(SB), Z5
+	VADDPS       Z2, Z5, Z4
+	VDIVPS       Z4, Z5, Z4
+	VMOVUPS      const3e5b33b6<>+0(SB), Z5
+	VFMADD213PS  const3fcc422a<>+0(SB), Z3, Z5
+	VMULPS       Z4, Z2, Z2
+	VMULPS       Z4, Z0, Z0
+	VMULPS       Z2, Z0, Z0
+	VFMADD213PS  Z4, Z0, Z5
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      Z5, K1, (BX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func siluAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·siluAVX512(SB), NOSPLIT, $0-24
+	MOVQ n+16(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ dst+0(FP), DX
+	XORQ BX, BX
+
+loop2:
+	CMPQ         AX, $0x20
+	JL           next2
+	VMOVUPS      (CX)(BX*4), Z0
+	VMOVUPS      64(CX)(BX*4), Z1
+	VPXORD       const80000000<>+0(SB), Z0, Z2
+	VPXORD       const80000000<>+0(SB), Z1, Z3
+	VMOVUPS      const42b20000<>+0(SB), Z4
+	VMOVUPS      constc2d00000<>+0(SB), Z5
+	VMINPS       Z2, Z4, Z2
+	VMINPS       Z3, Z4, Z3
+	VMAXPS       Z2, Z5, Z2
+	VMAXPS       Z3, Z5, Z3
+	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z4
+	VMULPS       const3fb8aa3b<>+0(SB), Z3, Z5
+	VRNDSCALEPS  $0x08, Z4, Z4
+	VRNDSCALEPS  $0x08, Z5, Z5
+	VFNMADD231PS const3f318000<>+0(SB), Z4, Z2
+	VFNMADD231PS const3f318000<>+0(SB), Z5, Z3
+	VFNMADD231PS constb95e8083<>+0(SB), Z4, Z2
+	VFNMADD231PS constb95e8083<>+0(SB), Z5, Z3
+	VMOVUPS      const39506967<>+0(SB), Z6
+	VMOVUPS      const39506967<>+0(SB), Z7
+	VFMADD213PS  const3ab743ce<>+0(SB), Z2, Z6
+	VFMADD213PS  const3ab743ce<>+0(SB), Z3, Z7
+	VFMADD213PS  const3c088908<>+0(SB), Z2, Z6
+	VFMADD213PS  const3c088908<>+0(SB), Z3, Z7
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z2, Z6
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z3, Z7
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z2, Z6
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z3, Z7
+	VFMADD213PS  const3f000000<>+0(SB), Z2, Z6
+	VFMADD213PS  const3f000000<>+0(SB), Z3, Z7
+	VMULPS       Z2, Z2, Z8
+	VMULPS       Z3, Z3, Z9
+	VFMADD213PS  Z2, Z8, Z6
+	VFMADD213PS  Z3, Z9, Z7
+	VADDPS       const3f800000<>+0(SB), Z6, Z2
+	VADDPS       const3f800000<>+0(SB), Z7, Z3
+	VSCALEFPS    Z4, Z2, Z2
+	VSCALEFPS    Z5, Z3, Z3
+	VADDPS       const3f800000<>+0(SB), Z2, Z2
+	VADDPS       const3f800000<>+0(SB), Z3, Z3
+	VDIVPS       Z2, Z0, Z2
+	VDIVPS       Z3, Z1, Z3
+	VMOVUPS      Z2, (DX)(BX*4)
+	VMOVUPS      Z3, 64(DX)(BX*4)
+	ADDQ         $0x20, BX
+	SUBQ         $0x20, AX
+	JMP          loop2
+
+next2:
+loop1:
+	CMPQ         AX, $0x10
+	JL           next1
+	VMOVUPS      (CX)(BX*4), Z0
+	VPXORD       const80000000<>+0(SB), Z0, Z1
+	VMOVUPS      const42b20000<>+0(SB), Z2
+	VMOVUPS      constc2d00000<>+0(SB), Z3
+	VMINPS       Z1, Z2, Z1
+	VMAXPS       Z1, Z3, Z1
+	VMULPS       const3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS const3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS constb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      const39506967<>+0(SB), Z3
+	VFMADD213PS  const3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  const3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  const3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       const3f800000<>+0(SB), Z3, Z1
+	VSCALEFPS    Z2, Z1, Z1
+	VADDPS       const3f800000<>+0(SB), Z1, Z1
+	VDIVPS       Z1, Z0, Z1
+	VMOVUPS      Z1, (DX)(BX*4)
+	ADDQ         $0x10, BX
+	SUBQ         $0x10, AX
+	JMP          loop1
+
+next1:
+	TESTQ        AX, AX
+	JZ           done
+	MOVL         $0x0000ffff, SI
+	BZHIL        AX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX)(BX*4), K1, Z0
+	VPXORD       const80000000<>+0(SB), Z0, Z1
+	VMOVUPS      const42b20000<>+0(SB), Z2
+	VMOVUPS      constc2d00000<>+0(SB), Z3
+	VMINPS       Z1, Z2, Z1
+	VMAXPS       Z1, Z3, Z1
+	VMULPS       const3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS const3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS constb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      const39506967<>+0(SB), Z3
+	VFMADD213PS  const3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  const3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  const3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       const3f800000<>+0(SB), Z3, Z1
+	VSCALEFPS    Z2, Z1, Z1
+	VADDPS       const3f800000<>+0(SB), Z1, Z1
+	VDIVPS       Z1, Z0, Z1
+	VMOVUPS      Z1, K1, (DX)(BX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func siluBackwardAVX512(dx *float32, x *float32, dy *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·siluBackwardAVX512(SB), NOSPLIT, $0-32
+	MOVQ n+24(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ dy+16(FP), DX
+	MOVQ dx+0(FP), BX
+	XORQ SI, SI
+
+loop2:
+	CMPQ         AX, $0x20
+	JL           next2
+	VMOVUPS      (CX)(SI*4), Z0
+	VMOVUPS      64(CX)(SI*4), Z1
+	VMOVUPS      (DX)(SI*4), Z2
+	VMOVUPS      64(DX)(SI*4), Z3
+	VMOVUPS      const42b00000<>+0(SB), Z4
+	VMOVUPS      constc2b00000<>+0(SB), Z5
+	VMINPS       Z0, Z4, Z0
+	VMINPS       Z1, Z4, Z1
+	VMAXPS       Z0, Z5, Z0
+	VMAXPS       Z1, Z5, Z1
+	VPXORD       const80000000<>+0(SB), Z0, Z4
+	VPXORD       const80000000<>+0(SB), Z1, Z5
+	VMOVUPS      const42b20000<>+0(SB), Z6
+	VMOVUPS      constc2d00000<>+0(SB), Z7
+	VMINPS       Z4, Z6, Z4
+	VMINPS       Z5, Z6, Z5
+	VMAXPS       Z4, Z7, Z4
+	VMAXPS       Z5, Z7, Z5
+	VMULPS       const3fb8aa3b<>+0(SB), Z4, Z6
+	VMULPS       const3fb8aa3b<>+0(SB), Z5, Z7
+	VRNDSCALEPS  $0x08, Z6, Z6
+	VRNDSCALEPS  $0x08, Z7, Z7
+	VFNMADD231PS const3f318000<>+0(SB), Z6, Z4
+	VFNMADD231PS const3f318000<>+0(SB), Z7, Z5
+	VFNMADD231PS constb95e8083<>+0(SB), Z6, Z4
+	VFNMADD231PS constb95e8083<>+0(SB), Z7, Z5
+	VMOVUPS      const39506967<>+0(SB), Z8
+	VMOVUPS      const39506967<>+0(SB), Z9
+	VFMADD213PS  const3ab743ce<>+0(SB), Z4, Z8
+	VFMADD213PS  const3ab743ce<>+0(SB), Z5, Z9
+	VFMADD213PS  const3c088908<>+0(SB), Z4, Z8
+	VFMADD213PS  const3c088908<>+0(SB), Z5, Z9
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z4, Z8
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z5, Z9
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z4, Z8
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z5, Z9
+	VFMADD213PS  const3f000000<>+0(SB), Z4, Z8
+	VFMADD213PS  const3f000000<>+0(SB), Z5, Z9
+	VMULPS       Z4, Z4, Z10
+	VMULPS       Z5, Z5, Z11
+	VFMADD213PS  Z4, Z10, Z8
+	VFMADD213PS  Z5, Z11, Z9
+	VADDPS       const3f800000<>+0(SB), Z8, Z4
+	VADDPS       const3f800000<>+0(SB), Z9, Z5
+	VSCALEFPS    Z6, Z4, Z4
+	VSCALEFPS    Z7, Z5, Z5
+	VMOVUPS      const3f800000<>+0(SB), Z8
+	VADDPS       Z4, Z8, Z6
+	VADDPS       Z5, Z8, Z7
+	VDIVPS       Z6, Z8, Z6
+	VDIVPS       Z7, Z8, Z7
+	VMULPS       Z6, Z4, Z4
+	VMULPS       Z7, Z5, Z5
+	VMULPS       Z6, Z0, Z0
+	VMULPS       Z7, Z1, Z1
+	VMULPS       Z4, Z0, Z0
+	VMULPS       Z5, Z1, Z1
+	VADDPS       Z6, Z0, Z0
+	VADDPS       Z7, Z1, Z1
+	VMULPS       Z2, Z0, Z0
+	VMULPS       Z3, Z1, Z1
+	VMOVUPS      Z0, (BX)(SI*4)
+	VMOVUPS      Z1, 64(BX)(SI*4)
+	ADDQ         $0x20, SI
+	SUBQ         $0x20, AX
+	JMP          loop2
+
+next2:
+loop1:
+	CMPQ         AX, $0x10
+	JL           next1
+	VMOVUPS      (CX)(SI*4), Z0
+	VMOVUPS      (DX)(SI*4), Z1
+	VMOVUPS      const42b00000<>+0(SB), Z2
+	VMOVUPS      constc2b00000<>+0(SB), Z3
+	VMINPS       Z0, Z2, Z0
+	VMAXPS       Z0, Z3, Z0
+	VPXORD       const80000000<>+0(SB), Z0, Z2
+	VMOVUPS      const42b20000<>+0(SB), Z3
+	VMOVUPS      constc2d00000<>+0(SB), Z4
+	VMINPS       Z2, Z3, Z2
+	VMAXPS       Z2, Z4, Z2
+	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z3
+	VRNDSCALEPS  $0x08, Z3, Z3
+	VFNMADD231PS const3f318000<>+0(SB), Z3, Z2
+	VFNMADD231PS constb95e8083<>+0(SB), Z3, Z2
+	VMOVUPS      const39506967<>+0(SB), Z4
+	VFMADD213PS  const3ab743ce<>+0(SB), Z2, Z4
+	VFMADD213PS  const3c088908<>+0(SB), Z2, Z4
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z2, Z4
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z2, Z4
+	VFMADD213PS  const3f000000<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z4
+	VADDPS       const3f800000<>+0(SB), Z4, Z2
+	VSCALEFPS    Z3, Z2, Z2
+	VMOVUPS      const3f800000<>+0(SB), Z4
+	VADDPS       Z2, Z4, Z3
+	VDIVPS       Z3, Z4, Z3
+	VMULPS       Z3, Z2, Z2
+	VMULPS       Z3, Z0, Z0
+	VMULPS       Z2, Z0, Z0
+	VADDPS       Z3, Z0, Z0
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      Z0, (BX)(SI*4)
+	ADDQ         $0x10, SI
+	SUBQ         $0x10, AX
+	JMP          loop1
+
+next1:
+	TESTQ        AX, AX
+	JZ           done
+	MOVL         $0x0000ffff, DI
+	BZHIL        AX, DI, DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (CX)(SI*4), K1, Z0
+	VMOVUPS.Z    (DX)(SI*4), K1, Z1
+	VMOVUPS      const42b00000<>+0(SB), Z2
+	VMOVUPS      constc2b00000<>+0(SB), Z3
+	VMINPS       Z0, Z2, Z0
+	VMAXPS       Z0, Z3, Z0
+	VPXORD       const80000000<>+0(SB), Z0, Z2
+	VMOVUPS      const42b20000<>+0(SB), Z3
+	VMOVUPS      constc2d00000<>+0(SB), Z4
+	VMINPS       Z2, Z3, Z2
+	VMAXPS       Z2, Z4, Z2
+	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z3
+	VRNDSCALEPS  $0x08, Z3, Z3
+	VFNMADD231PS const3f318000<>+0(SB), Z3, Z2
+	VFNMADD231PS constb95e8083<>+0(SB), Z3, Z2
+	VMOVUPS      const39506967<>+0(SB), Z4
+	VFMADD213PS  const3ab743ce<>+0(SB), Z2, Z4
+	VFMADD213PS  const3c088908<>+0(SB), Z2, Z4
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z2, Z4
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z2, Z4
+	VFMADD213PS  const3f000000<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z4
+	VADDPS       const3f800000<>+0(SB), Z4, Z2
+	VSCALEFPS    Z3, Z2, Z2
+	VMOVUPS      const3f800000<>+0(SB), Z4
+	VADDPS       Z2, Z4, Z3
+	VDIVPS       Z3, Z4, Z3
+	VMULPS       Z3, Z2, Z2
+	VMULPS       Z3, Z0, Z0
+	VMULPS       Z2, Z0, Z0
+	VADDPS       Z3, Z0, Z0
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      Z0, K1, (BX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func expSumAVX512(dst *float32, x *float32, n int, scale float32, shift float32) float32
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·expSumAVX512(SB), NOSPLIT, $0-36
+	VPXORD       Z0, Z0, Z0
+	MOVSS        scale+24(FP), X1
+	VBROADCASTSS X1, Z1
+	MOVSS        shift+28(FP), X2
+	VBROADCASTSS X2, Z2
+	MOVQ         n+16(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         dst+0(FP), DX
+	XORQ         BX, BX
+
+loop2:
+	CMPQ         AX, $0x20
+	JL           next2
+	VMOVUPS      (CX)(BX*4), Z3
+	VMOVUPS      64(CX)(BX*4), Z4
+	VFMSUB132PS  Z1, Z2, Z3
+	VFMSUB132PS  Z1, Z2, Z4
+	VMOVUPS      const42b20000<>+0(SB), Z5
+	VMOVUPS      constc2d00000<>+0(SB), Z6
+	VMINPS       Z3, Z5, Z3
+	VMINPS       Z4, Z5, Z4
+	VMAXPS       Z3, Z6, Z3
+	VMAXPS       Z4, Z6, Z4
+	VMULPS       const3fb8aa3b<>+0(SB), Z3, Z5
+	VMULPS       const3fb8aa3b<>+0(SB), Z4, Z6
+	VRNDSCALEPS  $0x08, Z5, Z5
+	VRNDSCALEPS  $0x08, Z6, Z6
+	VFNMADD231PS const3f318000<>+0(SB), Z5, Z3
+	VFNMADD231PS const3f318000<>+0(SB), Z6, Z4
+	VFNMADD231PS constb95e8083<>+0(SB), Z5, Z3
+	VFNMADD231PS constb95e8083<>+0(SB), Z6, Z4
+	VMOVUPS      const39506967<>+0(SB), Z7
+	VMOVUPS      const39506967<>+0(SB), Z8
+	VFMADD213PS  const3ab743ce<>+0(SB), Z3, Z7
+	VFMADD213PS  const3ab743ce<>+0(SB), Z4, Z8
+	VFMADD213PS  const3c088908<>+0(SB), Z3, Z7
+	VFMADD213PS  const3c088908<>+0(SB), Z4, Z8
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z3, Z7
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z4, Z8
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z3, Z7
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z4, Z8
+	VFMADD213PS  const3f000000<>+0(SB), Z3, Z7
+	VFMADD213PS  const3f000000<>+0(SB), Z4, Z8
+	VMULPS       Z3, Z3, Z9
+	VMULPS       Z4, Z4, Z10
+	VFMADD213PS  Z3, Z9, Z7
+	VFMADD213PS  Z4, Z10, Z8
+	VADDPS       const3f800000<>+0(SB), Z7, Z3
+	VADDPS       const3f800000<>+0(SB), Z8, Z4
+	VSCALEFPS    Z5, Z3, Z3
+	VSCALEFPS    Z6, Z4, Z4
+	VADDPS       Z3, Z0, Z0
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS      Z3, (DX)(BX*4)
+	VMOVUPS      Z4, 64(DX)(BX*4)
+	ADDQ         $0x20, BX
+	SUBQ         $0x20, AX
+	JMP          loop2
+
+next2:
+loop1:
+	CMPQ         AX, $0x10
+	JL           next1
+	VMOVUPS      (CX)(BX*4), Z3
+	VFMSUB132PS  Z1, Z2, Z3
+	VMOVUPS      const42b20000<>+0(SB), Z4
+	VMOVUPS      constc2d00000<>+0(SB), Z5
+	VMINPS       Z3, Z4, Z3
+	VMAXPS       Z3, Z5, Z3
+	VMULPS       const3fb8aa3b<>+0(SB), Z3, Z4
+	VRNDSCALEPS  $0x08, Z4, Z4
+	VFNMADD231PS const3f318000<>+0(SB), Z4, Z3
+	VFNMADD231PS constb95e8083<>+0(SB), Z4, Z3
+	VMOVUPS      const39506967<>+0(SB), Z5
+	VFMADD213PS  const3ab743ce<>+0(SB), Z3, Z5
+	VFMADD213PS  const3c088908<>+0(SB), Z3, Z5
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z3, Z5
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z3, Z5
+	VFMADD213PS  const3f000000<>+0(SB), Z3, Z5
+	VMULPS       Z3, Z3, Z6
+	VFMADD213PS  Z3, Z6, Z5
+	VADDPS       const3f800000<>+0(SB), Z5, Z3
+	VSCALEFPS    Z4, Z3, Z3
+	VADDPS       Z3, Z0, Z0
+	VMOVUPS      Z3, (DX)(BX*4)
+	ADDQ         $0x10, BX
+	SUBQ         $0x10, AX
+	JMP          loop1
+
+next1:
+	TESTQ        AX, AX
+	JZ           join
+	MOVL         $0x0000ffff, SI
+	BZHIL        AX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX)(BX*4), K1, Z3
+	VFMSUB132PS  Z1, Z2, Z3
+	VMOVUPS      const42b20000<>+0(SB), Z1
+	VMOVUPS      constc2d00000<>+0(SB), Z2
+	VMINPS       Z3, Z1, Z3
+	VMAXPS       Z3, Z2, Z3
+	VMULPS       const3fb8aa3b<>+0(SB), Z3, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS const3f318000<>+0(SB), Z1, Z3
+	VFNMADD231PS constb95e8083<>+0(SB), Z1, Z3
+	VMOVUPS      const39506967<>+0(SB), Z2
+	VFMADD213PS  const3ab743ce<>+0(SB), Z3, Z2
+	VFMADD213PS  const3c088908<>+0(SB), Z3, Z2
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z3, Z2
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z3, Z2
+	VFMADD213PS  const3f000000<>+0(SB), Z3, Z2
+	VMULPS       Z3, Z3, Z4
+	VFMADD213PS  Z3, Z4, Z2
+	VADDPS       const3f800000<>+0(SB), Z2, Z3
+	VSCALEFPS    Z1, Z3, Z3
+	VMOVAPS.Z    Z3, K1, Z3
+	VADDPS       Z3, Z0, Z0
+	VMOVUPS      Z3, K1, (DX)(BX*4)
+
+join:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func expTotalAVX512(x *float32, n int, scale float32, shift float32) float32
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·expTotalAVX512(SB), NOSPLIT, $0-28
+	VPXORD       Z0, Z0, Z0
+	MOVSS        scale+16(FP), X1
+	VBROADCASTSS X1, Z1
+	MOVSS        shift+20(FP), X2
+	VBROADCASTSS X2, Z2
+	MOVQ         n+8(FP), AX
+	MOVQ         x+0(FP), CX
+	XORQ         DX, DX
+
+loop2:
+	CMPQ         AX, $0x20
+	JL           next2
+	VMOVUPS      (CX)(DX*4), Z3
+	VMOVUPS      64(CX)(DX*4), Z4
+	VFMSUB132PS  Z1, Z2, Z3
+	VFMSUB132PS  Z1, Z2, Z4
+	VMOVUPS      const42b20000<>+0(SB), Z5
+	VMOVUPS      constc2d00000<>+0(SB), Z6
+	VMINPS       Z3, Z5, Z3
+	VMINPS       Z4, Z5, Z4
+	VMAXPS       Z3, Z6, Z3
+	VMAXPS       Z4, Z6, Z4
+	VMULPS       const3fb8aa3b<>+0(SB), Z3, Z5
+	VMULPS       const3fb8aa3b<>+0(SB), Z4, Z6
+	VRNDSCALEPS  $0x08, Z5, Z5
+	VRNDSCALEPS  $0x08, Z6, Z6
+	VFNMADD231PS const3f318000<>+0(SB), Z5, Z3
+	VFNMADD231PS const3f318000<>+0(SB), Z6, Z4
+	VFNMADD231PS constb95e8083<>+0(SB), Z5, Z3
+	VFNMADD231PS constb95e8083<>+0(SB), Z6, Z4
+	VMOVUPS      const39506967<>+0(SB), Z7
+	VMOVUPS      const39506967<>+0(SB), Z8
+	VFMADD213PS  const3ab743ce<>+0(SB), Z3, Z7
+	VFMADD213PS  const3ab743ce<>+0(SB), Z4, Z8
+	VFMADD213PS  const3c088908<>+0(SB), Z3, Z7
+	VFMADD213PS  const3c088908<>+0(SB), Z4, Z8
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z3, Z7
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z4, Z8
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z3, Z7
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z4, Z8
+	VFMADD213PS  const3f000000<>+0(SB), Z3, Z7
+	VFMADD213PS  const3f000000<>+0(SB), Z4, Z8
+	VMULPS       Z3, Z3, Z9
+	VMULPS       Z4, Z4, Z10
+	VFMADD213PS  Z3, Z9, Z7
+	VFMADD213PS  Z4, Z10, Z8
+	VADDPS       const3f800000<>+0(SB), Z7, Z3
+	VADDPS       const3f800000<>+0(SB), Z8, Z4
+	VSCALEFPS    Z5, Z3, Z3
+	VSCALEFPS    Z6, Z4, Z4
+	VADDPS       Z3, Z0, Z0
+	VADDPS       Z4, Z0, Z0
+	ADDQ         $0x20, DX
+	SUBQ         $0x20, AX
+	JMP          loop2
+
+next2:
+loop1:
+	CMPQ         AX, $0x10
+	JL           next1
+	VMOVUPS      (CX)(DX*4), Z3
+	VFMSUB132PS  Z1, Z2, Z3
+	VMOVUPS      const42b20000<>+0(SB), Z4
+	VMOVUPS      constc2d00000<>+0(SB), Z5
+	VMINPS       Z3, Z4, Z3
+	VMAXPS       Z3, Z5, Z3
+	VMULPS       const3fb8aa3b<>+0(SB), Z3, Z4
+	VRNDSCALEPS  $0x08, Z4, Z4
+	VFNMADD231PS const3f318000<>+0(SB), Z4, Z3
+	VFNMADD231PS constb95e8083<>+0(SB), Z4, Z3
+	VMOVUPS      const39506967<>+0(SB), Z5
+	VFMADD213PS  const3ab743ce<>+0(SB), Z3, Z5
+	VFMADD213PS  const3c088908<>+0(SB), Z3, Z5
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z3, Z5
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z3, Z5
+	VFMADD213PS  const3f000000<>+0(SB), Z3, Z5
+	VMULPS       Z3, Z3, Z6
+	VFMADD213PS  Z3, Z6, Z5
+	VADDPS       const3f800000<>+0(SB), Z5, Z3
+	VSCALEFPS    Z4, Z3, Z3
+	VADDPS       Z3, Z0, Z0
+	ADDQ         $0x10, DX
+	SUBQ         $0x10, AX
+	JMP          loop1
+
+next1:
+	TESTQ        AX, AX
+	JZ           join
+	MOVL         $0x0000ffff, BX
+	BZHIL        AX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX)(DX*4), K1, Z3
+	VFMSUB132PS  Z1, Z2, Z3
+	VMOVUPS      const42b20000<>+0(SB), Z1
+	VMOVUPS      constc2d00000<>+0(SB), Z2
+	VMINPS       Z3, Z1, Z3
+	VMAXPS       Z3, Z2, Z3
+	VMULPS       const3fb8aa3b<>+0(SB), Z3, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS const3f318000<>+0(SB), Z1, Z3
+	VFNMADD231PS constb95e8083<>+0(SB), Z1, Z3
+	VMOVUPS      const39506967<>+0(SB), Z2
+	VFMADD213PS  const3ab743ce<>+0(SB), Z3, Z2
+	VFMADD213PS  const3c088908<>+0(SB), Z3, Z2
+	VFMADD213PS  const3d2aa9c1<>+0(SB), Z3, Z2
+	VFMADD213PS  const3e2aaaaa<>+0(SB), Z3, Z2
+	VFMADD213PS  const3f000000<>+0(SB), Z3, Z2
+	VMULPS       Z3, Z3, Z4
+	VFMADD213PS  Z3, Z4, Z2
+	VADDPS       const3f800000<>+0(SB), Z2, Z3
+	VSCALEFPS    Z1, Z3, Z3
+	VMOVAPS.Z    Z3, K1, Z3
+	VADDPS       Z3, Z0, Z0
+
+join:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, ret+24(FP)
+	VZEROUPPER
+	RET
 
 // func addAVX2(dst *float32, x *float32, n int)
 // Requires: AVX
@@ -756,20 +2432,36 @@ TEXT ·addAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), CX
 	MOVQ x+8(FP), DX
 	XORQ BX, BX
-	SUBQ $0x08, AX
-	JL   tail
 
-loop:
+loop2:
+	CMPQ    AX, $0x10
+	JL      next2
+	VMOVUPS (CX)(BX*4), Y0
+	VMOVUPS 32(CX)(BX*4), Y1
+	VMOVUPS (DX)(BX*4), Y2
+	VMOVUPS 32(DX)(BX*4), Y3
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	VMOVUPS Y0, (CX)(BX*4)
+	VMOVUPS Y1, 32(CX)(BX*4)
+	ADDQ    $0x10, BX
+	SUBQ    $0x10, AX
+	JMP     loop2
+
+next2:
+loop1:
+	CMPQ    AX, $0x08
+	JL      next1
 	VMOVUPS (CX)(BX*4), Y0
 	VMOVUPS (DX)(BX*4), Y1
 	VADDPS  Y1, Y0, Y0
 	VMOVUPS Y0, (CX)(BX*4)
 	ADDQ    $0x08, BX
 	SUBQ    $0x08, AX
-	JGE     loop
+	JMP     loop1
 
-tail:
-	ADDQ       $0x08, AX
+next1:
+	TESTQ      AX, AX
 	JZ         done
 	LEAQ       edge16<>+0(SB), SI
 	SHLQ       $0x02, AX
@@ -791,20 +2483,36 @@ TEXT ·mulAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), CX
 	MOVQ x+8(FP), DX
 	XORQ BX, BX
-	SUBQ $0x08, AX
-	JL   tail
 
-loop:
+loop2:
+	CMPQ    AX, $0x10
+	JL      next2
+	VMOVUPS (CX)(BX*4), Y0
+	VMOVUPS 32(CX)(BX*4), Y1
+	VMOVUPS (DX)(BX*4), Y2
+	VMOVUPS 32(DX)(BX*4), Y3
+	VMULPS  Y2, Y0, Y0
+	VMULPS  Y3, Y1, Y1
+	VMOVUPS Y0, (CX)(BX*4)
+	VMOVUPS Y1, 32(CX)(BX*4)
+	ADDQ    $0x10, BX
+	SUBQ    $0x10, AX
+	JMP     loop2
+
+next2:
+loop1:
+	CMPQ    AX, $0x08
+	JL      next1
 	VMOVUPS (CX)(BX*4), Y0
 	VMOVUPS (DX)(BX*4), Y1
 	VMULPS  Y1, Y0, Y0
 	VMOVUPS Y0, (CX)(BX*4)
 	ADDQ    $0x08, BX
 	SUBQ    $0x08, AX
-	JGE     loop
+	JMP     loop1
 
-tail:
-	ADDQ       $0x08, AX
+next1:
+	TESTQ      AX, AX
 	JZ         done
 	LEAQ       edge16<>+0(SB), SI
 	SHLQ       $0x02, AX
@@ -827,19 +2535,33 @@ TEXT ·scaleAVX2(SB), NOSPLIT, $0-20
 	MOVQ         n+8(FP), AX
 	MOVQ         dst+0(FP), CX
 	XORQ         DX, DX
-	SUBQ         $0x08, AX
-	JL           tail
 
-loop:
+loop2:
+	CMPQ    AX, $0x10
+	JL      next2
+	VMOVUPS (CX)(DX*4), Y1
+	VMOVUPS 32(CX)(DX*4), Y2
+	VMULPS  Y0, Y1, Y1
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS Y1, (CX)(DX*4)
+	VMOVUPS Y2, 32(CX)(DX*4)
+	ADDQ    $0x10, DX
+	SUBQ    $0x10, AX
+	JMP     loop2
+
+next2:
+loop1:
+	CMPQ    AX, $0x08
+	JL      next1
 	VMOVUPS (CX)(DX*4), Y1
 	VMULPS  Y0, Y1, Y1
 	VMOVUPS Y1, (CX)(DX*4)
 	ADDQ    $0x08, DX
 	SUBQ    $0x08, AX
-	JGE     loop
+	JMP     loop1
 
-tail:
-	ADDQ       $0x08, AX
+next1:
+	TESTQ      AX, AX
 	JZ         done
 	LEAQ       edge16<>+0(SB), BX
 	SHLQ       $0x02, AX
@@ -862,20 +2584,36 @@ TEXT ·axpyAVX2(SB), NOSPLIT, $0-32
 	MOVQ         dst+0(FP), CX
 	MOVQ         x+16(FP), DX
 	XORQ         BX, BX
-	SUBQ         $0x08, AX
-	JL           tail
 
-loop:
+loop2:
+	CMPQ        AX, $0x10
+	JL          next2
+	VMOVUPS     (CX)(BX*4), Y1
+	VMOVUPS     32(CX)(BX*4), Y2
+	VMOVUPS     (DX)(BX*4), Y3
+	VMOVUPS     32(DX)(BX*4), Y4
+	VFMADD231PS Y3, Y0, Y1
+	VFMADD231PS Y4, Y0, Y2
+	VMOVUPS     Y1, (CX)(BX*4)
+	VMOVUPS     Y2, 32(CX)(BX*4)
+	ADDQ        $0x10, BX
+	SUBQ        $0x10, AX
+	JMP         loop2
+
+next2:
+loop1:
+	CMPQ        AX, $0x08
+	JL          next1
 	VMOVUPS     (CX)(BX*4), Y1
 	VMOVUPS     (DX)(BX*4), Y2
 	VFMADD231PS Y2, Y0, Y1
 	VMOVUPS     Y1, (CX)(BX*4)
 	ADDQ        $0x08, BX
 	SUBQ        $0x08, AX
-	JGE         loop
+	JMP         loop1
 
-tail:
-	ADDQ        $0x08, AX
+next1:
+	TESTQ       AX, AX
 	JZ          done
 	LEAQ        edge16<>+0(SB), SI
 	SHLQ        $0x02, AX
@@ -902,10 +2640,30 @@ TEXT ·softmaxGradAVX2(SB), NOSPLIT, $0-40
 	MOVQ         dp+16(FP), DX
 	MOVQ         ds+0(FP), BX
 	XORQ         SI, SI
-	SUBQ         $0x08, AX
-	JL           tail
 
-loop:
+loop2:
+	CMPQ    AX, $0x10
+	JL      next2
+	VMOVUPS (CX)(SI*4), Y2
+	VMOVUPS 32(CX)(SI*4), Y3
+	VMOVUPS (DX)(SI*4), Y4
+	VMOVUPS 32(DX)(SI*4), Y5
+	VSUBPS  Y0, Y4, Y4
+	VMULPS  Y4, Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VSUBPS  Y0, Y5, Y5
+	VMULPS  Y5, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMOVUPS Y2, (BX)(SI*4)
+	VMOVUPS Y3, 32(BX)(SI*4)
+	ADDQ    $0x10, SI
+	SUBQ    $0x10, AX
+	JMP     loop2
+
+next2:
+loop1:
+	CMPQ    AX, $0x08
+	JL      next1
 	VMOVUPS (CX)(SI*4), Y2
 	VMOVUPS (DX)(SI*4), Y3
 	VSUBPS  Y0, Y3, Y3
@@ -914,10 +2672,10 @@ loop:
 	VMOVUPS Y2, (BX)(SI*4)
 	ADDQ    $0x08, SI
 	SUBQ    $0x08, AX
-	JGE     loop
+	JMP     loop1
 
-tail:
-	ADDQ       $0x08, AX
+next1:
+	TESTQ      AX, AX
 	JZ         done
 	LEAQ       edge16<>+0(SB), DI
 	SHLQ       $0x02, AX
@@ -943,22 +2701,22 @@ TEXT ·dotAVX2(SB), NOSPLIT, $0-28
 	MOVQ   a+0(FP), CX
 	MOVQ   b+8(FP), DX
 	XORQ   BX, BX
-	SUBQ   $0x10, AX
-	JL     tail
 
-loop:
+loop1:
+	CMPQ        AX, $0x10
+	JL          next1
 	VMOVUPS     (CX)(BX*4), Y2
-	VMOVUPS     (DX)(BX*4), Y3
-	VFMADD231PS Y2, Y3, Y0
-	VMOVUPS     32(CX)(BX*4), Y2
-	VMOVUPS     32(DX)(BX*4), Y3
-	VFMADD231PS Y2, Y3, Y1
+	VMOVUPS     32(CX)(BX*4), Y3
+	VMOVUPS     (DX)(BX*4), Y4
+	VMOVUPS     32(DX)(BX*4), Y5
+	VFMADD231PS Y2, Y4, Y0
+	VFMADD231PS Y3, Y5, Y1
 	ADDQ        $0x10, BX
 	SUBQ        $0x10, AX
-	JGE         loop
+	JMP         loop1
 
-tail:
-	ADDQ        $0x10, AX
+next1:
+	TESTQ       AX, AX
 	JZ          join
 	LEAQ        edge16<>+0(SB), SI
 	SHLQ        $0x02, AX
@@ -966,11 +2724,11 @@ tail:
 	VMOVUPS     64(SI), Y2
 	VMOVUPS     96(SI), Y3
 	VMASKMOVPS  (CX)(BX*4), Y2, Y4
+	VMASKMOVPS  32(CX)(BX*4), Y3, Y5
 	VMASKMOVPS  (DX)(BX*4), Y2, Y2
-	VFMADD231PS Y4, Y2, Y0
-	VMASKMOVPS  32(CX)(BX*4), Y3, Y2
 	VMASKMOVPS  32(DX)(BX*4), Y3, Y3
-	VFMADD231PS Y2, Y3, Y1
+	VFMADD231PS Y4, Y2, Y0
+	VFMADD231PS Y5, Y3, Y1
 
 join:
 	VADDPS       Y1, Y0, Y0
@@ -992,20 +2750,20 @@ TEXT ·sumAVX2(SB), NOSPLIT, $0-20
 	MOVQ   n+8(FP), AX
 	MOVQ   x+0(FP), CX
 	XORQ   DX, DX
-	SUBQ   $0x10, AX
-	JL     tail
 
-loop:
+loop1:
+	CMPQ    AX, $0x10
+	JL      next1
 	VMOVUPS (CX)(DX*4), Y2
+	VMOVUPS 32(CX)(DX*4), Y3
 	VADDPS  Y2, Y0, Y0
-	VMOVUPS 32(CX)(DX*4), Y2
-	VADDPS  Y2, Y1, Y1
+	VADDPS  Y3, Y1, Y1
 	ADDQ    $0x10, DX
 	SUBQ    $0x10, AX
-	JGE     loop
+	JMP     loop1
 
-tail:
-	ADDQ       $0x10, AX
+next1:
+	TESTQ      AX, AX
 	JZ         join
 	LEAQ       edge16<>+0(SB), BX
 	SHLQ       $0x02, AX
@@ -1013,9 +2771,9 @@ tail:
 	VMOVUPS    64(BX), Y2
 	VMOVUPS    96(BX), Y3
 	VMASKMOVPS (CX)(DX*4), Y2, Y2
+	VMASKMOVPS 32(CX)(DX*4), Y3, Y3
 	VADDPS     Y2, Y0, Y0
-	VMASKMOVPS 32(CX)(DX*4), Y3, Y2
-	VADDPS     Y2, Y1, Y1
+	VADDPS     Y3, Y1, Y1
 
 join:
 	VADDPS       Y1, Y0, Y0
@@ -1039,20 +2797,20 @@ TEXT ·maximumAVX2(SB), NOSPLIT, $0-20
 	MOVQ    n+8(FP), AX
 	MOVQ    x+0(FP), CX
 	XORQ    DX, DX
-	SUBQ    $0x10, AX
-	JL      tail
 
-loop:
+loop1:
+	CMPQ    AX, $0x10
+	JL      next1
 	VMOVUPS (CX)(DX*4), Y2
+	VMOVUPS 32(CX)(DX*4), Y3
 	VMAXPS  Y0, Y2, Y0
-	VMOVUPS 32(CX)(DX*4), Y2
-	VMAXPS  Y1, Y2, Y1
+	VMAXPS  Y1, Y3, Y1
 	ADDQ    $0x10, DX
 	SUBQ    $0x10, AX
-	JGE     loop
+	JMP     loop1
 
-tail:
-	ADDQ       $0x10, AX
+next1:
+	TESTQ      AX, AX
 	JZ         join
 	LEAQ       edge16<>+0(SB), BX
 	SHLQ       $0x02, AX
@@ -1060,13 +2818,13 @@ tail:
 	VMOVUPS    64(BX), Y2
 	VMOVUPS    96(BX), Y3
 	VMASKMOVPS (CX)(DX*4), Y2, Y4
-	VMOVUPS    constff800000<>+0(SB), Y5
-	VBLENDVPS  Y2, Y4, Y5, Y4
+	VMASKMOVPS 32(CX)(DX*4), Y3, Y5
+	VMOVUPS    constff800000<>+0(SB), Y6
+	VBLENDVPS  Y2, Y4, Y6, Y4
 	VMAXPS     Y0, Y4, Y0
-	VMASKMOVPS 32(CX)(DX*4), Y3, Y2
-	VMOVUPS    constff800000<>+0(SB), Y4
-	VBLENDVPS  Y3, Y2, Y4, Y2
-	VMAXPS     Y1, Y2, Y1
+	VMOVUPS    constff800000<>+0(SB), Y2
+	VBLENDVPS  Y3, Y5, Y2, Y5
+	VMAXPS     Y1, Y5, Y1
 
 join:
 	VMAXPS       Y1, Y0, Y0
@@ -1088,330 +2846,15 @@ DATA constff800000<>+16(SB)/4, $0xff800000
 DATA constff800000<>+20(SB)/4, $0xff800000
 DATA constff800000<>+24(SB)/4, $0xff800000
 DATA constff800000<>+28(SB)/4, $0xff800000
-GLOBL constff800000<>(SB), RODATA|NOPTR, $32
-
-// func expSumAVX2(dst *float32, x *float32, n int, scale float32, shift float32) float32
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·expSumAVX2(SB), NOSPLIT, $0-36
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	MOVSS        scale+24(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        shift+28(FP), X3
-	VBROADCASTSS X3, Y3
-	MOVQ         n+16(FP), AX
-	MOVQ         x+8(FP), CX
-	MOVQ         dst+0(FP), DX
-	XORQ         BX, BX
-	SUBQ         $0x10, AX
-	JL           tail
-
-loop:
-	VMOVUPS      (CX)(BX*4), Y4
-	VFMSUB132PS  Y2, Y3, Y4
-	VMOVUPS      const42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VMOVUPS      constc2d00000<>+0(SB), Y5
-	VMAXPS       Y4, Y5, Y4
-	VMULPS       const3fb8aa3b<>+0(SB), Y4, Y6
-	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS const3f318000<>+0(SB), Y6, Y4
-	VFNMADD231PS constb95e8083<>+0(SB), Y6, Y4
-	VMOVUPS      const39506967<>+0(SB), Y7
-	VFMADD213PS  const3ab743ce<>+0(SB), Y4, Y7
-	VFMADD213PS  const3c088908<>+0(SB), Y4, Y7
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y4, Y7
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y4, Y7
-	VFMADD213PS  const3f000000<>+0(SB), Y4, Y7
-	VMULPS       Y4, Y4, Y5
-	VFMADD213PS  Y4, Y5, Y7
-	VADDPS       const3f800000<>+0(SB), Y7, Y4
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y5
-	VPSUBD       Y5, Y6, Y6
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       const3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y5, Y4, Y4
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       const3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y4, Y4
-	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y4, (DX)(BX*4)
-	VMOVUPS      32(CX)(BX*4), Y4
-	VFMSUB132PS  Y2, Y3, Y4
-	VMOVUPS      const42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VMOVUPS      constc2d00000<>+0(SB), Y5
-	VMAXPS       Y4, Y5, Y4
-	VMULPS       const3fb8aa3b<>+0(SB), Y4, Y6
-	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS const3f318000<>+0(SB), Y6, Y4
-	VFNMADD231PS constb95e8083<>+0(SB), Y6, Y4
-	VMOVUPS      const39506967<>+0(SB), Y7
-	VFMADD213PS  const3ab743ce<>+0(SB), Y4, Y7
-	VFMADD213PS  const3c088908<>+0(SB), Y4, Y7
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y4, Y7
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y4, Y7
-	VFMADD213PS  const3f000000<>+0(SB), Y4, Y7
-	VMULPS       Y4, Y4, Y5
-	VFMADD213PS  Y4, Y5, Y7
-	VADDPS       const3f800000<>+0(SB), Y7, Y4
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y5
-	VPSUBD       Y5, Y6, Y6
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       const3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y5, Y4, Y4
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       const3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y4, Y4
-	VADDPS       Y4, Y1, Y1
-	VMOVUPS      Y4, 32(DX)(BX*4)
-	ADDQ         $0x10, BX
-	SUBQ         $0x10, AX
-	JGE          loop
-
-tail:
-	ADDQ         $0x10, AX
-	JZ           join
-	LEAQ         edge16<>+0(SB), SI
-	SHLQ         $0x02, AX
-	SUBQ         AX, SI
-	VMOVUPS      64(SI), Y4
-	VMOVUPS      96(SI), Y5
-	VMASKMOVPS   (CX)(BX*4), Y4, Y6
-	VFMSUB132PS  Y2, Y3, Y6
-	VMOVUPS      const42b20000<>+0(SB), Y7
-	VMINPS       Y6, Y7, Y6
-	VMOVUPS      constc2d00000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMULPS       const3fb8aa3b<>+0(SB), Y6, Y8
-	VROUNDPS     $0x08, Y8, Y8
-	VFNMADD231PS const3f318000<>+0(SB), Y8, Y6
-	VFNMADD231PS constb95e8083<>+0(SB), Y8, Y6
-	VMOVUPS      const39506967<>+0(SB), Y9
-	VFMADD213PS  const3ab743ce<>+0(SB), Y6, Y9
-	VFMADD213PS  const3c088908<>+0(SB), Y6, Y9
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y6, Y9
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y6, Y9
-	VFMADD213PS  const3f000000<>+0(SB), Y6, Y9
-	VMULPS       Y6, Y6, Y7
-	VFMADD213PS  Y6, Y7, Y9
-	VADDPS       const3f800000<>+0(SB), Y9, Y6
-	VCVTPS2DQ    Y8, Y8
-	VPSRAD       $0x01, Y8, Y7
-	VPSUBD       Y7, Y8, Y8
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       const3f800000<>+0(SB), Y7, Y7
-	VMULPS       Y7, Y6, Y6
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       const3f800000<>+0(SB), Y8, Y8
-	VMULPS       Y8, Y6, Y6
-	VANDPS       Y4, Y6, Y6
-	VADDPS       Y6, Y0, Y0
-	VMASKMOVPS   Y6, Y4, (DX)(BX*4)
-	VMASKMOVPS   32(CX)(BX*4), Y5, Y4
-	VFMSUB132PS  Y2, Y3, Y4
-	VMOVUPS      const42b20000<>+0(SB), Y2
-	VMINPS       Y4, Y2, Y4
-	VMOVUPS      constc2d00000<>+0(SB), Y2
-	VMAXPS       Y4, Y2, Y4
-	VMULPS       const3fb8aa3b<>+0(SB), Y4, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VFNMADD231PS const3f318000<>+0(SB), Y3, Y4
-	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y4
-	VMOVUPS      const39506967<>+0(SB), Y6
-	VFMADD213PS  const3ab743ce<>+0(SB), Y4, Y6
-	VFMADD213PS  const3c088908<>+0(SB), Y4, Y6
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y4, Y6
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y4, Y6
-	VFMADD213PS  const3f000000<>+0(SB), Y4, Y6
-	VMULPS       Y4, Y4, Y2
-	VFMADD213PS  Y4, Y2, Y6
-	VADDPS       const3f800000<>+0(SB), Y6, Y4
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y2
-	VPSUBD       Y2, Y3, Y3
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       const3f800000<>+0(SB), Y2, Y2
-	VMULPS       Y2, Y4, Y4
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       const3f800000<>+0(SB), Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VANDPS       Y5, Y4, Y4
-	VADDPS       Y4, Y1, Y1
-	VMASKMOVPS   Y4, Y5, 32(DX)(BX*4)
-
-join:
-	VADDPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X1
-	VMOVHLPS     X1, X1, X0
-	VADDPS       X0, X1, X1
-	VMOVSHDUP    X1, X0
-	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+32(FP)
-	VZEROUPPER
-	RET
-
-// func expTotalAVX2(x *float32, n int, scale float32, shift float32) float32
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·expTotalAVX2(SB), NOSPLIT, $0-28
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	MOVSS        scale+16(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        shift+20(FP), X3
-	VBROADCASTSS X3, Y3
-	MOVQ         n+8(FP), AX
-	MOVQ         x+0(FP), CX
-	XORQ         DX, DX
-	SUBQ         $0x10, AX
-	JL           tail
-
-loop:
-	VMOVUPS      (CX)(DX*4), Y4
-	VFMSUB132PS  Y2, Y3, Y4
-	VMOVUPS      const42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VMOVUPS      constc2d00000<>+0(SB), Y5
-	VMAXPS       Y4, Y5, Y4
-	VMULPS       const3fb8aa3b<>+0(SB), Y4, Y6
-	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS const3f318000<>+0(SB), Y6, Y4
-	VFNMADD231PS constb95e8083<>+0(SB), Y6, Y4
-	VMOVUPS      const39506967<>+0(SB), Y7
-	VFMADD213PS  const3ab743ce<>+0(SB), Y4, Y7
-	VFMADD213PS  const3c088908<>+0(SB), Y4, Y7
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y4, Y7
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y4, Y7
-	VFMADD213PS  const3f000000<>+0(SB), Y4, Y7
-	VMULPS       Y4, Y4, Y5
-	VFMADD213PS  Y4, Y5, Y7
-	VADDPS       const3f800000<>+0(SB), Y7, Y4
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y5
-	VPSUBD       Y5, Y6, Y6
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       const3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y5, Y4, Y4
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       const3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y4, Y4
-	VADDPS       Y4, Y0, Y0
-	VMOVUPS      32(CX)(DX*4), Y4
-	VFMSUB132PS  Y2, Y3, Y4
-	VMOVUPS      const42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VMOVUPS      constc2d00000<>+0(SB), Y5
-	VMAXPS       Y4, Y5, Y4
-	VMULPS       const3fb8aa3b<>+0(SB), Y4, Y6
-	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS const3f318000<>+0(SB), Y6, Y4
-	VFNMADD231PS constb95e8083<>+0(SB), Y6, Y4
-	VMOVUPS      const39506967<>+0(SB), Y7
-	VFMADD213PS  const3ab743ce<>+0(SB), Y4, Y7
-	VFMADD213PS  const3c088908<>+0(SB), Y4, Y7
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y4, Y7
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y4, Y7
-	VFMADD213PS  const3f000000<>+0(SB), Y4, Y7
-	VMULPS       Y4, Y4, Y5
-	VFMADD213PS  Y4, Y5, Y7
-	VADDPS       const3f800000<>+0(SB), Y7, Y4
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y5
-	VPSUBD       Y5, Y6, Y6
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       const3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y5, Y4, Y4
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       const3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y4, Y4
-	VADDPS       Y4, Y1, Y1
-	ADDQ         $0x10, DX
-	SUBQ         $0x10, AX
-	JGE          loop
-
-tail:
-	ADDQ         $0x10, AX
-	JZ           join
-	LEAQ         edge16<>+0(SB), BX
-	SHLQ         $0x02, AX
-	SUBQ         AX, BX
-	VMOVUPS      64(BX), Y4
-	VMOVUPS      96(BX), Y5
-	VMASKMOVPS   (CX)(DX*4), Y4, Y6
-	VFMSUB132PS  Y2, Y3, Y6
-	VMOVUPS      const42b20000<>+0(SB), Y7
-	VMINPS       Y6, Y7, Y6
-	VMOVUPS      constc2d00000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMULPS       const3fb8aa3b<>+0(SB), Y6, Y8
-	VROUNDPS     $0x08, Y8, Y8
-	VFNMADD231PS const3f318000<>+0(SB), Y8, Y6
-	VFNMADD231PS constb95e8083<>+0(SB), Y8, Y6
-	VMOVUPS      const39506967<>+0(SB), Y9
-	VFMADD213PS  const3ab743ce<>+0(SB), Y6, Y9
-	VFMADD213PS  const3c088908<>+0(SB), Y6, Y9
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y6, Y9
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y6, Y9
-	VFMADD213PS  const3f000000<>+0(SB), Y6, Y9
-	VMULPS       Y6, Y6, Y7
-	VFMADD213PS  Y6, Y7, Y9
-	VADDPS       const3f800000<>+0(SB), Y9, Y6
-	VCVTPS2DQ    Y8, Y8
-	VPSRAD       $0x01, Y8, Y7
-	VPSUBD       Y7, Y8, Y8
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       const3f800000<>+0(SB), Y7, Y7
-	VMULPS       Y7, Y6, Y6
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       const3f800000<>+0(SB), Y8, Y8
-	VMULPS       Y8, Y6, Y6
-	VANDPS       Y4, Y6, Y6
-	VADDPS       Y6, Y0, Y0
-	VMASKMOVPS   32(CX)(DX*4), Y5, Y4
-	VFMSUB132PS  Y2, Y3, Y4
-	VMOVUPS      const42b20000<>+0(SB), Y2
-	VMINPS       Y4, Y2, Y4
-	VMOVUPS      constc2d00000<>+0(SB), Y2
-	VMAXPS       Y4, Y2, Y4
-	VMULPS       const3fb8aa3b<>+0(SB), Y4, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VFNMADD231PS const3f318000<>+0(SB), Y3, Y4
-	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y4
-	VMOVUPS      const39506967<>+0(SB), Y6
-	VFMADD213PS  const3ab743ce<>+0(SB), Y4, Y6
-	VFMADD213PS  const3c088908<>+0(SB), Y4, Y6
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y4, Y6
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y4, Y6
-	VFMADD213PS  const3f000000<>+0(SB), Y4, Y6
-	VMULPS       Y4, Y4, Y2
-	VFMADD213PS  Y4, Y2, Y6
-	VADDPS       const3f800000<>+0(SB), Y6, Y4
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y2
-	VPSUBD       Y2, Y3, Y3
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       const3f800000<>+0(SB), Y2, Y2
-	VMULPS       Y2, Y4, Y4
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       const3f800000<>+0(SB), Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VANDPS       Y5, Y4, Y4
-	VADDPS       Y4, Y1, Y1
-
-join:
-	VADDPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X1
-	VMOVHLPS     X1, X1, X0
-	VADDPS       X0, X1, X1
-	VMOVSHDUP    X1, X0
-	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+24(FP)
-	VZEROUPPER
-	RET
+DATA constff800000<>+32(SB)/4, $0xff800000
+DATA constff800000<>+36(SB)/4, $0xff800000
+DATA constff800000<>+40(SB)/4, $0xff800000
+DATA constff800000<>+44(SB)/4, $0xff800000
+DATA constff800000<>+48(SB)/4, $0xff800000
+DATA constff800000<>+52(SB)/4, $0xff800000
+DATA constff800000<>+56(SB)/4, $0xff800000
+DATA constff800000<>+60(SB)/4, $0xff800000
+GLOBL constff800000<>(SB), RODATA|NOPTR, $64
 
 // func sumSquaresAVX2(x *float32, n int) float64
 // Requires: AVX, FMA3, SSE2
@@ -1423,28 +2866,28 @@ TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-24
 	MOVQ   n+8(FP), AX
 	MOVQ   x+0(FP), CX
 	XORQ   DX, DX
-	SUBQ   $0x10, AX
-	JL     tail
 
-loop:
+loop1:
+	CMPQ         AX, $0x10
+	JL           next1
 	VMOVUPS      (CX)(DX*4), Y4
-	VCVTPS2PD    X4, Y5
+	VMOVUPS      32(CX)(DX*4), Y5
+	VCVTPS2PD    X4, Y6
 	VEXTRACTF128 $0x01, Y4, X4
 	VCVTPS2PD    X4, Y4
-	VFMADD231PD  Y5, Y5, Y0
+	VFMADD231PD  Y6, Y6, Y0
 	VFMADD231PD  Y4, Y4, Y1
-	VMOVUPS      32(CX)(DX*4), Y4
-	VCVTPS2PD    X4, Y5
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VFMADD231PD  Y5, Y5, Y2
-	VFMADD231PD  Y4, Y4, Y3
+	VCVTPS2PD    X5, Y4
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VFMADD231PD  Y4, Y4, Y2
+	VFMADD231PD  Y5, Y5, Y3
 	ADDQ         $0x10, DX
 	SUBQ         $0x10, AX
-	JGE          loop
+	JMP          loop1
 
-tail:
-	ADDQ         $0x10, AX
+next1:
+	TESTQ        AX, AX
 	JZ           join
 	LEAQ         edge16<>+0(SB), BX
 	SHLQ         $0x02, AX
@@ -1452,17 +2895,17 @@ tail:
 	VMOVUPS      64(BX), Y4
 	VMOVUPS      96(BX), Y5
 	VMASKMOVPS   (CX)(DX*4), Y4, Y4
+	VMASKMOVPS   32(CX)(DX*4), Y5, Y5
 	VCVTPS2PD    X4, Y6
 	VEXTRACTF128 $0x01, Y4, X4
 	VCVTPS2PD    X4, Y4
 	VFMADD231PD  Y6, Y6, Y0
 	VFMADD231PD  Y4, Y4, Y1
-	VMASKMOVPS   32(CX)(DX*4), Y5, Y4
-	VCVTPS2PD    X4, Y5
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VFMADD231PD  Y5, Y5, Y2
-	VFMADD231PD  Y4, Y4, Y3
+	VCVTPS2PD    X5, Y4
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VFMADD231PD  Y4, Y4, Y2
+	VFMADD231PD  Y5, Y5, Y3
 
 join:
 	VADDPD       Y2, Y0, Y0
@@ -1486,22 +2929,22 @@ TEXT ·sumDeviationsAVX2(SB), NOSPLIT, $0-28
 	MOVQ         n+8(FP), AX
 	MOVQ         x+0(FP), CX
 	XORQ         DX, DX
-	SUBQ         $0x10, AX
-	JL           tail
 
-loop:
+loop1:
+	CMPQ        AX, $0x10
+	JL          next1
 	VMOVUPS     (CX)(DX*4), Y3
+	VMOVUPS     32(CX)(DX*4), Y4
 	VSUBPS      Y2, Y3, Y3
 	VFMADD231PS Y3, Y3, Y0
-	VMOVUPS     32(CX)(DX*4), Y3
-	VSUBPS      Y2, Y3, Y3
-	VFMADD231PS Y3, Y3, Y1
+	VSUBPS      Y2, Y4, Y4
+	VFMADD231PS Y4, Y4, Y1
 	ADDQ        $0x10, DX
 	SUBQ        $0x10, AX
-	JGE         loop
+	JMP         loop1
 
-tail:
-	ADDQ        $0x10, AX
+next1:
+	TESTQ       AX, AX
 	JZ          join
 	LEAQ        edge16<>+0(SB), BX
 	SHLQ        $0x02, AX
@@ -1509,13 +2952,13 @@ tail:
 	VMOVUPS     64(BX), Y3
 	VMOVUPS     96(BX), Y4
 	VMASKMOVPS  (CX)(DX*4), Y3, Y5
+	VMASKMOVPS  32(CX)(DX*4), Y4, Y6
 	VSUBPS      Y2, Y5, Y5
 	VANDPS      Y3, Y5, Y5
 	VFMADD231PS Y5, Y5, Y0
-	VMASKMOVPS  32(CX)(DX*4), Y4, Y3
-	VSUBPS      Y2, Y3, Y3
-	VANDPS      Y4, Y3, Y3
-	VFMADD231PS Y3, Y3, Y1
+	VSUBPS      Y2, Y6, Y6
+	VANDPS      Y4, Y6, Y6
+	VFMADD231PS Y6, Y6, Y1
 
 join:
 	VADDPS       Y1, Y0, Y0
@@ -1542,10 +2985,32 @@ TEXT ·layerNormAVX2(SB), NOSPLIT, $0-48
 	MOVQ         b+24(FP), BX
 	MOVQ         dst+0(FP), SI
 	XORQ         DI, DI
-	SUBQ         $0x08, AX
-	JL           tail
 
-loop:
+loop2:
+	CMPQ        AX, $0x10
+	JL          next2
+	VMOVUPS     (CX)(DI*4), Y2
+	VMOVUPS     32(CX)(DI*4), Y3
+	VMOVUPS     (DX)(DI*4), Y4
+	VMOVUPS     32(DX)(DI*4), Y5
+	VMOVUPS     (BX)(DI*4), Y6
+	VMOVUPS     32(BX)(DI*4), Y7
+	VSUBPS      Y0, Y2, Y2
+	VMULPS      Y1, Y2, Y2
+	VFMADD213PS Y6, Y4, Y2
+	VSUBPS      Y0, Y3, Y3
+	VMULPS      Y1, Y3, Y3
+	VFMADD213PS Y7, Y5, Y3
+	VMOVUPS     Y2, (SI)(DI*4)
+	VMOVUPS     Y3, 32(SI)(DI*4)
+	ADDQ        $0x10, DI
+	SUBQ        $0x10, AX
+	JMP         loop2
+
+next2:
+loop1:
+	CMPQ        AX, $0x08
+	JL          next1
 	VMOVUPS     (CX)(DI*4), Y2
 	VMOVUPS     (DX)(DI*4), Y3
 	VMOVUPS     (BX)(DI*4), Y4
@@ -1555,10 +3020,10 @@ loop:
 	VMOVUPS     Y2, (SI)(DI*4)
 	ADDQ        $0x08, DI
 	SUBQ        $0x08, AX
-	JGE         loop
+	JMP         loop1
 
-tail:
-	ADDQ        $0x08, AX
+next1:
+	TESTQ       AX, AX
 	JZ          done
 	LEAQ        edge16<>+0(SB), R8
 	SHLQ        $0x02, AX
@@ -1588,10 +3053,30 @@ TEXT ·rmsNormAVX2(SB), NOSPLIT, $0-40
 	MOVQ         w+16(FP), DX
 	MOVQ         dst+0(FP), BX
 	XORQ         SI, SI
-	SUBQ         $0x08, AX
-	JL           tail
 
-loop:
+loop2:
+	CMPQ    AX, $0x10
+	JL      next2
+	VMOVUPS (CX)(SI*4), Y2
+	VMOVUPS 32(CX)(SI*4), Y3
+	VMOVUPS (DX)(SI*4), Y4
+	VMOVUPS 32(DX)(SI*4), Y5
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VMULPS  Y4, Y2, Y2
+	VSUBPS  Y0, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMULPS  Y5, Y3, Y3
+	VMOVUPS Y2, (BX)(SI*4)
+	VMOVUPS Y3, 32(BX)(SI*4)
+	ADDQ    $0x10, SI
+	SUBQ    $0x10, AX
+	JMP     loop2
+
+next2:
+loop1:
+	CMPQ    AX, $0x08
+	JL      next1
 	VMOVUPS (CX)(SI*4), Y2
 	VMOVUPS (DX)(SI*4), Y3
 	VSUBPS  Y0, Y2, Y2
@@ -1600,10 +3085,10 @@ loop:
 	VMOVUPS Y2, (BX)(SI*4)
 	ADDQ    $0x08, SI
 	SUBQ    $0x08, AX
-	JGE     loop
+	JMP     loop1
 
-tail:
-	ADDQ       $0x08, AX
+next1:
+	TESTQ      AX, AX
 	JZ         done
 	LEAQ       edge16<>+0(SB), DI
 	SHLQ       $0x02, AX
@@ -1636,32 +3121,32 @@ TEXT ·normSumsAVX2(SB), NOSPLIT, $0-48
 	MOVQ         x+8(FP), DX
 	MOVQ         w+16(FP), BX
 	XORQ         SI, SI
-	SUBQ         $0x10, AX
-	JL           tail
 
-loop:
+loop1:
+	CMPQ        AX, $0x10
+	JL          next1
 	VMOVUPS     (CX)(SI*4), Y6
-	VMOVUPS     (DX)(SI*4), Y7
-	VMOVUPS     (BX)(SI*4), Y8
-	VMULPS      Y8, Y6, Y6
-	VSUBPS      Y4, Y7, Y7
-	VMULPS      Y5, Y7, Y7
+	VMOVUPS     32(CX)(SI*4), Y7
+	VMOVUPS     (DX)(SI*4), Y8
+	VMOVUPS     32(DX)(SI*4), Y9
+	VMOVUPS     (BX)(SI*4), Y10
+	VMOVUPS     32(BX)(SI*4), Y11
+	VMULPS      Y10, Y6, Y6
+	VSUBPS      Y4, Y8, Y8
+	VMULPS      Y5, Y8, Y8
 	VADDPS      Y6, Y0, Y0
-	VFMADD231PS Y6, Y7, Y2
-	VMOVUPS     32(CX)(SI*4), Y6
-	VMOVUPS     32(DX)(SI*4), Y7
-	VMOVUPS     32(BX)(SI*4), Y8
-	VMULPS      Y8, Y6, Y6
-	VSUBPS      Y4, Y7, Y7
-	VMULPS      Y5, Y7, Y7
-	VADDPS      Y6, Y1, Y1
-	VFMADD231PS Y6, Y7, Y3
+	VFMADD231PS Y6, Y8, Y2
+	VMULPS      Y11, Y7, Y7
+	VSUBPS      Y4, Y9, Y9
+	VMULPS      Y5, Y9, Y9
+	VADDPS      Y7, Y1, Y1
+	VFMADD231PS Y7, Y9, Y3
 	ADDQ        $0x10, SI
 	SUBQ        $0x10, AX
-	JGE         loop
+	JMP         loop1
 
-tail:
-	ADDQ        $0x10, AX
+next1:
+	TESTQ       AX, AX
 	JZ          join
 	LEAQ        edge16<>+0(SB), DI
 	SHLQ        $0x02, AX
@@ -1669,21 +3154,21 @@ tail:
 	VMOVUPS     64(DI), Y6
 	VMOVUPS     96(DI), Y7
 	VMASKMOVPS  (CX)(SI*4), Y6, Y8
-	VMASKMOVPS  (DX)(SI*4), Y6, Y9
+	VMASKMOVPS  32(CX)(SI*4), Y7, Y9
+	VMASKMOVPS  (DX)(SI*4), Y6, Y10
+	VMASKMOVPS  32(DX)(SI*4), Y7, Y11
 	VMASKMOVPS  (BX)(SI*4), Y6, Y6
-	VMULPS      Y6, Y8, Y8
-	VSUBPS      Y4, Y9, Y9
-	VMULPS      Y5, Y9, Y9
-	VADDPS      Y8, Y0, Y0
-	VFMADD231PS Y8, Y9, Y2
-	VMASKMOVPS  32(CX)(SI*4), Y7, Y6
-	VMASKMOVPS  32(DX)(SI*4), Y7, Y8
 	VMASKMOVPS  32(BX)(SI*4), Y7, Y7
-	VMULPS      Y7, Y6, Y6
-	VSUBPS      Y4, Y8, Y8
-	VMULPS      Y5, Y8, Y8
-	VADDPS      Y6, Y1, Y1
-	VFMADD231PS Y6, Y8, Y3
+	VMULPS      Y6, Y8, Y8
+	VSUBPS      Y4, Y10, Y10
+	VMULPS      Y5, Y10, Y10
+	VADDPS      Y8, Y0, Y0
+	VFMADD231PS Y8, Y10, Y2
+	VMULPS      Y7, Y9, Y9
+	VSUBPS      Y4, Y11, Y11
+	VMULPS      Y5, Y11, Y11
+	VADDPS      Y9, Y1, Y1
+	VFMADD231PS Y9, Y11, Y3
 
 join:
 	VADDPS       Y1, Y0, Y0
@@ -1722,10 +3207,36 @@ TEXT ·normInputAVX2(SB), NOSPLIT, $0-56
 	MOVQ         w+24(FP), BX
 	MOVQ         dx+0(FP), SI
 	XORQ         DI, DI
-	SUBQ         $0x08, AX
-	JL           tail
 
-loop:
+loop2:
+	CMPQ         AX, $0x10
+	JL           next2
+	VMOVUPS      (CX)(DI*4), Y4
+	VMOVUPS      32(CX)(DI*4), Y5
+	VMOVUPS      (DX)(DI*4), Y6
+	VMOVUPS      32(DX)(DI*4), Y7
+	VMOVUPS      (BX)(DI*4), Y8
+	VMOVUPS      32(BX)(DI*4), Y9
+	VSUBPS       Y0, Y6, Y6
+	VMULPS       Y1, Y6, Y6
+	VFMSUB132PS  Y8, Y2, Y4
+	VFNMADD231PS Y6, Y3, Y4
+	VMULPS       Y1, Y4, Y4
+	VSUBPS       Y0, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VFMSUB132PS  Y9, Y2, Y5
+	VFNMADD231PS Y7, Y3, Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      Y4, (SI)(DI*4)
+	VMOVUPS      Y5, 32(SI)(DI*4)
+	ADDQ         $0x10, DI
+	SUBQ         $0x10, AX
+	JMP          loop2
+
+next2:
+loop1:
+	CMPQ         AX, $0x08
+	JL           next1
 	VMOVUPS      (CX)(DI*4), Y4
 	VMOVUPS      (DX)(DI*4), Y5
 	VMOVUPS      (BX)(DI*4), Y6
@@ -1737,10 +3248,10 @@ loop:
 	VMOVUPS      Y4, (SI)(DI*4)
 	ADDQ         $0x08, DI
 	SUBQ         $0x08, AX
-	JGE          loop
+	JMP          loop1
 
-tail:
-	ADDQ         $0x08, AX
+next1:
+	TESTQ        AX, AX
 	JZ           done
 	LEAQ         edge16<>+0(SB), R8
 	SHLQ         $0x02, AX
@@ -1835,10 +3346,10 @@ TEXT ·adamWAVX2(SB), NOSPLIT, $0-48
 	MOVQ         m+16(FP), BX
 	MOVQ         v+24(FP), SI
 	XORQ         DI, DI
-	SUBQ         $0x08, AX
-	JL           tail
 
-loop:
+loop1:
+	CMPQ         AX, $0x08
+	JL           next1
 	VMOVUPS      (CX)(DI*4), Y9
 	VMOVUPS      (DX)(DI*4), Y10
 	VMOVUPS      (BX)(DI*4), Y11
@@ -1859,10 +3370,10 @@ loop:
 	VMOVUPS      Y12, (SI)(DI*4)
 	ADDQ         $0x08, DI
 	SUBQ         $0x08, AX
-	JGE          loop
+	JMP          loop1
 
-tail:
-	ADDQ         $0x08, AX
+next1:
+	TESTQ        AX, AX
 	JZ           done
 	LEAQ         edge16<>+0(SB), R8
 	SHLQ         $0x02, AX

@@ -1,7 +1,9 @@
-// Command vec generates the vector kernels: AVX2 and FMA, eight elements at a time, reductions in sixteen lanes.
+// Command vec generates the vector kernels: AVX2 with FMA, and AVX-512 for those that compute exponentials; reductions in
+// sixteen lanes, so that both give the same bits.
 package main
 
 import (
+	"fmt"
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -12,7 +14,12 @@ import (
 func main() {
 	ConstraintExpr("amd64,!noasm")
 	edgeTable()
-	elementwise()
+	for _, now = range []set{avx2, avx512} {
+		transcendental()
+		exponentials()
+	}
+	now = avx2 // as fast as AVX-512 for what memory bounds
+	arithmetic()
 	reductions()
 	norms()
 	optimizer()
@@ -41,7 +48,7 @@ func constant(bits uint32) Mem {
 		return m
 	}
 	m := GLOBL(name("const", bits), RODATA|NOPTR)
-	for i := range 8 {
+	for i := range 16 {
 		DATA(4*i, U32(bits))
 	}
 	constants[bits] = m
@@ -60,32 +67,104 @@ func name(prefix string, bits uint32) string {
 // f is the memory of a vector of equal numbers.
 func f(v float64) Mem { return constant(math.Float32bits(float32(v))) }
 
-// masks returns the masks of the first rest (0 to 15) elements: lanes 0 to 7 and, if both, 8 to 15. rest is destroyed.
-func masks(rest Register, both bool) (lo, hi VecVirtual) {
+// set is the instruction set that is being generated.
+type set struct {
+	name  string
+	lanes int
+}
+
+var (
+	avx2   = set{"AVX2", 8}
+	avx512 = set{"AVX512", 16}
+	now    = avx2
+)
+
+// vec returns a new vector register.
+func vec() VecVirtual {
+	if now == avx512 {
+		return ZMM()
+	}
+	return YMM()
+}
+
+// vecs returns n of them.
+func vecs(n int) []VecVirtual {
+	v := make([]VecVirtual, n)
+	for i := range v {
+		v[i] = vec()
+	}
+	return v
+}
+
+// masks returns the masks of the first rest elements of n consecutive vectors, 16 lanes at most. rest is destroyed.
+func masks(rest Register, n int) []Op {
+	if now == avx512 {
+		k, bits := K(), GP32()
+		MOVL(U32(0xffff), bits)
+		BZHIL(rest.(GP).As32(), bits, bits)
+		KMOVW(bits, k)
+		return []Op{k}
+	}
 	base := GP64()
 	LEAQ(edge, base)
 	SHLQ(Imm(2), rest)
 	SUBQ(rest, base)
-	lo = YMM()
-	VMOVUPS(Mem{Base: base, Disp: 64}, lo)
-	if both {
-		hi = YMM()
-		VMOVUPS(Mem{Base: base, Disp: 96}, hi)
+	m := make([]Op, n)
+	for i := range m {
+		y := YMM()
+		VMOVUPS(Mem{Base: base, Disp: 64 + 32*i}, y)
+		m[i] = y
 	}
-	return lo, hi
+	return m
+}
+
+// load loads a vector, where there is a mask only its lanes, the others becoming zero.
+func load(m Mem, mask Op, v VecVirtual) {
+	switch {
+	case mask == nil:
+		VMOVUPS(m, v)
+	case now == avx512:
+		VMOVUPS_Z(m, mask, v)
+	default:
+		VMASKMOVPS(m, mask, v)
+	}
+}
+
+// store stores a vector, where there is a mask only its lanes.
+func store(v VecVirtual, mask Op, m Mem) {
+	switch {
+	case mask == nil:
+		VMOVUPS(v, m)
+	case now == avx512:
+		VMOVUPS(v, mask, m)
+	default:
+		VMASKMOVPS(v, mask, m)
+	}
+}
+
+// keep clears the lanes outside the mask, if there is one.
+func keep(mask Op, v VecVirtual) {
+	switch {
+	case mask == nil:
+	case now == avx512:
+		VMOVAPS_Z(v, mask, v)
+	default:
+		VANDPS(mask, v, v)
+	}
 }
 
 // broadcast loads a float32 parameter into all lanes.
 func broadcast(param string) VecVirtual {
-	x, y := XMM(), YMM()
+	x, y := XMM(), vec()
 	Load(Param(param), x)
 	VBROADCASTSS(x, y)
 	return y
 }
 
-// each generates a loop over n elements of several slices, eight at a time, the last ones under a mask. body gets the loaded
-// vectors of in and returns those to be stored to out.
-func each(in, out []string, body func(v []VecVirtual) []VecVirtual) {
+// each generates a loop over n elements of several slices, unroll vectors at a time (so that their chains of operations
+// overlap), then one at a time, the last one under a mask. body gets the loaded vectors v[slice][vector] of in and returns
+// those to be stored to out.
+func each(in, out []string, unroll int, body func(v [][]VecVirtual) [][]VecVirtual) {
 	n := Load(Param("n"), GP64())
 	at := map[string]Register{}
 	for _, p := range append(append([]string{}, in...), out...) {
@@ -95,47 +174,45 @@ func each(in, out []string, body func(v []VecVirtual) []VecVirtual) {
 	}
 	i := GP64()
 	XORQ(i, i)
-	SUBQ(Imm(8), n)
-	JL(LabelRef("tail"))
-	Label("loop")
-	var v []VecVirtual
-	for _, p := range in {
-		y := YMM()
-		VMOVUPS(Mem{Base: at[p], Index: i, Scale: 4}, y)
-		v = append(v, y)
+	round := func(count int, mask Op) {
+		place := func(p string, u int) Mem { return Mem{Base: at[p], Index: i, Scale: 4, Disp: 4 * now.lanes * u} }
+		var v [][]VecVirtual
+		for _, p := range in {
+			x := vecs(count)
+			for u := range x {
+				load(place(p, u), mask, x[u])
+			}
+			v = append(v, x)
+		}
+		for j, x := range body(v) {
+			for u := range x {
+				store(x[u], mask, place(out[j], u))
+			}
+		}
 	}
-	for j, y := range body(v) {
-		VMOVUPS(y, Mem{Base: at[out[j]], Index: i, Scale: 4})
+	for u := unroll; u > 0; u-- {
+		loop, next := fmt.Sprintf("loop%d", u), fmt.Sprintf("next%d", u)
+		Label(loop)
+		CMPQ(n, Imm(uint64(u*now.lanes)))
+		JL(LabelRef(next))
+		round(u, nil)
+		ADDQ(Imm(uint64(u*now.lanes)), i)
+		SUBQ(Imm(uint64(u*now.lanes)), n)
+		JMP(LabelRef(loop))
+		Label(next)
 	}
-	ADDQ(Imm(8), i)
-	SUBQ(Imm(8), n)
-	JGE(LabelRef("loop"))
-	Label("tail")
-	ADDQ(Imm(8), n)
+	TESTQ(n, n)
 	JZ(LabelRef("done"))
-	mask, _ := masks(n, false)
-	v = nil
-	for _, p := range in {
-		y := YMM()
-		VMASKMOVPS(Mem{Base: at[p], Index: i, Scale: 4}, mask, y)
-		v = append(v, y)
-	}
-	for j, y := range body(v) {
-		VMASKMOVPS(y, mask, Mem{Base: at[out[j]], Index: i, Scale: 4})
-	}
+	round(1, masks(n, 1)[0])
 	Label("done")
 	VZEROUPPER()
 	RET()
 }
 
-// reduce generates a loop over n elements, sixteen at a time in two halves (lanes 0 to 7 and 8 to 15). body adds to the
-// accumulators of its half; mask is nil but for the last ones, where the lanes beyond n are loaded as zero.
-func reduce(in []string, body func(half int, v []VecVirtual, at map[string]Mem, mask Op)) {
-	reduceAt(in, len(in), body)
-}
-
-// reduceAt is reduce where only the first loads slices are loaded; at has the place of all.
-func reduceAt(in []string, loads int, body func(half int, v []VecVirtual, at map[string]Mem, mask Op)) {
+// reduce generates a loop over n elements, sixteen at a time or a multiple of that. body gets the loaded vectors v[slice][vector]
+// of the first loads slices of in and the place of all in memory, and is to add them to the accumulators, vector i to
+// accumulator i mod their number. mask is nil but for the last elements, where the lanes beyond n are loaded as zero.
+func reduce(in []string, loads, unroll int, body func(v [][]VecVirtual, at func(slice string, i int) Mem, mask []Op)) {
 	n := Load(Param("n"), GP64())
 	base := map[string]Register{}
 	for _, p := range in {
@@ -143,60 +220,65 @@ func reduceAt(in []string, loads int, body func(half int, v []VecVirtual, at map
 	}
 	i := GP64()
 	XORQ(i, i)
-	where := func(half int) map[string]Mem {
-		m := map[string]Mem{}
-		for p, r := range base {
-			m[p] = Mem{Base: r, Index: i, Scale: 4, Disp: 32 * half}
-		}
-		return m
-	}
-	SUBQ(Imm(16), n)
-	JL(LabelRef("tail"))
-	Label("loop")
-	for half := range 2 {
-		var v []VecVirtual
-		at := where(half)
+	at := func(p string, u int) Mem { return Mem{Base: base[p], Index: i, Scale: 4, Disp: 4 * now.lanes * u} }
+	round := func(count int, mask []Op) {
+		var v [][]VecVirtual
 		for _, p := range in[:loads] {
-			y := YMM()
-			VMOVUPS(at[p], y)
-			v = append(v, y)
+			x := vecs(count)
+			for u := range x {
+				load(at(p, u), mask[u], x[u])
+			}
+			v = append(v, x)
 		}
-		body(half, v, at, nil)
+		body(v, at, mask)
 	}
-	ADDQ(Imm(16), i)
-	SUBQ(Imm(16), n)
-	JGE(LabelRef("loop"))
-	Label("tail")
-	ADDQ(Imm(16), n)
+	for u := unroll; u > 0; u-- {
+		loop, next := fmt.Sprintf("loop%d", u), fmt.Sprintf("next%d", u)
+		Label(loop)
+		CMPQ(n, Imm(uint64(u*16)))
+		JL(LabelRef(next))
+		round(u*16/now.lanes, make([]Op, u*16/now.lanes))
+		ADDQ(Imm(uint64(u*16)), i)
+		SUBQ(Imm(uint64(u*16)), n)
+		JMP(LabelRef(loop))
+		Label(next)
+	}
+	TESTQ(n, n)
 	JZ(LabelRef("join"))
-	lo, hi := masks(n, true)
-	for half, mask := range []VecVirtual{lo, hi} {
-		var v []VecVirtual
-		at := where(half)
-		for _, p := range in[:loads] {
-			y := YMM()
-			VMASKMOVPS(at[p], mask, y)
-			v = append(v, y)
-		}
-		body(half, v, at, mask)
-	}
+	mask := masks(n, 16/now.lanes)
+	round(len(mask), mask)
 	Label("join")
 }
 
-// accumulators returns a cleared accumulator for each half.
-func accumulators() (a [2]VecVirtual) {
+// accumulators returns the cleared accumulators of sixteen lanes: one register, or lanes 0 to 7 and 8 to 15.
+func accumulators() []VecVirtual {
+	a := vecs(16 / now.lanes)
 	for i := range a {
-		a[i] = YMM()
-		VXORPS(a[i], a[i], a[i])
+		zero(a[i])
 	}
 	return a
 }
 
+func zero(v VecVirtual) {
+	if now == avx512 {
+		VPXORD(v, v, v)
+		return
+	}
+	VXORPS(v, v, v)
+}
+
 // join reduces sixteen lanes to one by op: 16 to 8 to 4 to 2 to 1, halves upon halves.
-func join(a [2]VecVirtual, op func(ops ...Op)) Register {
-	op(a[1], a[0], a[0])
+func join(a []VecVirtual, op func(ops ...Op)) Register {
+	low := a[0].AsY()
+	if now == avx512 {
+		high := YMM()
+		VEXTRACTF64X4(Imm(1), a[0], high)
+		op(high, low, low)
+	} else {
+		op(a[1], low, low)
+	}
 	x, y := XMM(), XMM()
-	VEXTRACTF128(Imm(1), a[0], x)
+	VEXTRACTF128(Imm(1), low, x)
 	op(x, a[0].AsX(), x)
 	VMOVHLPS(x, x, y)
 	op(y, x, x)
@@ -205,8 +287,9 @@ func join(a [2]VecVirtual, op func(ops ...Op)) Register {
 	return x
 }
 
-// begin starts a kernel; doc says what it computes.
+// begin starts a kernel of the present instruction set; doc says what it computes.
 func begin(name, signature, doc string) {
+	name += now.name
 	TEXT(name, NOSPLIT, "func"+signature)
 	Doc(name + " " + doc)
 	Pragma("noescape")

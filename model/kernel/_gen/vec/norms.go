@@ -7,41 +7,47 @@ import (
 )
 
 func norms() {
-	begin("sumDeviationsAVX2", "(x *float32, n int, mean float32) float32", "returns the sum of (x[i]-mean)².")
+	begin("sumDeviations", "(x *float32, n int, mean float32) float32", "returns the sum of (x[i]-mean)².")
 	acc := accumulators()
 	mean := broadcast("mean")
-	reduce([]string{"x"}, func(half int, v []VecVirtual, _ map[string]Mem, mask Op) {
-		VSUBPS(mean, v[0], v[0])
-		if mask != nil {
-			VANDPS(mask, v[0], v[0])
+	reduce([]string{"x"}, 1, 1, func(v [][]VecVirtual, _ place, mask []Op) {
+		for i, x := range v[0] {
+			VSUBPS(mean, x, x)
+			keep(mask[i], x)
+			VFMADD231PS(x, x, acc[i])
 		}
-		VFMADD231PS(v[0], v[0], acc[half])
 	})
 	finish(join(acc, VADDPS))
 
-	normalise("layerNormAVX2", "(dst, x, w, b *float32, n int, mean, rstd float32)", "computes dst[i] = (x[i]-mean)·rstd·w[i] + b[i].", true)
-	normalise("rmsNormAVX2", "(dst, x, w *float32, n int, mean, rstd float32)", "computes dst[i] = (x[i]-mean)·rstd·w[i].", false)
+	normalise("layerNorm", "(dst, x, w, b *float32, n int, mean, rstd float32)", "computes dst[i] = (x[i]-mean)·rstd·w[i] + b[i].", "x", "w", "b")
+	normalise("rmsNorm", "(dst, x, w *float32, n int, mean, rstd float32)", "computes dst[i] = (x[i]-mean)·rstd·w[i].", "x", "w")
 
-	begin("normSumsAVX2", "(dy, x, w *float32, n int, mean, rstd float32) (a, b float32)", "returns the sums of dy[i]·w[i] and of dy[i]·w[i]·(x[i]-mean)·rstd.")
+	begin("normSums", "(dy, x, w *float32, n int, mean, rstd float32) (a, b float32)", "returns the sums of dy[i]·w[i] and of dy[i]·w[i]·(x[i]-mean)·rstd.")
 	a, b := accumulators(), accumulators()
 	mean, rstd := broadcast("mean"), broadcast("rstd")
-	reduce([]string{"dy", "x", "w"}, func(half int, v []VecVirtual, _ map[string]Mem, _ Op) {
-		VMULPS(v[2], v[0], v[0]) // beyond n dy is zero, and mean finite
-		hat(v[1], mean, rstd)
-		VADDPS(v[0], a[half], a[half])
-		VFMADD231PS(v[0], v[1], b[half])
+	reduce([]string{"dy", "x", "w"}, 3, 1, func(v [][]VecVirtual, _ place, _ []Op) {
+		for i, g := range v[0] {
+			x := v[1][i]
+			VMULPS(v[2][i], g, g) // beyond n dy is zero
+			hat(x, mean, rstd)
+			VADDPS(g, a[i], a[i])
+			VFMADD231PS(g, x, b[i])
+		}
 	})
 	Store(join(a, VADDPS), ReturnIndex(0))
 	finishAt(join(b, VADDPS), 1)
 
-	begin("normInputAVX2", "(dx, dy, x, w *float32, n int, mean, rstd, a, b float32)", "computes dx[i] = rstd·(dy[i]·w[i] - a - (x[i]-mean)·rstd·b).")
+	begin("normInput", "(dx, dy, x, w *float32, n int, mean, rstd, a, b float32)", "computes dx[i] = rstd·(dy[i]·w[i] - a - (x[i]-mean)·rstd·b).")
 	mean, rstd = broadcast("mean"), broadcast("rstd")
 	shift, slope := broadcast("a"), broadcast("b")
-	each([]string{"dy", "x", "w"}, []string{"dx"}, func(v []VecVirtual) []VecVirtual {
-		hat(v[1], mean, rstd)
-		VFMSUB132PS(v[2], shift, v[0])
-		VFNMADD231PS(v[1], slope, v[0])
-		VMULPS(rstd, v[0], v[0])
+	each([]string{"dy", "x", "w"}, []string{"dx"}, 2, func(v [][]VecVirtual) [][]VecVirtual {
+		for i, g := range v[0] {
+			x := v[1][i]
+			hat(x, mean, rstd)
+			VFMSUB132PS(v[2][i], shift, g)
+			VFNMADD231PS(x, slope, g)
+			VMULPS(rstd, g, g)
+		}
 		return v[:1]
 	})
 	normColumns()
@@ -53,19 +59,18 @@ func hat(x, mean, rstd VecVirtual) {
 	VMULPS(rstd, x, x)
 }
 
-func normalise(name, signature, doc string, bias bool) {
+// normalise generates the normalisation of a row by its weight and, if there are three slices, its bias.
+func normalise(name, signature, doc string, in ...string) {
 	begin(name, signature, doc)
 	mean, rstd := broadcast("mean"), broadcast("rstd")
-	in := []string{"x", "w"}
-	if bias {
-		in = append(in, "b")
-	}
-	each(in, []string{"dst"}, func(v []VecVirtual) []VecVirtual {
-		hat(v[0], mean, rstd)
-		if bias {
-			VFMADD213PS(v[2], v[1], v[0])
-		} else {
-			VMULPS(v[1], v[0], v[0])
+	each(in, []string{"dst"}, 2, func(v [][]VecVirtual) [][]VecVirtual {
+		for i, x := range v[0] {
+			hat(x, mean, rstd)
+			if len(in) == 3 {
+				VFMADD213PS(v[2][i], v[1][i], x)
+			} else {
+				VMULPS(v[1][i], x, x)
+			}
 		}
 		return v[:1]
 	})
@@ -73,15 +78,14 @@ func normalise(name, signature, doc string, bias bool) {
 
 // normColumns generates the sums over the rows for up to sixteen columns, which are kept in registers.
 func normColumns() {
-	begin("normColumnsAVX2", "(dw, db, dy, x, mean, rstd *float32, rows, ld, n int)", "adds dy·(x-mean[i])·rstd[i] of all rows i to dw and dy to db, n (1 to 16) columns; mean may be nil, meaning zeros.")
+	begin("normColumns", "(dw, db, dy, x, mean, rstd *float32, rows, ld, n int)", "adds dy·(x-mean[i])·rstd[i] of all rows i to dw and dy to db, n (1 to 16) columns; mean may be nil, meaning zeros.")
 	dw, db := Load(Param("dw"), GP64()), Load(Param("db"), GP64())
 	dy, x := Load(Param("dy"), GP64()), Load(Param("x"), GP64())
 	mean, rstd := Load(Param("mean"), GP64()), Load(Param("rstd"), GP64())
 	rows, ld := Load(Param("rows"), GP64()), Load(Param("ld"), GP64())
 	n := Load(Param("n"), GP64())
 	SHLQ(Imm(2), ld)
-	lo, hi := masks(n, true)
-	mask := []VecVirtual{lo, hi}
+	mask := masks(n, 2)
 	var w, b [2]VecVirtual
 	for h := range 2 {
 		w[h], b[h] = YMM(), YMM()
@@ -119,7 +123,7 @@ func normColumns() {
 }
 
 func optimizer() {
-	begin("adamWAVX2", "(p, grad, m, v *float32, n int, s *float32)", "makes one step of AdamW with the factors s, the fields of adamStep.")
+	begin("adamW", "(p, grad, m, v *float32, n int, s *float32)", "makes one step of AdamW with the factors s, the fields of adamStep.")
 	s := Load(Param("s"), GP64())
 	var factor []VecVirtual
 	for i := range 9 {
@@ -128,8 +132,8 @@ func optimizer() {
 		factor = append(factor, y)
 	}
 	keep, step, beta1, rest1, beta2, rest2, root, eps, scale := factor[0], factor[1], factor[2], factor[3], factor[4], factor[5], factor[6], factor[7], factor[8]
-	each([]string{"p", "grad", "m", "v"}, []string{"p", "m", "v"}, func(x []VecVirtual) []VecVirtual {
-		p, g, m, v := x[0], x[1], x[2], x[3]
+	each([]string{"p", "grad", "m", "v"}, []string{"p", "m", "v"}, 1, func(x [][]VecVirtual) [][]VecVirtual {
+		p, g, m, v := x[0][0], x[1][0], x[2][0], x[3][0]
 		VMULPS(scale, g, g)
 		VMULPS(beta1, m, m)
 		VFMADD231PS(g, rest1, m)
@@ -142,6 +146,6 @@ func optimizer() {
 		VDIVPS(g, m, q)
 		VMULPS(keep, p, p)
 		VFNMADD231PS(q, step, p)
-		return []VecVirtual{p, m, v}
+		return [][]VecVirtual{x[0], x[2], x[3]}
 	})
 }
