@@ -151,6 +151,14 @@ func TestReferenceObjectives(t *testing.T) {
 			near(t, "kl k1", s.K1, want.K1)
 			near(t, "kl k3", s.K3, want.K3)
 			near(t, "ratio mean", s.RatioMean, want.RatioMean)
+			far := 1.0
+			for b, row := range r(c.New) {
+				for i, x := range row {
+					ratio := math.Exp(x - r(c.Rollout)[b][i])
+					far = max(far, ratio, 1/ratio)
+				}
+			}
+			near(t, "ratio max", s.RatioMax, far)
 			vloss, vgrad, vs := ValueLoss(r(c.NewValues), values, returns, p.ClipValue)
 			near(t, "value loss", vloss, want.ValueLoss)
 			near(t, "value clipfrac", vs.ClipFrac, want.ValueClipFrac)

@@ -33,7 +33,7 @@ func identify(cfg Config, policy, reference, value *model.Transformer, scorer Sc
 	if err != nil {
 		return identity{}, invalid("config", "%v", err)
 	}
-	shape, err := json.Marshal([]model.Config{policy.Config(), value.Config()})
+	shape, err := json.Marshal([]any{policy.Config(), value.Config(), value.NumParams()})
 	if err != nil {
 		return identity{}, invalid("policy", "%v", err)
 	}

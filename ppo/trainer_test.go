@@ -3,8 +3,11 @@ package ppo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rankloop/rankloop/model"
@@ -61,17 +64,33 @@ func testConfig() Config {
 	return c
 }
 
+var testPrompts = PromptList{{1, 2}, {1, 3}, {1, 4, 4}, {1}, {2, 7}}
+
+func testTexts() (texts TextList) {
+	for i := range 5 {
+		texts = append(texts, model.Sequence{IDs: []int32{1, int32(2 + i), 3, 4, 0}, Start: 1})
+	}
+	return texts
+}
+
 func testTrainer(t testing.TB, cfg Config) *Trainer {
 	t.Helper()
 	policy, value := testModel(t, 1), testModel(t, 2)
 	value.AddHead(model.HeadValue, 3)
-	var texts TextList
-	for i := range 5 {
-		texts = append(texts, model.Sequence{IDs: []int32{1, int32(2 + i), 3, 4, 0}, Start: 1})
-	}
-	tr, err := NewTrainer(cfg, policy, policy, value, fives{1}, PromptList{{1, 2}, {1, 3}, {1, 4, 4}, {1}, {2, 7}}, testEOS, texts)
+	tr, err := NewTrainer(cfg, policy, policy, value, fives{1}, testPrompts, testEOS, testTexts())
 	if err != nil {
 		t.Fatal(err)
+	}
+	return tr
+}
+
+// collect does the rollouts of the iteration.
+func collect(t testing.TB, tr *Trainer) *Trainer {
+	t.Helper()
+	for tr.unit < tr.cfg.chunks() {
+		if _, err := tr.Step(context.Background()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return tr
 }
@@ -94,7 +113,7 @@ func run(t testing.TB, tr *Trainer) []map[string]float64 {
 func configs() map[string]Config {
 	plain := testConfig()
 	all := plain
-	all.KL.Target, all.KL.Horizon = 0.5, 100
+	all.KL.Target, all.KL.Horizon = 0.02, 100 // near what is measured, so that each KL counts
 	all.EMA, all.Warmup, all.Schedule, all.Entropy = 0.9, 2, "cosine", 0.01
 	all.WhitenRewards, all.Micro = true, 40
 	all.Ptx = PtxConfig{Coef: 0.5, Batch: 3}
@@ -156,39 +175,31 @@ func TestResumeRefusesAnother(t *testing.T) {
 	if err := tr.Save(dir); err != nil {
 		t.Fatal(err)
 	}
-	cfg := testConfig()
-	policy, value := testModel(t, 1), testModel(t, 2)
-	value.AddHead(model.HeadValue, 3)
-	prompts := PromptList{{1, 2}, {1, 3}, {1, 4, 4}, {1}, {2, 7}}
-	other := cfg
-	other.LR = 2e-3
-	for name, make := range map[string]func() (*Trainer, error){
-		"reference": func() (*Trainer, error) {
-			return NewTrainer(cfg, policy, testModel(t, 9), value, fives{1}, prompts, testEOS, nil)
-		},
-		"reward": func() (*Trainer, error) {
-			return NewTrainer(cfg, policy, policy, value, fives{-1}, prompts, testEOS, nil)
-		},
-		"prompts": func() (*Trainer, error) {
-			return NewTrainer(cfg, policy, policy, value, fives{1}, prompts[1:], testEOS, nil)
-		},
-		"config": func() (*Trainer, error) {
-			return NewTrainer(other, policy, policy, value, fives{1}, prompts, testEOS, nil)
-		},
+	for what, change := range map[string]func(x *inputs){
+		"configuration":    func(x *inputs) { x.cfg.LR = 2e-3 },
+		"reference policy": func(x *inputs) { x.reference = testModel(t, 9) },
+		"reward model":     func(x *inputs) { x.scorer = fives{-1} },
+		"prompt set":       func(x *inputs) { x.prompts = testPrompts[1:] },
+		"pretraining text": func(x *inputs) { x.texts = testTexts()[1:] },
+		"end token":        func(x *inputs) { x.eos = 1 },
+		"model shapes":     func(x *inputs) { x.value.AddHeadBias() },
 	} {
-		x, err := make()
+		x := inputs{testConfig(), testModel(t, 1), testModel(t, 1), testModel(t, 2), fives{1}, testPrompts, testTexts(), testEOS}
+		x.value.AddHead(model.HeadValue, 3)
+		change(&x)
+		other, err := NewTrainer(x.cfg, x.policy, x.reference, x.value, x.scorer, x.prompts, x.eos, x.texts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := x.Policy().Digest()
-		if err := x.Load(dir); !errors.Is(err, ErrForeignState) {
-			t.Errorf("another %s: %v", name, err)
+		before := other.Policy().Digest()
+		if err := other.Load(dir); !errors.Is(err, ErrForeignState) || !strings.Contains(err.Error(), what) {
+			t.Errorf("another %s: %v", what, err)
 		}
-		if step, _ := x.Progress(); step != 0 || x.Policy().Digest() != before {
-			t.Errorf("another %s: the refused state left something behind", name)
+		if step, _ := other.Progress(); step != 0 || other.Policy().Digest() != before {
+			t.Errorf("another %s: the refused state left something behind", what)
 		}
 	}
-	x := testTrainer(t, cfg)
+	x := testTrainer(t, testConfig())
 	x.ids.Kernel = "another"
 	if err := x.Load(dir); !errors.Is(err, ErrForeignState) {
 		t.Errorf("another class of kernels: %v", err)
@@ -197,6 +208,16 @@ func TestResumeRefusesAnother(t *testing.T) {
 	if err := x.Load(dir); err != nil {
 		t.Errorf("another class of kernels, allowed: %v", err)
 	}
+}
+
+// inputs are what a trainer is made of.
+type inputs struct {
+	cfg                      Config
+	policy, reference, value *model.Transformer
+	scorer                   Scorer
+	prompts                  Prompts
+	texts                    TextList
+	eos                      int32
 }
 
 // TestLearns lets the policy find out what is rewarded.
@@ -264,21 +285,25 @@ func TestFaultsAreSeen(t *testing.T) {
 	}
 }
 
-// TestOldLogprobsSeenByRatio leaves the KL check no chance: the policy does not start as its reference.
-func TestOldLogprobsSeenByRatio(t *testing.T) {
-	policy, value := testModel(t, 1), testModel(t, 2)
-	value.AddHead(model.HeadValue, 3)
-	tr, err := NewTrainer(testConfig(), policy, testModel(t, 5), value, fives{1}, PromptList{{1, 2}}, testEOS, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr.Inject(FaultOldLogprobs)
-	for err == nil && !tr.Done() {
-		_, err = tr.Step(context.Background())
-	}
-	var h *HealthError
-	if !errors.As(err, &h) || h.Check != "sampler" && h.Check != "kl" {
-		t.Errorf("shifted log-probabilities went unseen: %v", err)
+// TestFaultsSeenApartFromReference leaves the KL of 0 no chance: the policy does not start as its reference.
+func TestFaultsSeenApartFromReference(t *testing.T) {
+	for fault, check := range map[Fault]string{FaultOldLogprobs: "sampler", FaultReference: "reference"} {
+		policy, value := testModel(t, 1), testModel(t, 2)
+		value.AddHead(model.HeadValue, 3)
+		cfg := testConfig()
+		cfg.KL.Min = -100
+		tr, err := NewTrainer(cfg, policy, testModel(t, 5), value, fives{1}, PromptList{{1, 2}}, testEOS, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr.Inject(fault)
+		for err == nil && !tr.Done() {
+			_, err = tr.Step(context.Background())
+		}
+		var h *HealthError
+		if !errors.As(err, &h) || h.Check != check {
+			t.Errorf("%s: %v", fault, err)
+		}
 	}
 }
 
@@ -309,13 +334,7 @@ func TestNotFinite(t *testing.T) {
 	}
 	for _, who := range []string{"policy", "critic"} {
 		tr := testTrainer(t, testConfig())
-		var err error
-		for tr.unit < tr.cfg.chunks() && err == nil {
-			_, err = tr.Step(context.Background())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		collect(t, tr)
 		for i := range tr.batch.episodes {
 			if who == "policy" {
 				tr.batch.advantages[i][0] = math.NaN()
@@ -376,12 +395,7 @@ func TestMicro(t *testing.T) {
 		cfg := testConfig()
 		cfg.Entropy, cfg.Ptx = 0.01, PtxConfig{Coef: 0.3, Batch: 4}
 		tr := testTrainer(t, cfg)
-		for tr.unit < cfg.chunks() {
-			if _, err := tr.Step(context.Background()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		tr.cfg.Micro = micro
+		collect(t, tr).cfg.Micro = micro
 		g, err := tr.gradients(0)
 		if err != nil {
 			t.Fatal(err)
@@ -406,6 +420,168 @@ func TestMicro(t *testing.T) {
 				t.Fatalf("gradient of the critic's %s differs by %g", p.Name, d)
 			}
 		}
+	}
+}
+
+// TestZieglerIsTheSameInOneMinibatch: whitening per minibatch and per rollout batch differ only where there are several.
+func TestZieglerIsTheSameInOneMinibatch(t *testing.T) {
+	grads := func(perMinibatch bool) gradient {
+		cfg := testConfig()
+		cfg.Minibatch, cfg.WhitenRewards, cfg.WhitenPerMinibatch = cfg.Rollouts, true, perMinibatch
+		g, err := collect(t, testTrainer(t, cfg)).gradients(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	a, b := grads(false), grads(true)
+	if math.Abs(a.policy.Loss-b.policy.Loss) > 1e-9 || math.Abs(a.value.Loss-b.value.Loss) > 1e-9 {
+		t.Errorf("%v and %v", a, b)
+	}
+}
+
+// TestRandomnessMoves wants other prompts, samples and orders where something else is drawn.
+func TestRandomnessMoves(t *testing.T) {
+	cfg := testConfig()
+	cfg.LR, cfg.ValueLR = 0, 0
+	tr := collect(t, testTrainer(t, cfg))
+	n := len(testPrompts)
+	for pass := range 4 {
+		seen := map[*int32]bool{}
+		for i := range n {
+			seen[&tr.prompt(pass*n + i)[0]] = true
+		}
+		if len(seen) != n {
+			t.Errorf("pass %d uses %d of %d prompts", pass, len(seen), n)
+		}
+	}
+	orders := map[string]bool{}
+	for pass := range 8 {
+		order := ""
+		for i := range n {
+			order += fmt.Sprint(tr.prompt(pass*n+i), " ")
+		}
+		orders[order] = true
+	}
+	if len(orders) < 5 {
+		t.Errorf("%d orders of the prompts in 8 passes", len(orders))
+	}
+	for i, e := range tr.batch.episodes {
+		if !slices.Equal(e.seq.IDs[:e.seq.Start], tr.prompt(i)) {
+			t.Errorf("episode %d answers %v", i, e.seq.IDs[:e.seq.Start])
+		}
+	}
+	first, order := tr.batch.episodes, fmt.Sprint(tr.minibatch(0))
+	if order == fmt.Sprint(tr.minibatch(tr.cfg.updates()/tr.cfg.Epochs)) {
+		t.Error("the second epoch has the order of the first")
+	}
+	for tr.iteration == 0 {
+		if _, err := tr.Step(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	collect(t, tr)
+	if order == fmt.Sprint(tr.minibatch(0)) {
+		t.Error("the second iteration has the order of the first")
+	}
+	same := func(a, b []episode) (n int) {
+		for i := range min(len(a), len(b)) {
+			if slices.Equal(a[i].seq.IDs[a[i].seq.Start:], b[i].seq.IDs[b[i].seq.Start:]) {
+				n++
+			}
+		}
+		return n
+	}
+	if k := same(first, tr.batch.episodes); k > len(first)/2 {
+		t.Errorf("%d of %d responses of the second iteration are those of the first", k, len(first))
+	}
+	if c := tr.cfg.Chunk; same(first[:c], first[c:2*c]) > c/2 {
+		t.Error("the second chunk repeats the first")
+	}
+	for i, e := range tr.batch.episodes {
+		if !slices.Equal(e.seq.IDs[:e.seq.Start], tr.prompt(tr.cfg.Rollouts+i)) {
+			t.Errorf("episode %d of the second iteration answers %v", i, e.seq.IDs[:e.seq.Start])
+		}
+	}
+}
+
+func TestEOSRuleReachesTheRewards(t *testing.T) {
+	tr := collect(t, testTrainer(t, testConfig()))
+	cut := 0
+	for i, e := range tr.batch.episodes {
+		sum := 0.0
+		for _, r := range tr.batch.rewards[i] {
+			sum += r
+		}
+		want := e.score // the KL is 0 in the first iteration
+		if !e.ended {
+			want = -1
+			cut++
+		}
+		if math.Abs(sum-want) > 1e-5 {
+			t.Errorf("episode %d, ended %v: rewards add up to %g, want %g", i, e.ended, sum, want)
+		}
+	}
+	if cut == 0 || cut == len(tr.batch.episodes) {
+		t.Fatalf("%d of %d responses were cut; the test needs both kinds", cut, len(tr.batch.episodes))
+	}
+}
+
+func TestAdaptiveKLMoves(t *testing.T) {
+	cfg := testConfig()
+	cfg.KL.Target, cfg.KL.Horizon = 5, 100
+	var coefs []float64
+	for _, m := range run(t, testTrainer(t, cfg)) {
+		if c, ok := m["kl_coef"]; ok {
+			coefs = append(coefs, c)
+		}
+	}
+	for i := 1; i < len(coefs); i++ { // far below the target: minus a fifth of 24 episodes in a hundred
+		if want := coefs[i-1] * (1 - 0.2*24/100); math.Abs(coefs[i]-want) > 1e-12 {
+			t.Errorf("coefficient %d = %g, want %g", i, coefs[i], want)
+		}
+	}
+}
+
+// TestEMA follows the averaged weights by hand.
+func TestEMA(t *testing.T) {
+	cfg := testConfig()
+	cfg.EMA = 0.75
+	tr := testTrainer(t, cfg)
+	want := tr.policy.Clone()
+	for !tr.Done() {
+		sampling := tr.unit < cfg.chunks()
+		if _, err := tr.Step(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if sampling {
+			continue
+		}
+		for i, p := range want.Params() {
+			for j, w := range tr.policy.Params()[i].Data {
+				p.Data[j] = 0.75*p.Data[j] + 0.25*w
+			}
+		}
+	}
+	if tr.Policy().Digest() != want.Digest() || tr.policy.Digest() == want.Digest() {
+		t.Error("Policy does not return the averaged weights")
+	}
+}
+
+func TestRate(t *testing.T) {
+	c := Config{Iterations: 10, Warmup: 4, Schedule: "constant"}
+	for i, want := range map[int]float64{0: 0.2, 2: 1.1, 4: 2, 9: 2} {
+		if got := c.rate(2, i); math.Abs(got-want) > 1e-12 {
+			t.Errorf("rate %d = %g, want %g", i, got, want)
+		}
+	}
+	c.Warmup, c.Schedule = 0, "linear"
+	if c.rate(2, 0) != 2 || math.Abs(c.rate(2, 5)-1) > 1e-12 {
+		t.Error("linear schedule")
+	}
+	c.Schedule = "cosine"
+	if c.rate(2, 0) != 2 || math.Abs(c.rate(2, 5)-1.1) > 1e-12 {
+		t.Error("cosine schedule")
 	}
 }
 

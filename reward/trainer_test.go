@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/rankloop/rankloop/model"
@@ -299,6 +300,58 @@ func TestEveryPromptOnceAnEpoch(t *testing.T) {
 	}
 	if len(seen) != n {
 		t.Errorf("%d of %d prompts seen", len(seen), n)
+	}
+}
+
+// TestOrdersDiffer wants another order in each epoch and for each model, and another head.
+func TestOrdersDiffer(t *testing.T) {
+	cfg := testConfig()
+	cfg.Batch, cfg.Seeds = 100, 2 // one batch is one epoch
+	tr := testTrainer(t, cfg)
+	order := func(step int) (out []*model.Sequence) {
+		for _, g := range tr.batch(step) {
+			out = append(out, &g.Sequences[0])
+		}
+		return out
+	}
+	first := order(0)
+	if slices.Equal(first, order(1)) {
+		t.Error("two epochs have one order")
+	}
+	tr.member = 1
+	if slices.Equal(first, order(0)) {
+		t.Error("two models have one order")
+	}
+	if tr.Start(0).Digest() == tr.Start(1).Digest() {
+		t.Error("two models have one head")
+	}
+}
+
+// TestBestIsKept trains three models on next to nothing, so that they differ, and wants the best of them.
+func TestBestIsKept(t *testing.T) {
+	cfg := testConfig()
+	cfg.Epochs, cfg.Steps, cfg.Seeds = 0, 4, 5
+	tr := testTrainer(t, cfg)
+	best, worst := 0.0, 1.0
+	for _, m := range run(t, tr) {
+		if a, ok := m["heldout_accuracy"]; ok {
+			best, worst = max(best, a), min(worst, a)
+		}
+	}
+	rep, err := tr.Report()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := tr.Scorer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Evaluate(context.Background(), s, tr.valid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if best == worst || rep.Accuracy != best || again.Accuracy != best {
+		t.Errorf("accuracies from %g to %g, kept %g, which scores %g", worst, best, rep.Accuracy, again.Accuracy)
 	}
 }
 
