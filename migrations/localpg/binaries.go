@@ -125,13 +125,12 @@ func searchPath(cfg Config) []string {
 
 var numberPattern = regexp.MustCompile(`\d+`)
 
-// globByVersion lists the matches, highest number in the path first.
+// globByVersion lists the matches, highest number in place of the star first.
 func globByVersion(pattern string) []string {
 	matches, _ := filepath.Glob(pattern)
+	star := strings.Index(pattern, "*")
 	number := func(path string) (n int) {
-		if all := numberPattern.FindAllString(path, -1); len(all) > 0 {
-			n, _ = strconv.Atoi(all[0])
-		}
+		n, _ = strconv.Atoi(numberPattern.FindString(path[star:]))
 		return n
 	}
 	slices.SortFunc(matches, func(a, b string) int { return cmp.Compare(number(b), number(a)) })

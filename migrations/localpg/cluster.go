@@ -174,8 +174,9 @@ func (s *Server) ensureDatabase(ctx context.Context) error {
 
 // postmaster is what postmaster.pid says about a running (or dead) server.
 type postmaster struct {
-	pid  int
-	addr address
+	pid   int
+	addr  address
+	ready bool // takes connections
 }
 
 func readPostmaster(data string) (postmaster, error) {
@@ -194,6 +195,7 @@ func readPostmaster(data string) (postmaster, error) {
 		pm.addr.port, _ = strconv.Atoi(strings.TrimSpace(lines[3]))
 		pm.addr.socketDir = strings.TrimSpace(lines[4])
 	}
+	pm.ready = len(lines) > 7 && strings.TrimSpace(lines[7]) == "ready"
 	return pm, nil
 }
 

@@ -257,7 +257,7 @@ func (a address) url(password, database string) string {
 // where none runs or its password can't be read.
 func Running(dir string) (url string, ok bool) {
 	pm, err := readPostmaster(filepath.Join(dir, "data"))
-	if err != nil || !pm.alive() {
+	if err != nil || !pm.ready || !pm.alive() {
 		return "", false
 	}
 	password, err := os.ReadFile(filepath.Join(dir, "password"))
