@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/rankloop/rankloop/model"
+	"github.com/rankloop/rankloop/model/kernel"
 )
 
 // The little world of these tests: 12 tokens, 0 ends a response, and a response is worth the share of its tokens that are 5.
@@ -161,6 +162,22 @@ func TestResume(t *testing.T) {
 				t.Error("the resumed run is not done")
 			}
 		})
+	}
+}
+
+// TestThreads wants the same weights whatever the number of threads.
+func TestThreads(t *testing.T) {
+	before := kernel.Threads()
+	defer kernel.SetThreads(before)
+	var digests []string
+	for _, n := range []int{1, 2, 3} {
+		kernel.SetThreads(n)
+		tr := testTrainer(t, configs()["everything"])
+		run(t, tr)
+		digests = append(digests, tr.Policy().Digest()+tr.Value().Digest())
+	}
+	if digests[0] != digests[1] || digests[0] != digests[2] {
+		t.Error("the weights depend on the number of threads")
 	}
 }
 

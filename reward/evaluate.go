@@ -7,11 +7,12 @@ import (
 
 // Report says how well rewards agree with rankings.
 type Report struct {
-	Accuracy  float64 `json:"accuracy"` // share of decided pairs (w, l) with reward(w) > reward(l); equal rewards count one half
-	Low, High float64 // 95% confidence interval, clustered by prompt
-	Loss      float64 `json:"loss"`    // mean -log sigmoid(r_w - r_l) over the pairs, nats
-	N         int     `json:"n"`       // pairs; a pair that two labelers decided counts twice
-	Prompts   int     `json:"prompts"` // prompts with at least one decided pair
+	Accuracy float64 `json:"accuracy"` // share of decided pairs (w, l) with reward(w) > reward(l); equal rewards count one half
+	Low      float64 `json:"low"`      // 95% confidence interval, clustered by prompt
+	High     float64 `json:"high"`
+	Loss     float64 `json:"loss"`    // mean -log sigmoid(r_w - r_l) over the pairs, nats
+	N        int     `json:"n"`       // pairs; a pair that two labelers decided counts twice
+	Prompts  int     `json:"prompts"` // prompts with at least one decided pair
 
 	// Agreement is the share of pairs decided by two labelers that both order alike, over AgreementN pairs of decisions;
 	// 0 of 0 where no prompt was ranked twice. Ceiling bounds the accuracy that any judge can reach on such labels.
