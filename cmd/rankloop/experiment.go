@@ -21,7 +21,7 @@ type experimentCmd struct {
 }
 
 func (experimentCmd) Help() string {
-	return "Exits 0 where the experiment holds, 1 where it does not.\n\nExample:\n  rankloop experiment ppo-on-reward --seeds 0-4 --json"
+	return "Exits 0 where the experiment holds, 1 where it does not.\n\nExample:\n  rankloop experiment ppo --seeds 0-4 --json"
 }
 
 func (c experimentCmd) Run(ctx context.Context, std streams) error {
