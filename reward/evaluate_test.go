@@ -1,0 +1,95 @@
+package reward
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/rankloop/rankloop/model"
+)
+
+func TestEvaluate(t *testing.T) {
+	one := func(ranks ...[]int) Group {
+		g := Group{Rankings: ranks}
+		g.Sequences = make([]model.Sequence, len(ranks[0]))
+		return g
+	}
+	groups := []Group{
+		one([]int{1, 2, 3}),                        // all three pairs right
+		one([]int{2, 1, 1}),                        // one tie: two pairs, both wrong
+		one([]int{1, 2}, []int{2, 1}),              // labelers disagree
+		one([]int{1, 2}, []int{1, 2}),              // they agree, the rewards are equal
+		one([]int{1, 1}),                           // nothing decided
+		one([]int{1, 2}, []int{1, 1}, []int{1, 2}), // a tie is no decision
+	}
+	rewards := []float64{3, 2, 1, 3, 2, 1, 0, -1, 5, 5, 0, 1, 2, 0}
+	r := compare(rewards, groups)
+	if r.N != 3+2+2+2+0+2 || r.Prompts != 5 {
+		t.Errorf("%d pairs of %d prompts", r.N, r.Prompts)
+	}
+	if want := (3 + 0 + 1 + 1 + 2) / 11.0; math.Abs(r.Accuracy-want) > 1e-12 {
+		t.Errorf("accuracy %g, want %g", r.Accuracy, want)
+	}
+	if r.AgreementN != 3 || math.Abs(r.Agreement-2.0/3) > 1e-12 {
+		t.Errorf("agreement %g of %d", r.Agreement, r.AgreementN)
+	}
+	n, ece := 0, 0.0
+	for _, b := range r.Calibration {
+		n += b.N
+		ece += math.Abs(b.Confidence-b.Accuracy) * float64(b.N) / 11
+		if b.Confidence < b.Low-1e-12 || b.Confidence > b.High+1e-12 {
+			t.Errorf("bin %+v", b)
+		}
+	}
+	if n != 11 || math.Abs(ece-r.ECE) > 1e-12 {
+		t.Errorf("calibration covers %d pairs, ECE %g and %g", n, r.ECE, ece)
+	}
+	if e := compare(nil, nil); e.N != 0 || e.Accuracy != 0 {
+		t.Errorf("report of nothing: %+v", e)
+	}
+}
+
+// TestInterval draws many worlds and counts how often the interval holds the truth.
+func TestInterval(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	const worlds, prompts = 400, 200
+	held := 0
+	for range worlds {
+		right, count := make([]float64, prompts), make([]float64, prompts)
+		hits, total := 0.0, 0.0
+		for i := range right {
+			p := []float64{0.5, 0.9}[rng.IntN(2)] // prompts differ
+			count[i] = float64(1 + rng.IntN(6))
+			for range int(count[i]) {
+				if rng.Float64() < p {
+					right[i]++
+				}
+			}
+			hits, total = hits+right[i], total+count[i]
+		}
+		low, high := interval(right, count, hits/total, prompts)
+		if low <= 0.7 && 0.7 <= high {
+			held++
+		}
+	}
+	if share := float64(held) / worlds; share < 0.91 || share > 0.985 {
+		t.Errorf("the 95%% interval holds the truth in %.3f of worlds", share)
+	}
+}
+
+func TestCeiling(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	var agree, best float64
+	const n = 20000
+	for range n {
+		p := 0.5 + 0.5*rng.Float64()
+		agree += (p*p + (1-p)*(1-p)) / n
+		best += p / n
+	}
+	if c := Ceiling(agree); c < best || c > best+0.06 {
+		t.Errorf("ceiling %.3f, the best judge reaches %.3f", c, best)
+	}
+	if Ceiling(1) != 1 || Ceiling(0.5) != 0.5 || Ceiling(0.2) != 0.5 {
+		t.Error("ceiling at the ends")
+	}
+}
