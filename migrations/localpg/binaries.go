@@ -174,3 +174,23 @@ func (b binaries) fits(major int) error {
 	}
 	return nil
 }
+
+// Find tells which binaries Start would use for that folder, without fetching or changing anything; a MissingError where
+// there are none.
+func Find(ctx context.Context, cfg Config) (dir, version string, err error) {
+	if cfg, err = cfg.withDefaults(); err != nil {
+		return "", "", err
+	}
+	cfg.NoInstall = true
+	data := filepath.Join(cfg.Dir, "data")
+	who, err := chooseAccount(data)
+	if err != nil {
+		return "", "", err
+	}
+	major, err := clusterMajor(data)
+	if err != nil {
+		return "", "", err
+	}
+	b, err := findBinaries(ctx, cfg, who, major)
+	return b.dir, b.version, err
+}

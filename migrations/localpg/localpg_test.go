@@ -1,3 +1,5 @@
+//go:build unix
+
 package localpg
 
 import (
@@ -73,6 +75,9 @@ func TestOneOwner(t *testing.T) {
 	_, err := Start(t.Context(), Config{Dir: dir, NoInstall: true})
 	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
 		t.Errorf("a second owner: %v, want ErrInUse with the first one's id", err)
+	}
+	if bin, version, err := Find(t.Context(), Config{Dir: dir}); err != nil || bin != s.bin.dir || version != s.Version() {
+		t.Errorf("Find says %s %s, %v", bin, version, err)
 	}
 	url, ok := Running(dir)
 	if !ok || url != s.URL() {

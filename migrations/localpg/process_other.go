@@ -20,6 +20,7 @@ func (account) command(ctx context.Context, dir, path string, args ...string) *e
 }
 func (account) own(string) error               { return nil }
 func (account) canReach(string) error          { return nil }
+func chooseAccount(string) (account, error)    { return account{}, errUnsupported }
 func prepareDir(string) (account, error)       { return account{}, errUnsupported }
 func lockDir(string) (*os.File, error)         { return nil, errUnsupported }
 func ownGroup(*exec.Cmd)                       {}
