@@ -3,6 +3,7 @@ package decode
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/rankloop/rankloop/model"
@@ -15,10 +16,13 @@ type Completion struct {
 	Finish   string    // FinishStop or FinishLength
 }
 
-const (
-	maxWidth    = 256     // rows decoded at the same time
-	cacheBudget = 1 << 28 // float32 elements of all caches together
-)
+// cacheBudget bounds the caches of a batch, in float32 elements.
+const cacheBudget = 1 << 28
+
+// batchWidth is how many rows are decoded at the same time: enough to fill the
+// products of every processor, and no more, because the keys and values of each row
+// are read once a step and the fewer there are the nearer they stay.
+func batchWidth() int { return max(64, 32*runtime.GOMAXPROCS(0)) }
 
 // Generate samples a completion for every prompt. eos is the end-of-text token, -1 =
 // none. Completion i depends only on the weights, prompts[i], p and i: not on the
@@ -26,7 +30,7 @@ const (
 // hears how many completions are done. It fails with *model.InvalidError for
 // parameters or prompts that cannot be served, and with ctx's error where that ends.
 func Generate(ctx context.Context, m *model.Transformer, prompts [][]int32, p Params, eos int32, progress func(done int)) ([]Completion, error) {
-	return generate(ctx, m, prompts, p, eos, progress, maxWidth)
+	return generate(ctx, m, prompts, p, eos, progress, batchWidth())
 }
 
 func generate(ctx context.Context, m *model.Transformer, prompts [][]int32, p Params, eos int32, progress func(done int), width int) ([]Completion, error) {
