@@ -1,7 +1,120 @@
 package web
 
 import (
+	"fmt"
+	"html/template"
 	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
 )
 
-func newServer(Config, Deps) (http.Handler, error) { return http.NotFoundHandler(), nil }
+// server is the handler behind New.
+type server struct {
+	Config
+	Deps
+	engine  *gin.Engine
+	rules   map[string]access // method and route -> who may use it
+	streams map[string]bool   // routes without a deadline for the whole request
+	pages   map[string]*template.Template
+	assets  map[string]asset
+	help    []helpPage
+	labels  *limiter // rankings and skips, by user
+	calls   *limiter // all other calls of the labeling page, by user
+	api     *limiter // API requests, by key
+}
+
+func newServer(c Config, d Deps) (http.Handler, error) {
+	s := &server{Config: c, Deps: d, rules: map[string]access{}, streams: map[string]bool{},
+		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now)}
+	var err error
+	if s.pages, err = loadPages(c.Version); err != nil {
+		return nil, fmt.Errorf("web: pages: %w", err)
+	}
+	if s.assets, err = loadAssets(); err != nil {
+		return nil, fmt.Errorf("web: static files: %w", err)
+	}
+	if s.help, err = loadHelp(); err != nil {
+		return nil, fmt.Errorf("web: help: %w", err)
+	}
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	e.RedirectTrailingSlash, e.RedirectFixedPath = false, false
+	e.HandleMethodNotAllowed = true
+	e.MaxMultipartMemory = 1 << 20
+	if err := e.SetTrustedProxies(c.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("web: trusted proxies: %w", err)
+	}
+	s.engine = e
+	e.Use(s.recovery, s.admit, s.deadline)
+	e.NoRoute(func(c *gin.Context) { s.fail(c, s.unknown(c)) })
+	e.NoMethod(func(c *gin.Context) { s.fail(c, s.wrongMethod(c)) })
+	s.routes()
+	return s.guard(e), nil
+}
+
+// route adds a route with the rule of who may use it. A route that is added otherwise is refused to everybody.
+func (s *server) route(a access, method, path string, h ...gin.HandlerFunc) {
+	s.rules[method+" "+path] = a
+	s.engine.Handle(method, path, h...)
+}
+
+// stream is route for answers that take as long as they take.
+func (s *server) stream(a access, method, path string, h ...gin.HandlerFunc) {
+	s.streams[method+" "+path] = true
+	s.route(a, method, path, h...)
+}
+
+const (
+	get  = http.MethodGet
+	post = http.MethodPost
+	put  = http.MethodPut
+)
+
+func (s *server) routes() {
+	s.route(anyone, get, "/healthz", s.healthz)
+	s.route(anyone, get, "/readyz", s.readyz)
+	s.route(anyone, get, "/static/*path", s.static)
+	s.route(anyone, http.MethodHead, "/static/*path", s.static)
+	s.route(anyone, get, "/login", s.loginPage)
+	s.route(anyone, post, "/login", s.login)
+
+	s.route(signedIn, get, "/", s.home)
+	s.route(signedIn, post, "/logout", s.logout)
+	s.route(signedIn, get, "/account", s.accountPage)
+	s.route(signedIn, post, "/account/password", s.changePassword)
+	s.route(signedIn, post, "/account/sessions", s.endSessions)
+	s.route(signedIn, get, "/docs", s.docsPage)
+	s.route(signedIn, get, "/docs/:page", s.docsPage)
+	s.route(signedIn, get, "/chat", s.chatPage)
+	s.stream(signedIn, post, "/chat/api/answer", s.chatAnswer)
+
+	s.route(labelers, get, "/label", s.labelPage)
+	s.route(labelers, post, "/label/api/claim", s.claim)
+	s.route(labelers, post, "/label/api/undo", s.undo)
+	s.route(labelers, put, "/label/api/assignments/:id/draft", s.saveDraft)
+	s.route(labelers, post, "/label/api/assignments/:id/submit", s.submit)
+	s.route(labelers, post, "/label/api/assignments/:id/skip", s.skip)
+	s.route(labelers, post, "/label/api/assignments/:id/renew", s.renew)
+	s.route(labelers, post, "/label/api/assignments/:id/release", s.release)
+
+	s.adminRoutes()
+	s.apiRoutes()
+}
+
+// healthz says that the process runs; readyz that it can do its work.
+func (s *server) healthz(c *gin.Context) { c.String(http.StatusOK, "ok\n") }
+
+func (s *server) readyz(c *gin.Context) {
+	if err := s.Ping(c.Request.Context()); err != nil {
+		c.String(http.StatusServiceUnavailable, "database: not reachable\n")
+		return
+	}
+	served, err := s.Serving.Acquire()
+	if err != nil {
+		c.String(http.StatusServiceUnavailable, "policy: none serves\n")
+		return
+	}
+	defer served.Release()
+	c.String(http.StatusOK, "ready\nserving %s\n", served.Name)
+}

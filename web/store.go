@@ -2,8 +2,14 @@ package web
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
+	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/web/account"
@@ -24,4 +30,44 @@ type Prompt struct {
 	Text            string             // rendered by the chat template, or the completion's prompt
 	TokenIDs        []int32
 	TokenizerDigest string
+}
+
+// record writes the usage row, and offers the prompts to the labeling pool in the same transaction where their owner
+// consents. It works on after the client has gone. A prompt that the pool cannot take does not cost the usage row.
+func (s *server) record(c *gin.Context, j *job) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), 5*time.Second)
+	defer cancel()
+	u := account.Usage{KeyID: j.key.ID, UserID: j.userID, Endpoint: j.endpoint, ModelVersion: j.VersionID, PromptTokens: j.promptToks,
+		CompletionTokens: j.drawn, Finish: j.finish, Duration: time.Since(j.started)}
+	if s.OnPrompt == nil || j.key.ID == "" || !j.key.TrainingOptIn || !j.offered || j.finish == "error" {
+		return s.Accounts.Record(ctx, u, nil)
+	}
+	err := s.Accounts.Record(ctx, u, func(ctx context.Context, tx pgx.Tx) error {
+		for _, p := range j.prompts {
+			if err := s.OnPrompt(ctx, tx, j.key, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil || unavailable(err) {
+		return err
+	}
+	s.Log.Warn("prompt not taken into the labeling pool", "request", requestID(c.Request), "key", j.key.ID, "error", err)
+	return s.Accounts.Record(ctx, u, nil)
+}
+
+// unavailable says whether the database could not be reached or refused work for now: it is worth trying again.
+func unavailable(err error) bool {
+	var connect *pgconn.ConnectError
+	var pg *pgconn.PgError
+	var op *net.OpError
+	if errors.As(err, &pg) {
+		switch pg.Code[:2] {
+		case "08", "53", "57": // connection, resources, operator intervention (statement timeout is 57014)
+			return true
+		}
+		return pg.Code == "25006" || pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "55P03" // read only, serialisation, deadlock, lock
+	}
+	return errors.As(err, &connect) || errors.As(err, &op) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err)
 }

@@ -17,11 +17,10 @@ func New(c Config, d Deps) (http.Handler, error) {
 	return newServer(c.withDefaults(), d)
 }
 
-// Server wraps the handler with the time limits that a server on a network needs. There is no write timeout: each
+// NewServer wraps the handler with the time limits that a server on a network needs. There is no write timeout: each
 // handler sets its own deadline, since streams may be long.
-func Server(addr string, handler http.Handler) *http.Server {
+func NewServer(handler http.Handler) *http.Server {
 	return &http.Server{
-		Addr:              addr,
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,

@@ -1,0 +1,92 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rankloop/rankloop/web/account"
+)
+
+type accountData struct {
+	Keys  []account.Key
+	Usage []account.Day
+	Error string
+}
+
+func (s *server) accountPage(c *gin.Context) { s.showAccount(c, http.StatusOK, "") }
+
+func (s *server) showAccount(c *gin.Context, code int, message string) {
+	ctx, u := c.Request.Context(), user(c)
+	keys, err := s.Accounts.Keys(ctx, u.ID)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	usage, err := s.Accounts.UsageByDay(ctx, u.ID, time.Now().AddDate(0, 0, -30))
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.render(c, code, "account", view{Title: "Your account", Nav: "account", Note: note(c), Data: accountData{keys, usage, message}})
+}
+
+// changePassword asks for the old password, as a sign-in does and under the same limits, and ends all sessions.
+func (s *server) changePassword(c *gin.Context) {
+	ctx, u := c.Request.Context(), user(c)
+	old, err := formValue(c, "old", 4096)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	fresh, err := formValue(c, "new", 4096)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	if fresh == "" {
+		s.showAccount(c, http.StatusBadRequest, "The new password is missing.")
+		return
+	}
+	token, _, err := s.Accounts.Login(ctx, u.Email, old, c.ClientIP(), c.Request.UserAgent())
+	var limit *account.LimitError
+	switch {
+	case errors.Is(err, account.ErrDenied):
+		s.showAccount(c, http.StatusBadRequest, "The old password is not right.")
+		return
+	case errors.As(err, &limit):
+		c.Header("Retry-After", seconds(limit.RetryAfter))
+		s.showAccount(c, http.StatusTooManyRequests, "Too many attempts. Wait a few minutes and try again.")
+		return
+	case err != nil:
+		s.fail(c, err)
+		return
+	}
+	var weak *account.InvalidError
+	_, err = s.Accounts.SetPassword(ctx, u.ID, fresh, actor(c))
+	if errors.As(err, &weak) {
+		if err := s.Accounts.Logout(ctx, token); err != nil {
+			s.fail(c, err)
+			return
+		}
+		s.showAccount(c, http.StatusBadRequest, "The new password "+weak.Reason+".")
+		return
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.setCookie(c, "", -1)
+	done(c, "/login", "password")
+}
+
+func (s *server) endSessions(c *gin.Context) {
+	if err := s.Accounts.RevokeSessions(c.Request.Context(), user(c).ID, actor(c)); err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.setCookie(c, "", -1)
+	done(c, "/login", "ended")
+}

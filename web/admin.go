@@ -1,0 +1,209 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web/audit"
+)
+
+func (s *server) adminRoutes() {
+	s.route(admins, get, "/admin", s.adminHome)
+	s.route(admins, post, "/admin/rounds", s.startRound)
+	s.route(admins, get, "/admin/rounds/:id", s.roundPage)
+	s.route(admins, post, "/admin/rounds/:id/cancel", s.roundAct(s.Loop.Cancel, "cancelled"))
+	s.route(admins, post, "/admin/rounds/:id/proceed", s.roundAct(s.Loop.Proceed, "proceeding"))
+	s.route(admins, post, "/admin/rounds/:id/promote", s.decide(true, "promoted"))
+	s.route(admins, post, "/admin/rounds/:id/decline", s.decide(false, "declined"))
+	s.stream(admins, get, "/admin/api/rounds/:id/events", s.roundEvents)
+	s.route(admins, post, "/admin/schedules", s.addSchedule)
+	s.route(admins, post, "/admin/schedules/:id/enable", s.switchSchedule(true))
+	s.route(admins, post, "/admin/schedules/:id/disable", s.switchSchedule(false))
+	s.route(admins, post, "/admin/schedules/:id/remove", s.removeSchedule)
+
+	s.route(admins, get, "/admin/models", s.modelsPage)
+	s.route(admins, get, "/admin/models/:id", s.modelPage)
+	s.route(admins, post, "/admin/models/:id/promote", s.promote)
+	s.route(admins, post, "/admin/rollback", s.rollback)
+
+	s.route(admins, get, "/admin/people", s.peoplePage)
+	s.route(admins, post, "/admin/people", s.invite)
+	s.route(admins, post, "/admin/people/:id/password", s.resetPassword)
+	s.route(admins, post, "/admin/people/:id/disable", s.disableUser)
+	s.route(admins, post, "/admin/people/:id/enable", s.enableUser)
+	s.route(admins, get, "/admin/keys", s.keysPage)
+	s.route(admins, post, "/admin/keys", s.createKey)
+	s.route(admins, post, "/admin/keys/:id/revoke", s.revokeKey)
+	s.route(admins, get, "/admin/held", s.heldPage)
+	s.route(admins, post, "/admin/held/:id/release", s.unhold)
+	s.route(admins, get, "/admin/audit", s.auditPage)
+	if s.JobsUI != nil {
+		for _, path := range []string{"/admin/jobs", "/admin/jobs/*path"} {
+			for _, method := range []string{get, post, put, http.MethodPatch, http.MethodDelete} {
+				s.route(admins, method, path, s.jobs)
+			}
+		}
+	}
+}
+
+// jobs hands over to the job queue's own pages, which style themselves inline.
+func (s *server) jobs(c *gin.Context) {
+	c.Header("Content-Security-Policy", "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'")
+	s.JobsUI.ServeHTTP(c.Writer, c.Request)
+}
+
+// --- models
+
+type modelsData struct {
+	Versions []registry.Version
+	Serving  string // id
+	History  []registry.Promotion
+}
+
+func (s *server) modelsPage(c *gin.Context) {
+	ctx := c.Request.Context()
+	list, err := s.Registry.List(ctx, "", 200)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	history, err := s.Registry.ServingHistory(ctx, loop.Channel, 20)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	d := modelsData{Versions: list, History: history}
+	if len(history) > 0 && history[0].Live {
+		d.Serving = history[0].Version.ID
+	}
+	s.render(c, http.StatusOK, "models", view{Title: "Models", Nav: "models", Note: note(c), Data: d})
+}
+
+type modelData struct {
+	registry.Version
+	Lineage    []registry.Ancestor // without itself
+	Snapshot   *labeling.Snapshot  // nil: none
+	Serving    bool
+	CanPromote bool
+}
+
+func (s *server) modelPage(c *gin.Context) {
+	ctx := c.Request.Context()
+	v, err := s.Registry.Get(ctx, c.Param("id"))
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	lineage, err := s.Registry.Lineage(ctx, v.ID)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	d := modelData{Version: v, CanPromote: v.Kind == registry.Policy || v.Kind == registry.SFT}
+	for _, a := range lineage {
+		if a.ID != v.ID {
+			d.Lineage = append(d.Lineage, a)
+		}
+	}
+	if v.Snapshot != nil {
+		snap, err := s.Labeling.SnapshotByID(ctx, *v.Snapshot)
+		if err != nil {
+			s.fail(c, err)
+			return
+		}
+		d.Snapshot = &snap
+	}
+	if live, err := s.Registry.Serving(ctx, loop.Channel); err == nil {
+		d.Serving = live.ID == v.ID
+	}
+	s.render(c, http.StatusOK, "model", view{Title: v.Name, Nav: "models", Note: note(c), Data: d})
+}
+
+func (s *server) promote(c *gin.Context) {
+	if err := s.Loop.Promote(c.Request.Context(), c.Param("id"), actor(c)); err != nil {
+		s.fail(c, err)
+		return
+	}
+	done(c, "/admin/models", "promoted")
+}
+
+func (s *server) rollback(c *gin.Context) {
+	if _, err := s.Loop.Rollback(c.Request.Context(), actor(c)); err != nil {
+		s.fail(c, err)
+		return
+	}
+	done(c, "/admin/models", "rolledback")
+}
+
+// --- reported tasks
+
+type heldTask struct{ ID, Flag string }
+
+func (s *server) heldPage(c *gin.Context) {
+	ids, flags, err := s.Labeling.HeldTasks(c.Request.Context(), s.ProjectID, 200)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	var list []heldTask
+	for i, id := range ids {
+		list = append(list, heldTask{id, flags[i]})
+	}
+	s.render(c, http.StatusOK, "held", view{Title: "Reported tasks", Nav: "people", Note: note(c), Data: list})
+}
+
+func (s *server) unhold(c *gin.Context) {
+	if err := s.Labeling.Unhold(c.Request.Context(), c.Param("id"), actor(c)); err != nil {
+		s.fail(c, err)
+		return
+	}
+	done(c, "/admin/held", "released")
+}
+
+// --- audit
+
+type auditData struct {
+	Query   audit.Query
+	Entries []audit.Entry
+	Older   int64 // id to go on from; 0: no more
+	Verdict *audit.Verdict
+}
+
+func (s *server) auditPage(c *gin.Context) {
+	var q audit.Query
+	var err error
+	for name, at := range map[string]*string{"actor": &q.Actor, "act": &q.Act, "subject": &q.Subject} {
+		if *at, err = textParam(c.Query(name)); err != nil {
+			s.fail(c, err)
+			return
+		}
+	}
+	if before := c.Query("before"); before != "" {
+		if q.Before, err = strconv.ParseInt(before, 10, 64); err != nil || q.Before < 1 {
+			s.fail(c, bad("before", "must be a positive number"))
+			return
+		}
+	}
+	d := auditData{Query: q}
+	if d.Entries, err = s.Audit.Search(c.Request.Context(), q); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if n := len(d.Entries); n == 100 {
+		d.Older = d.Entries[n-1].ID
+	}
+	if c.Query("verify") == "yes" {
+		v, err := s.Audit.Verify(c.Request.Context())
+		if err != nil {
+			s.fail(c, err)
+			return
+		}
+		d.Verdict = &v
+	}
+	s.render(c, http.StatusOK, "audit", view{Title: "Audit log", Nav: "audit", Data: d})
+}

@@ -1,0 +1,372 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/model/run"
+	"github.com/rankloop/rankloop/ppo/loop"
+)
+
+type roundsData struct {
+	Rounds    []loop.Round
+	Open      *loop.Round // the newest, while it runs, with its progress
+	Serving   *registry.Version
+	Schedules []loop.Schedule
+	Alarms    []loop.Alarm
+	Defaults  loop.Config
+	JSON      string // of Defaults
+}
+
+func (s *server) adminHome(c *gin.Context) {
+	ctx := c.Request.Context()
+	d := roundsData{Defaults: loop.DefaultConfig()}
+	b, err := json.MarshalIndent(d.Defaults, "", "  ")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	d.JSON = string(b)
+	if d.Rounds, err = s.Loop.List(ctx, s.ProjectID, 100); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if len(d.Rounds) > 0 && !d.Rounds[0].Stage.Ended() {
+		r, err := s.Loop.View(ctx, d.Rounds[0].ID)
+		if err != nil {
+			s.fail(c, err)
+			return
+		}
+		d.Open = &r
+	}
+	v, err := s.Registry.Serving(ctx, loop.Channel)
+	switch {
+	case err == nil:
+		d.Serving = &v
+	case !errors.Is(err, registry.ErrNotFound):
+		s.fail(c, err)
+		return
+	}
+	if d.Schedules, err = s.Loop.Schedules(ctx, s.ProjectID); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if d.Alarms, err = s.Loop.Alarms(ctx, "", 10); err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.render(c, http.StatusOK, "rounds", view{Title: "Rounds", Nav: "rounds", Note: note(c), Data: d})
+}
+
+// roundConfig reads the form that starts or schedules a round: the JSON of all settings where it was filled in, with the
+// single fields on top.
+func roundConfig(c *gin.Context) (loop.Config, error) {
+	cfg := loop.DefaultConfig()
+	text, err := formValue(c, "config", 32<<10)
+	if err != nil {
+		return cfg, err
+	}
+	if strings.TrimSpace(text) != "" {
+		if _, err := checkJSON([]byte(text)); err != nil {
+			return cfg, err
+		}
+		dec := json.NewDecoder(strings.NewReader(text))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&cfg); err != nil {
+			return cfg, bad("config", "does not fit the settings of a round: "+strings.TrimPrefix(err.Error(), "json: "))
+		}
+	}
+	for name, at := range map[string]*int{"k": &cfg.K, "prompts": &cfg.Prompts, "eval_prompts": &cfg.EvalPrompts} {
+		if v := c.PostForm(name); v != "" {
+			if *at, err = strconv.Atoi(v); err != nil {
+				return cfg, bad(name, "must be a whole number")
+			}
+		}
+	}
+	if v := c.PostForm("seed"); v != "" {
+		if cfg.Seed, err = strconv.ParseUint(v, 10, 63); err != nil {
+			return cfg, bad("seed", "must be a whole number from 0")
+		}
+	}
+	if v := c.PostForm("promotion"); v != "" {
+		cfg.Promotion = v
+	}
+	return cfg, cfg.Validate()
+}
+
+func (s *server) startRound(c *gin.Context) {
+	cfg, err := roundConfig(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	r, err := s.Loop.Start(c.Request.Context(), s.ProjectID, actor(c), cfg)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	done(c, "/admin/rounds/"+url.PathEscape(r.ID), "started")
+}
+
+func (s *server) addSchedule(c *gin.Context) {
+	cron, err := formValue(c, "cron", 200)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	cfg, err := roundConfig(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	if _, err := s.Loop.AddSchedule(c.Request.Context(), loop.Schedule{ProjectID: s.ProjectID, Cron: cron, Config: cfg, CreatedBy: actor(c)}); err != nil {
+		s.fail(c, err)
+		return
+	}
+	done(c, "/admin", "scheduled")
+}
+
+func (s *server) switchSchedule(on bool) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if err := s.Loop.EnableSchedule(c.Request.Context(), c.Param("id"), actor(c), on); err != nil {
+			s.fail(c, err)
+			return
+		}
+		done(c, "/admin", "switched")
+	}
+}
+
+func (s *server) removeSchedule(c *gin.Context) {
+	if err := s.Loop.RemoveSchedule(c.Request.Context(), c.Param("id"), actor(c)); err != nil {
+		s.fail(c, err)
+		return
+	}
+	done(c, "/admin", "unscheduled")
+}
+
+type roundAct func(ctx context.Context, id, actor string) error
+
+func (s *server) roundAct(act roundAct, key string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if err := act(c.Request.Context(), c.Param("id"), actor(c)); err != nil {
+			s.fail(c, err)
+			return
+		}
+		done(c, "/admin/rounds/"+url.PathEscape(c.Param("id")), key)
+	}
+}
+
+func (s *server) decide(promote bool, key string) gin.HandlerFunc {
+	return s.roundAct(func(ctx context.Context, id, actor string) error { return s.Loop.Decide(ctx, id, actor, promote) }, key)
+}
+
+type roundData struct {
+	loop.Round
+	Path      []stageStep
+	Snapshot  *labeling.Snapshot
+	Versions  []registry.Version // made by the round
+	From      *registry.Version
+	Alarms    []loop.Alarm
+	JSON      string
+	CanCancel bool
+}
+
+// stageStep is one stage on the way, for the strip on top.
+type stageStep struct {
+	Name  loop.Stage
+	State string // past, now or ahead
+}
+
+func (s *server) roundPage(c *gin.Context) {
+	ctx := c.Request.Context()
+	r, err := s.Loop.View(ctx, c.Param("id"))
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	d := roundData{Round: r, CanCancel: !r.Stage.Ended(), Path: stagePath(r.Stage)}
+	b, err := json.MarshalIndent(r.Config, "", "  ")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	d.JSON = string(b)
+	if r.SnapshotID != "" {
+		snap, err := s.Labeling.SnapshotByID(ctx, r.SnapshotID)
+		if err != nil {
+			s.fail(c, err)
+			return
+		}
+		d.Snapshot = &snap
+	}
+	if v, err := s.Registry.Get(ctx, r.InitVersionID); err == nil {
+		d.From = &v
+	}
+	for _, id := range []string{r.RewardVersionID, r.PolicyVersionID} {
+		if id == "" {
+			continue
+		}
+		v, err := s.Registry.Get(ctx, id)
+		if err != nil {
+			s.fail(c, err)
+			return
+		}
+		d.Versions = append(d.Versions, v)
+	}
+	if d.Alarms, err = s.Loop.Alarms(ctx, r.ID, 20); err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.render(c, http.StatusOK, "round", view{Title: fmt.Sprintf("Round %d", r.Number), Nav: "rounds", Note: note(c), Data: d})
+}
+
+func stagePath(now loop.Stage) []stageStep {
+	var out []stageStep
+	at := len(loop.Stages)
+	for i, st := range loop.Stages {
+		if st == now {
+			at = i
+		}
+	}
+	for i, st := range loop.Stages {
+		step := stageStep{Name: st, State: "ahead"}
+		if i < at && at < len(loop.Stages) {
+			step.State = "past"
+		} else if i == at {
+			step.State = "now"
+		}
+		out = append(out, step)
+	}
+	return out
+}
+
+// roundUpdate is what the page is told of a round.
+type roundUpdate struct {
+	Stage    loop.Stage    `json:"stage"`
+	Label    string        `json:"label"`
+	Ended    bool          `json:"ended"`
+	Progress loop.Progress `json:"progress"`
+	Error    string        `json:"error"`
+}
+
+// runPoints are new points of one curve.
+type runPoints struct {
+	Kind   string      `json:"kind"` // reward.train, ppo.train
+	Points []run.Point `json:"points"`
+}
+
+// Pace of a round's events.
+const (
+	eventPace = time.Second
+	eventLife = 10 * time.Minute // then the page connects again, and the session is checked again
+)
+
+// roundEvents tells of a round as it goes: "round" when stage or progress changed, "points" for new steps of its runs. The
+// id of an event says how far the reader is (step of the reward run, of the PPO run), so a reader that reconnects gets
+// what it missed and nothing twice.
+func (s *server) roundEvents(c *gin.Context) {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), eventLife)
+	defer cancel()
+	cursor, err := parseCursor(c.GetHeader("Last-Event-ID"))
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	r, err := s.Loop.View(ctx, c.Param("id"))
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	controller(c).SetReadDeadline(time.Time{})
+	out := startStream(c)
+	var last string
+	tick := time.NewTicker(eventPace)
+	defer tick.Stop()
+	for {
+		last, err = s.sendRound(ctx, out, r, &cursor, last)
+		if err == nil && r.Stage.Ended() {
+			out.send([]byte("event: end\ndata: {}\n\n"))
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err == nil {
+			r, err = s.Loop.View(ctx, r.ID)
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				s.Log.Error("round events", "request", requestID(c.Request), "error", err)
+			}
+			return // the page connects again
+		}
+	}
+}
+
+// sendRound sends what is new since last and the cursor.
+func (s *server) sendRound(ctx context.Context, out sender, r loop.Round, cursor *[2]int, last string) (string, error) {
+	b, err := json.Marshal(roundUpdate{r.Stage, stageNames[r.Stage], r.Stage.Ended(), r.Progress, r.Error})
+	if err != nil {
+		return last, err
+	}
+	if string(b) == last {
+		err = out.send([]byte(": still here\n\n"))
+	} else {
+		err = out.send(event("round", *cursor, b))
+	}
+	if err != nil {
+		return last, err
+	}
+	for i, id := range []string{r.RewardRunID, r.PPORunID} {
+		if id == "" {
+			continue
+		}
+		points, err := s.Runs.Metrics(ctx, id, cursor[i])
+		if err != nil || len(points) == 0 {
+			if err != nil {
+				return last, err
+			}
+			continue
+		}
+		cursor[i] = points[len(points)-1].Step
+		p, err := json.Marshal(runPoints{[]string{"reward.train", "ppo.train"}[i], points})
+		if err != nil {
+			return last, err
+		}
+		if err := out.send(event("points", *cursor, p)); err != nil {
+			return last, err
+		}
+	}
+	return string(b), nil
+}
+
+func event(name string, cursor [2]int, data []byte) []byte {
+	return fmt.Appendf(nil, "id: %d.%d\nevent: %s\ndata: %s\n\n", cursor[0], cursor[1], name, data)
+}
+
+func parseCursor(id string) (out [2]int, err error) {
+	if id == "" {
+		return out, nil
+	}
+	a, b, ok := strings.Cut(id, ".")
+	if out[0], err = strconv.Atoi(a); err == nil && ok {
+		out[1], err = strconv.Atoi(b)
+	}
+	if !ok || err != nil || out[0] < 0 || out[1] < 0 || out[0] > 1<<31-1 || out[1] > 1<<31-1 {
+		return out, bad("Last-Event-ID", "is none of this stream's")
+	}
+	return out, nil
+}

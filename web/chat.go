@@ -1,0 +1,62 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rankloop/rankloop/web/openai"
+)
+
+// chatPerMinute bounds the questions of one person at the chat page.
+const chatPerMinute = 30
+
+type chatData struct {
+	Serving string // name of the policy; empty: none
+	Context int    // tokens
+}
+
+func (s *server) chatPage(c *gin.Context) {
+	var d chatData
+	if v, err := s.Serving.Acquire(); err == nil {
+		d = chatData{v.Name, v.Context}
+		v.Release()
+	}
+	s.render(c, http.StatusOK, "chat", view{Title: "Chat", Nav: "chat", Data: d})
+}
+
+// chatAnswer streams an answer to a person who is signed in, in the shape of OpenAI's chat stream. Nothing said here joins
+// the labeling pool.
+func (s *server) chatAnswer(c *gin.Context) {
+	ok, _, _, wait := s.calls.take("chat:"+user(c).ID, chatPerMinute)
+	if !ok {
+		p := status(http.StatusTooManyRequests, "too many questions; wait a moment")
+		p.Retry = wait
+		s.fail(c, p)
+		return
+	}
+	body, err := checkedBody(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	r, e := openai.ParseChat(body)
+	if e != nil {
+		s.fail(c, e)
+		return
+	}
+	r.Stream, r.N, r.Logprobs = true, nil, false
+	v, err := s.Serving.Acquire()
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	defer v.Release()
+	j, err := s.chatJob(v, r)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	j.endpoint, j.userID = "/chat", user(c).ID
+	s.runChat(c, j, r)
+}

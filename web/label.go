@@ -1,0 +1,202 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rankloop/rankloop/labeling"
+)
+
+// otherCallsPerMinute bounds what the labeling page asks for besides rankings: drafts, renewals, claims.
+const otherCallsPerMinute = 600
+
+// task is an assignment as the labeling page gets it.
+type task struct {
+	Assignment   string             `json:"assignment"`
+	Task         string             `json:"task"`
+	State        string             `json:"state"` // leased, or reopened
+	LeaseUntil   time.Time          `json:"lease_until"`
+	LeaseSeconds int                `json:"lease_seconds"` // from now, for clocks that differ
+	Messages     []labeling.Message `json:"messages"`
+	Answers      []labeling.Answer  `json:"answers"`
+	Instructions string             `json:"instructions"`
+	Draft        *labeling.Draft    `json:"draft"`
+	Done         int                `json:"done"` // tasks this labeler has ranked
+	Open         int                `json:"open"` // tasks with an open slot, up to labeling.OpenLimit
+}
+
+type labelData struct {
+	Flags     []flag
+	OpenLimit int
+}
+
+type flag struct{ Key, Label string }
+
+var flagLabels = map[string]string{
+	"instruction": "Does not follow the instruction", "inappropriate": "Not fit for an assistant", "hallucination": "States what is not so",
+	"harmful": "Encourages harm", "sexual": "Sexual", "violent": "Violent", "denigrates": "Denigrates people", "opinion": "Judges where it should not",
+	"identity": "Names its model or maker", "pii": "Personal data (holds the task back)", "unsafe": "Unsafe to show (holds the task back)",
+}
+
+func (s *server) labelPage(c *gin.Context) {
+	d := labelData{OpenLimit: labeling.OpenLimit}
+	for _, f := range labeling.Flags {
+		label := flagLabels[f]
+		if label == "" {
+			label = f
+		}
+		d.Flags = append(d.Flags, flag{f, label})
+	}
+	s.render(c, http.StatusOK, "label", view{Title: "Rank answers", Nav: "label", Data: d})
+}
+
+// limited counts a call of the labeling page; a refused one does no work.
+func (s *server) limited(c *gin.Context, l *limiter, perMinute int) bool {
+	ok, _, _, wait := l.take(user(c).ID, perMinute)
+	if !ok {
+		p := status(http.StatusTooManyRequests, "too many requests; slow down")
+		p.Retry = wait
+		s.fail(c, p)
+	}
+	return !ok
+}
+
+func (s *server) claim(c *gin.Context) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) || s.emptyBody(c) {
+		return
+	}
+	a, err := s.Labeling.Claim(c.Request.Context(), s.ProjectID, user(c).ID)
+	s.sendTask(c, a, err)
+}
+
+func (s *server) undo(c *gin.Context) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) || s.emptyBody(c) {
+		return
+	}
+	a, err := s.Labeling.Reopen(c.Request.Context(), s.ProjectID, user(c).ID)
+	s.sendTask(c, a, err)
+}
+
+func (s *server) sendTask(c *gin.Context, a *labeling.Assignment, err error) {
+	if errors.Is(err, labeling.ErrEmpty) {
+		c.Status(http.StatusNoContent)
+		return
+	}
+	var p labeling.Progress
+	if err == nil {
+		p, err = s.Labeling.Progress(c.Request.Context(), s.ProjectID, user(c).ID)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, task{Assignment: a.ID, Task: a.TaskID, State: a.State, LeaseUntil: a.LeaseUntil, LeaseSeconds: int(time.Until(a.LeaseUntil).Seconds()),
+		Messages: a.Messages, Answers: a.Answers, Instructions: a.Instructions, Draft: a.Draft, Done: p.Done, Open: p.Open})
+}
+
+// emptyBody refuses a body where none is wanted; an empty object is fine.
+func (s *server) emptyBody(c *gin.Context) bool {
+	if err := readJSON(c, &struct{}{}, true); err != nil {
+		s.fail(c, err)
+		return true
+	}
+	return false
+}
+
+type draftBody struct {
+	Ranks   []int      `json:"ranks"`
+	Ratings []int      `json:"ratings"`
+	Flags   [][]string `json:"flags"`
+	Comment string     `json:"comment"`
+	Focus   int        `json:"focus"`
+}
+
+func (s *server) saveDraft(c *gin.Context) {
+	var b draftBody
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) {
+		return
+	}
+	err := readJSON(c, &b, false)
+	if err == nil {
+		err = s.Labeling.SaveDraft(c.Request.Context(), c.Param("id"), user(c).ID,
+			labeling.Draft{Ranks: b.Ranks, Ratings: b.Ratings, Flags: b.Flags, Comment: b.Comment, Focus: b.Focus})
+	}
+	s.noContent(c, err)
+}
+
+type submitBody struct {
+	Ranks    []int      `json:"ranks"`
+	Ratings  []int      `json:"ratings"`
+	Flags    [][]string `json:"flags"`
+	Comment  string     `json:"comment"`
+	ActiveMS int64      `json:"active_ms"`
+	WallMS   int64      `json:"wall_ms"`
+}
+
+func (s *server) submit(c *gin.Context) {
+	if s.limited(c, s.labels, s.LabelsPerMinute) {
+		return
+	}
+	var b submitBody
+	if err := readJSON(c, &b, false); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if week := int64(7 * 24 * time.Hour / time.Millisecond); b.ActiveMS > week || b.WallMS > 52*week {
+		s.fail(c, bad("/active_ms", "is longer than anybody works"))
+		return
+	}
+	r, err := s.Labeling.Submit(c.Request.Context(), labeling.SubmitInput{AssignmentID: c.Param("id"), LabelerID: user(c).ID, Ranks: b.Ranks,
+		Ratings: b.Ratings, Flags: b.Flags, Comment: b.Comment, IdempotencyKey: c.GetHeader("Idempotency-Key"), ActiveMS: b.ActiveMS, WallMS: b.WallMS}, s.AfterSubmit)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, gin.H{"ranking": r.ID, "surplus": r.Surplus, "revision": r.Revision})
+}
+
+type skipBody struct {
+	Reason string `json:"reason"`
+}
+
+func (s *server) skip(c *gin.Context) {
+	if s.limited(c, s.labels, s.LabelsPerMinute) {
+		return
+	}
+	var b skipBody
+	err := readJSON(c, &b, false)
+	if err == nil {
+		err = s.Labeling.Skip(c.Request.Context(), c.Param("id"), user(c).ID, b.Reason)
+	}
+	s.noContent(c, err)
+}
+
+func (s *server) renew(c *gin.Context) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) || s.emptyBody(c) {
+		return
+	}
+	a, err := s.Labeling.Renew(c.Request.Context(), c.Param("id"), user(c).ID)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, gin.H{"lease_until": a.LeaseUntil, "lease_seconds": int(time.Until(a.LeaseUntil).Seconds())})
+}
+
+func (s *server) release(c *gin.Context) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) || s.emptyBody(c) {
+		return
+	}
+	s.noContent(c, s.Labeling.Release(c.Request.Context(), c.Param("id"), user(c).ID))
+}
+
+func (s *server) noContent(c *gin.Context, err error) {
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.Status(http.StatusNoContent)
+}

@@ -1,0 +1,225 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/openai"
+)
+
+// Limits of a request's body in bytes.
+const (
+	maxBodyPage = 64 << 10
+	maxBodyAPI  = 1 << 20
+)
+
+// policy is the content security policy: nothing but this server's own files, no inline script or style, no sink
+// that parses HTML.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+
+type contextKey int
+
+const requestIDKey contextKey = 0
+
+// requestID is the id that the answer's header and the log name.
+func requestID(r *http.Request) string {
+	id, _ := r.Context().Value(requestIDKey).(string)
+	return id
+}
+
+// guard is the outermost handler: a request id, headers, body limits, and no cross-site requests.
+func (s *server) guard(next http.Handler) http.Handler {
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, r, status(http.StatusForbidden, "cross-site request refused"))
+	}))
+	inner := cross.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, err := uuid.NewV7()
+		if err != nil {
+			id = uuid.New()
+		}
+		s.headers(w.Header())
+		w.Header().Set("X-Request-Id", id.String())
+		limit := int64(maxBodyPage)
+		if shapeOf(r) == shapeOpenAI || strings.HasPrefix(r.URL.Path, "/api/") {
+			limit = maxBodyAPI
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+		inner.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestIDKey, id.String())))
+	})
+}
+
+func (s *server) headers(h http.Header) {
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=(), interest-cohort=()")
+	h.Set("Cache-Control", "no-store")
+	if s.HTTPS {
+		h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+	}
+}
+
+// refuse answers outside of gin.
+func refuse(w http.ResponseWriter, r *http.Request, p *problem) {
+	switch shapeOf(r) {
+	case shapeOpenAI:
+		e := openai.Forbidden(p.Detail)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(e.Status)
+		w.Write(e.Body())
+	case shapeProblem:
+		p.Type, p.Instance = "about:blank", "urn:uuid:"+requestID(r)
+		writeJSON(w, p.Status, "application/problem+json", p)
+	default:
+		http.Error(w, p.Title+": "+p.Detail, p.Status)
+	}
+}
+
+// recovery turns a panic into a 500 without a word about its cause, which goes to the log.
+func (s *server) recovery(c *gin.Context) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			panic(v)
+		}
+		s.Log.Error("panic", "request", requestID(c.Request), "method", c.Request.Method, "route", c.FullPath(), "panic", v, "stack", string(debug.Stack()))
+		if c.Writer.Written() {
+			panic(http.ErrAbortHandler) // a half answer must not look whole
+		}
+		s.fail(c, status(http.StatusInternalServerError, "something went wrong here"))
+	}()
+	c.Next()
+}
+
+// access is who may use a route.
+type access int
+
+const (
+	denied   access = iota // the zero value: a route without a rule
+	anyone                 // without signing in
+	signedIn               // with a session, whatever the role
+	labelers               // with a session whose role labels
+	admins                 // with a session whose role administers
+	keys                   // with an API key
+	docs                   // with a session or an API key; for pages that hold no data
+)
+
+// admit applies the rule of the matched route; a request that matched none goes on to the 404 or 405.
+func (s *server) admit(c *gin.Context) {
+	if c.FullPath() == "" {
+		return
+	}
+	rule := s.rules[c.Request.Method+" "+c.FullPath()]
+	var err error
+	switch rule {
+	case anyone:
+		return
+	case keys:
+		err = s.useKey(c)
+	case docs:
+		if c.GetHeader("Authorization") != "" {
+			err = s.useKey(c)
+		} else {
+			err = s.useSession(c)
+		}
+	case signedIn, labelers, admins:
+		if err = s.useSession(c); err == nil {
+			role := user(c).Role
+			if rule == labelers && !role.Labels() || rule == admins && !role.Admin() {
+				err = status(http.StatusForbidden, "your role does not allow this")
+			}
+		}
+	default:
+		err = status(http.StatusForbidden, "no rule allows this")
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, account.ErrDenied) && shapeOf(c.Request) == shapePage && c.Request.Method == http.MethodGet:
+		c.Redirect(http.StatusFound, loginURL(c.Request.URL.Path))
+		c.Abort()
+	default:
+		s.fail(c, err)
+	}
+}
+
+const (
+	userKey = "user"
+	apiKey  = "key"
+)
+
+func user(c *gin.Context) account.User { return c.MustGet(userKey).(account.User) }
+
+func actor(c *gin.Context) string { return "user:" + user(c).ID }
+
+func (s *server) useSession(c *gin.Context) error {
+	cookie, err := c.Request.Cookie(s.cookieName())
+	if err != nil {
+		return account.ErrDenied
+	}
+	u, err := s.Accounts.Session(c.Request.Context(), cookie.Value)
+	if err == nil {
+		c.Set(userKey, u)
+	}
+	return err
+}
+
+func (s *server) useKey(c *gin.Context) error {
+	scheme, token, _ := strings.Cut(c.GetHeader("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return account.ErrDenied
+	}
+	k, err := s.Accounts.Authenticate(c.Request.Context(), strings.TrimSpace(token))
+	if err != nil {
+		return err
+	}
+	if !k.Allows(account.ScopeCompletions) {
+		return status(http.StatusForbidden, "the key has no scope for this")
+	}
+	c.Set(apiKey, k)
+	return nil
+}
+
+// deadline bounds the request and the writing of its answer; streams lift it again.
+func (s *server) deadline(c *gin.Context) {
+	if s.streams[c.Request.Method+" "+c.FullPath()] {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), s.RequestTimeout)
+	defer cancel()
+	c.Request = c.Request.WithContext(ctx)
+	controller(c).SetWriteDeadline(time.Now().Add(s.RequestTimeout + 5*time.Second)) // writers without deadlines (tests) say so; that is fine
+	c.Next()
+}
+
+// controller reaches the connection behind gin's writer.
+func controller(c *gin.Context) *http.ResponseController {
+	var w http.ResponseWriter = c.Writer
+	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
+		w = u.Unwrap()
+	}
+	return http.NewResponseController(w)
+}
+
+func randomID(prefix string) string {
+	b := make([]byte, 12)
+	rand.Read(b)
+	return prefix + hex.EncodeToString(b)
+}

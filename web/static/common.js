@@ -1,0 +1,96 @@
+// Shared by the pages: text of models and people as text nodes, and calls of the server.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+
+// element makes an element with a class and text.
+function element(tag, className, text) {
+  const e = document.createElement(tag);
+  if (className) e.className = className;
+  if (text !== undefined) e.textContent = text;
+  return e;
+}
+
+// showText fills node with text nodes only. Characters that cannot be seen or that turn the reading direction are written out.
+function showText(node, text) {
+  node.replaceChildren();
+  const hidden = /(?![\t\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+  let at = 0;
+  for (const m of text.matchAll(hidden)) {
+    node.append(text.slice(at, m.index));
+    node.append(element("span", "esc", "⟨U+" + m[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0") + "⟩"));
+    at = m.index + m[0].length;
+  }
+  node.append(text.slice(at));
+}
+
+// turn is one message of a conversation.
+function turn(role, text) {
+  const box = element("div", "turn " + role);
+  const names = { user: "User", assistant: "Assistant", system: "System" };
+  box.append(element("div", "speaker", names[role] || role));
+  const said = element("bdi", "said");
+  said.style.display = "block";
+  said.dir = "auto";
+  showText(said, text);
+  box.append(said);
+  return box;
+}
+
+// call sends JSON. It resolves to {status, body, retry}; status 0 means that the server was not reached.
+async function call(method, path, body, headers, options) {
+  const init = { method, headers: { Accept: "application/json", ...headers }, credentials: "same-origin", ...options };
+  if (body !== undefined) {
+    init.headers["Content-Type"] = "application/json";
+    init.body = JSON.stringify(body);
+  }
+  try {
+    const res = await fetch(path, init);
+    const text = await res.text();
+    let parsed = null;
+    try { parsed = text ? JSON.parse(text) : null; } catch { parsed = null; }
+    return { status: res.status, body: parsed, retry: Number(res.headers.get("Retry-After")) || 0 };
+  } catch {
+    return { status: 0, body: null, retry: 0 };
+  }
+}
+
+// markdown shows the little of it that guidelines use: paragraphs, lists, headings, **strong**, `code`. No links, no HTML.
+function markdown(node, source) {
+  node.replaceChildren();
+  const inline = (parent, text) => {
+    for (const part of text.split(/(\*\*[^*]+\*\*|`[^`]+`)/)) {
+      if (/^\*\*.+\*\*$/.test(part)) parent.append(element("strong", "", part.slice(2, -2)));
+      else if (/^`.+`$/.test(part)) parent.append(element("code", "", part.slice(1, -1)));
+      else parent.append(part);
+    }
+  };
+  for (const block of source.split(/\n\s*\n/)) {
+    let list = null;
+    let paragraph = null;
+    for (const line of block.split("\n")) {
+      const item = line.match(/^\s*(?:([-*])|\d+[.)])\s+(.*)$/);
+      const heading = line.match(/^#{1,6}\s+(.*)$/);
+      if (item) {
+        const kind = item[1] ? "ul" : "ol";
+        if (!list || list.localName !== kind) node.append(list = element(kind));
+        const li = element("li");
+        inline(li, item[2]);
+        list.append(li);
+        paragraph = null;
+      } else if (heading) {
+        node.append(element("h3", "", heading[1]));
+        list = paragraph = null;
+      } else if (line.trim()) {
+        if (list) {
+          list.lastChild.append(" ");
+          inline(list.lastChild, line.trim());
+          continue;
+        }
+        if (paragraph) paragraph.append(" ");
+        else node.append(paragraph = element("p"));
+        inline(paragraph, line.trim());
+      }
+    }
+  }
+}

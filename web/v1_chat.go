@@ -1,0 +1,269 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model/decode"
+	"github.com/rankloop/rankloop/model/token"
+	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/openai"
+)
+
+// checkedBody is the body of an OpenAI request after the checks that its own parser would not make.
+func checkedBody(c *gin.Context) ([]byte, error) {
+	body, err := readBody(c)
+	if err != nil {
+		return nil, err
+	}
+	controller(c).SetReadDeadline(time.Time{}) // the answer may take longer than the body was allowed to
+	_, err = checkJSON(body)
+	return body, err
+}
+
+func (s *server) chatCompletions(c *gin.Context) {
+	body, err := checkedBody(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	r, e := openai.ParseChat(body)
+	if e != nil {
+		s.fail(c, e)
+		return
+	}
+	v, err := s.served(r.Model)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	defer v.Release()
+	j, err := s.chatJob(v, r)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	j.key = c.MustGet(apiKey).(account.Key)
+	j.userID = j.key.CustomerID
+	s.runChat(c, j, r)
+}
+
+// chatJob renders the conversation.
+func (s *server) chatJob(v *Served, r *openai.ChatRequest) (*job, error) {
+	j := newJob(v, &r.Sampling, "/v1/chat/completions", "messages")
+	j.params.Stop = append(append([]string{}, r.Stop...), v.Template.Stop()...)
+	if r.Logprobs {
+		j.params.Logprobs = openai.Value(r.TopLogprobs, 0)
+	}
+	p := Prompt{TokenizerDigest: v.Tokenizer.Digest()}
+	turns := make([]token.Message, len(r.Messages))
+	for i, m := range r.Messages {
+		role := m.Role
+		if role == "developer" {
+			role = "system"
+		}
+		turns[i] = token.Message{Role: role, Content: string(m.Content)}
+		p.Messages = append(p.Messages, labeling.Message{Role: role, Content: string(m.Content)})
+	}
+	text, err := v.Template.Prompt(turns)
+	if err != nil {
+		return nil, openai.Invalid("messages", "invalid_value", "Invalid 'messages': the conversation cannot be rendered.")
+	}
+	p.Text, p.TokenIDs = text, encode(v.Tokenizer, text)
+	j.prompts = []Prompt{p}
+	if e := j.bound(r.Tokens(), s.MaxTokens); e != nil {
+		return nil, e
+	}
+	return j, nil
+}
+
+// encode gives the tokens of a prompt, with the token that begins a text where the tokenizer has one.
+func encode(t token.Tokenizer, text string) []int32 {
+	ids := t.Encode(text)
+	if bos := t.BOS(); bos >= 0 {
+		ids = append([]int32{bos}, ids...)
+	}
+	return ids
+}
+
+// runChat answers with a whole chat or a stream of it.
+func (s *server) runChat(c *gin.Context, j *job, r *openai.ChatRequest) {
+	ctx, cancel := context.WithCancel(c.Request.Context())
+	defer cancel() // ends what is still being decoded
+	if err := j.submit(ctx); err != nil {
+		s.fail(c, err)
+		return
+	}
+	id, created := randomID("chatcmpl-"), time.Now().Unix()
+	if r.Stream {
+		s.streamChat(ctx, c, j, r, id, created)
+		return
+	}
+	out := openai.Chat{ID: id, Object: "chat.completion", Created: created, Model: j.Name, SystemFingerprint: j.fingerprint()}
+	for i := range j.streams {
+		var b strings.Builder
+		var lp *openai.ChatLogprobs
+		if r.Logprobs {
+			lp = &openai.ChatLogprobs{Content: []openai.TokenLogprob{}}
+		}
+		for {
+			t, more, err := j.next(ctx, i)
+			if err != nil {
+				s.abandon(c, j, err)
+				return
+			}
+			if !more {
+				break
+			}
+			b.WriteString(t.Text)
+			if lp != nil && t.ID != j.Engine.EOS() {
+				lp.Content = append(lp.Content, j.chatLogprob(t))
+			}
+		}
+		out.Choices = append(out.Choices, openai.ChatChoice{Index: i, Message: openai.Reply{Role: "assistant", Content: strings.TrimPrefix(b.String(), " ")},
+			Logprobs: lp, FinishReason: j.streams[i].Finish()})
+	}
+	out.Usage = openai.NewUsage(j.promptToks, j.drawn)
+	j.finish = j.streams[0].Finish()
+	if err := s.record(c, j); err != nil {
+		s.fail(c, err)
+		return
+	}
+	j.answerHeaders(c)
+	c.JSON(http.StatusOK, out)
+}
+
+// abandon ends a request whose answer could not be completed.
+func (s *server) abandon(c *gin.Context, j *job, cause error) {
+	if c.Request.Context().Err() != nil {
+		j.finish = "cancelled"
+	}
+	if err := s.record(c, j); err != nil {
+		s.Log.Error("usage not recorded", "request", requestID(c.Request), "error", err)
+	}
+	s.fail(c, cause)
+}
+
+// streamChat sends the tokens of all choices as they come, in turns.
+func (s *server) streamChat(ctx context.Context, c *gin.Context, j *job, r *openai.ChatRequest, id string, created int64) {
+	withUsage := r.StreamOptions != nil && r.StreamOptions.IncludeUsage
+	j.answerHeaders(c)
+	out := startStream(c)
+	chunk := func(choices []openai.DeltaChoice, u *openai.Usage) error {
+		frame, err := openai.Frame(openai.ChatChunk{ID: id, Object: "chat.completion.chunk", Created: created, Model: j.Name,
+			SystemFingerprint: j.fingerprint(), Choices: choices, Usage: u})
+		if err != nil {
+			return err
+		}
+		return out.send(frame)
+	}
+	empty := ""
+	err := j.interleave(ctx, func(i int) error {
+		return chunk([]openai.DeltaChoice{{Index: i, Delta: openai.Delta{Role: "assistant", Content: &empty}}}, nil)
+	}, func(i int, t decode.Token, first bool) error {
+		text := t.Text
+		if first {
+			text = strings.TrimPrefix(text, " ")
+		}
+		d := openai.DeltaChoice{Index: i, Delta: openai.Delta{Content: &text}}
+		if r.Logprobs && t.ID != j.Engine.EOS() {
+			d.Logprobs = &openai.ChatLogprobs{Content: []openai.TokenLogprob{j.chatLogprob(t)}}
+		} else if text == "" {
+			return nil
+		}
+		return chunk([]openai.DeltaChoice{d}, nil)
+	}, func(i int, finish string) error {
+		return chunk([]openai.DeltaChoice{{Index: i, FinishReason: &finish}}, nil)
+	})
+	if err == nil && withUsage {
+		u := openai.NewUsage(j.promptToks, j.drawn)
+		err = chunk([]openai.DeltaChoice{}, &u)
+	}
+	s.endStream(c, out, j, err)
+}
+
+// interleave reads all choices in turns. first is called before a choice's first token, each for every token (begun says
+// that no text of the choice was shown before it), last after its end.
+func (j *job) interleave(ctx context.Context, first func(int) error, each func(i int, t decode.Token, begun bool) error, last func(int, string) error) error {
+	ended := make([]bool, len(j.streams))
+	shown := make([]bool, len(j.streams))
+	for i := range j.streams {
+		if err := first(i); err != nil {
+			return err
+		}
+	}
+	for left := len(j.streams); left > 0; {
+		for i, st := range j.streams {
+			if ended[i] {
+				continue
+			}
+			t, more, err := j.next(ctx, i)
+			switch {
+			case err != nil:
+				return err
+			case more:
+				err = each(i, t, !shown[i])
+				shown[i] = shown[i] || t.Text != ""
+			default:
+				ended[i], left = true, left-1
+				err = last(i, st.Finish())
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// endStream records the usage and says [DONE], or sends the error that cut the stream.
+func (s *server) endStream(c *gin.Context, out sender, j *job, cause error) {
+	switch {
+	case cause == nil:
+		j.finish = j.streams[0].Finish()
+	case c.Request.Context().Err() != nil:
+		j.finish = "cancelled"
+	}
+	if err := s.record(c, j); err != nil {
+		s.Log.Error("usage not recorded", "request", requestID(c.Request), "error", err)
+		if cause == nil {
+			cause = err
+		}
+	}
+	if cause == nil {
+		out.send(openai.Done) // a client that has gone learns nothing
+		return
+	}
+	if j.finish != "cancelled" {
+		s.Log.Error("stream cut", "request", requestID(c.Request), "error", cause)
+		p, _ := problemOf(cause)
+		out.send(openai.ErrorFrame(p.openAI(requestID(c.Request))))
+	}
+}
+
+func (j *job) chatLogprob(t decode.Token) openai.TokenLogprob {
+	piece := func(id int32) (string, []int) {
+		b := j.Tokenizer.Bytes(id)
+		return strings.ToValidUTF8(string(b), "\ufffd"), openai.ByteList(b)
+	}
+	out := openai.TokenLogprob{Logprob: finite(t.Logprob), TopLogprobs: []openai.TopLogprob{}}
+	out.Token, out.Bytes = piece(t.ID)
+	for _, x := range t.Top {
+		text, b := piece(x.ID)
+		out.TopLogprobs = append(out.TopLogprobs, openai.TopLogprob{Token: text, Logprob: finite(x.Logprob), Bytes: b})
+	}
+	return out
+}
+
+// finite: JSON has no infinity; OpenAI writes -9999 for what is next to impossible.
+func finite(lp float32) float64 {
+	if !(lp > -9999) {
+		return -9999
+	}
+	return float64(lp)
+}

@@ -1,0 +1,164 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rankloop/rankloop/model"
+	"github.com/rankloop/rankloop/model/decode"
+	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/openai"
+)
+
+// job is one request of the API on its way through the engine: prompts, each answered n times.
+type job struct {
+	*Served
+	endpoint string
+	param    string // the field that holds the prompt, for errors
+	prompts  []Prompt
+	n        int
+	params   decode.Params // of the first choice; the others draw from seeds of their own
+	key      account.Key   // ID empty: the chat page
+	userID   string
+	offered  bool // the request may join the labeling pool where the key's owner consents
+	started  time.Time
+
+	streams    []*decode.Stream // prompt 0 choice 0, prompt 0 choice 1, ...
+	promptToks int
+	drawn      int    // tokens of all choices, without those that end a text
+	finish     string // for the usage row
+}
+
+// newJob reads what both kinds of requests share.
+func newJob(v *Served, r *openai.Sampling, endpoint, param string) *job {
+	seed := randomSeed()
+	if r.Seed != nil {
+		seed = uint64(*r.Seed)
+	}
+	j := &job{Served: v, endpoint: endpoint, param: param, n: r.Count(), started: time.Now(), finish: "error",
+		offered: openai.Value(r.Store, true),
+		params: decode.Params{Temperature: openai.Value(r.Temperature, 1), TopP: openai.Value(r.TopP, 1), Seed: seed, Stop: r.Stop,
+			PresencePenalty: openai.Value(r.PresencePenalty, 0), FrequencyPenalty: openai.Value(r.FrequencyPenalty, 0)}}
+	if len(r.LogitBias) > 0 {
+		j.params.LogitBias = map[int32]float32{}
+		for id, b := range r.LogitBias {
+			if n, err := strconv.ParseInt(id, 10, 32); err == nil { // openai has checked it
+				j.params.LogitBias[int32(n)] = float32(b)
+			}
+		}
+	}
+	return j
+}
+
+func randomSeed() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// bound sets how many tokens an answer may have: what was asked for, which must fit, or else what fits.
+func (j *job) bound(asked, most int) *openai.Error {
+	longest := 0
+	for _, p := range j.prompts {
+		longest = max(longest, len(p.TokenIDs))
+		j.promptToks += len(p.TokenIDs)
+	}
+	room := j.Context - longest
+	switch {
+	case asked > 0 && asked > room || room < 1:
+		return openai.ContextLengthExceeded(j.param, j.Context, longest, max(asked, 1))
+	case asked > most:
+		return openai.Invalid("max_tokens", "integer_above_max_value", "Invalid 'max_tokens': this server gives at most %d tokens.", most)
+	case asked == 0:
+		asked = min(room, most)
+	}
+	j.params.MaxTokens = asked
+	return nil
+}
+
+// submit queues all choices, or none: ctx ends those that were taken on when a later one is refused.
+func (j *job) submit(ctx context.Context) error {
+	for i, p := range j.prompts {
+		for k := range j.n {
+			params := j.params
+			params.Seed += 0x9e3779b97f4a7c15 * uint64(i*j.n+k) // the first choice draws from the seed itself
+			st, err := j.Engine.Submit(ctx, decode.Request{Prompt: p.TokenIDs, Params: params})
+			var wrong *model.InvalidError
+			if errors.As(err, &wrong) {
+				return openai.Invalid(paramName(wrong.Field, j.param), "invalid_value", "Invalid request: %s.", wrong.Reason)
+			}
+			if err != nil {
+				return err
+			}
+			j.streams = append(j.streams, st)
+		}
+	}
+	return nil
+}
+
+// paramName is what a client calls a field of the engine's.
+func paramName(field, prompt string) string {
+	switch {
+	case strings.HasPrefix(field, "LogitBias"):
+		return "logit_bias"
+	case strings.HasPrefix(field, "Stop"):
+		return "stop"
+	case strings.HasPrefix(field, "MaxTokens"):
+		return "max_tokens"
+	}
+	return prompt
+}
+
+// next reads a token of a choice. text is what to show after it; more is false when the choice is complete.
+func (j *job) next(ctx context.Context, choice int) (t decode.Token, more bool, err error) {
+	t, more, err = j.streams[choice].Next(ctx)
+	if more && t.ID != j.Engine.EOS() {
+		j.drawn++
+	}
+	return t, more, err
+}
+
+// answerHeaders are the same for whole answers and streams.
+func (j *job) answerHeaders(c *gin.Context) {
+	c.Header(versionHeader, j.VersionID)
+	c.Header("Openai-Processing-Ms", strconv.FormatInt(time.Since(j.started).Milliseconds(), 10))
+}
+
+// fingerprint changes with the weights.
+func (j *job) fingerprint() string { return "fp_" + j.Digest[:min(10, len(j.Digest))] }
+
+// sender writes server-sent events with a rolling deadline.
+type sender struct {
+	c  *gin.Context
+	rc *http.ResponseController
+}
+
+// slowReader is how long a client may take to accept an event.
+const slowReader = 15 * time.Second
+
+// startStream sends the header of an event stream.
+func startStream(c *gin.Context) sender {
+	h := c.Writer.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("X-Accel-Buffering", "no")
+	c.Status(http.StatusOK)
+	return sender{c, controller(c)}
+}
+
+// send writes one frame and flushes it.
+func (e sender) send(frame []byte) error {
+	e.rc.SetWriteDeadline(time.Now().Add(slowReader)) // not every writer has deadlines (tests)
+	if _, err := e.c.Writer.Write(frame); err != nil {
+		return err
+	}
+	e.c.Writer.Flush()
+	return e.c.Request.Context().Err()
+}
