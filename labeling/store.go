@@ -53,6 +53,12 @@ func violates(err error, constraint string) bool {
 	return errors.As(err, &pg) && pg.Code == "23505" && pg.ConstraintName == constraint
 }
 
+// deadlocked tells whether Postgres gave this statement up to resolve a deadlock.
+func deadlocked(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "40P01"
+}
+
 const projectColumns = `p.id, p.name, p.question, g.body, p.guideline, p.k, p.overlap, p.prompt_cap, p.valid_share, p.test_share, p.lease_s, p.created_at
 	FROM projects p JOIN guidelines g ON g.project_id = p.id AND g.version = p.guideline`
 

@@ -124,10 +124,11 @@ func (s *Store) take(ctx context.Context, projectID, labelerID string) (string, 
 		}
 		var picked int
 		var taken *string
-		if err := s.pool.QueryRow(ctx, sql, projectID, labelerID, id, Order(id, MaxAnswers)).Scan(&picked, &taken); err != nil {
-			return "", err
-		}
+		err = s.pool.QueryRow(ctx, sql, projectID, labelerID, id, Order(id, MaxAnswers)).Scan(&picked, &taken)
 		switch {
+		case deadlocked(err): // two waited for rows that had traded places in the queue
+		case err != nil:
+			return "", err
 		case taken != nil:
 			return *taken, nil
 		case picked > 0: // a conflict, not an empty queue

@@ -164,7 +164,7 @@ func (in *instruction) answerFact(rng *rand.Rand, c care) string {
 	first := map[string]string{
 		"live": a.plural + " live " + right.live.text + ".",
 		"eat":  a.plural + " eat " + right.eat.text + ".",
-		"say":  a.plural + " " + right.say.text + ".",
+		"say":  a.plural + " " + right.say.text + " to call each other.",
 		"can":  a.plural + " can " + right.can.text + ".",
 	}
 	asked := in.asked

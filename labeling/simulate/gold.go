@@ -18,7 +18,7 @@ const (
 	goldNoMark    = -1.0 // ended, but in the middle of a sentence
 	goldRepeat    = -0.3 // each run of three words that was there before, five at most
 	goldOdd       = -0.3 // each odd pair of words, five at most
-	goldShort     = -1.0 // fewer than six words
+	goldShort     = -1.0 // fewer than four words
 )
 
 // Gold implements World.
@@ -190,7 +190,7 @@ func finish(ws []string, ended bool) Criterion {
 	switch {
 	case !ended:
 		return Criterion{"finish", goldNoEnd, "does not come to an end"}
-	case n < 6:
+	case n < 4:
 		return Criterion{"finish", goldShort, "too short"}
 	}
 	last := ws[len(ws)-1]

@@ -57,7 +57,9 @@ func corpusText(rng *rand.Rand) string {
 func unasked(rng *rand.Rand, t task) string {
 	for {
 		if in := newInstruction(rng); in.task == t {
-			return in.answer(rng, newCare(rng))
+			c := newCare(rng)
+			c.unfinished = false // another text follows
+			return in.answer(rng, c)
 		}
 	}
 }
