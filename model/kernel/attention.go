@@ -1,9 +1,6 @@
 package kernel
 
-import (
-	"math"
-	"sync"
-)
+import "sync"
 
 // attentionRows is the number of queries that are worked on at once: their scores stay in the cache.
 const attentionRows = 32
@@ -82,12 +79,12 @@ func attendHead(o []float32, ldo int, lse []float32, q []float32, ldq int, keys 
 		for r := range n {
 			row := scores[r*stride:][:width]
 			live := row[:first+r+1]
-			shift := scale * maximum(live)
+			shift := float32(scale * maximum(live))
 			total := expSum(live, live, scale, shift)
 			clear(row[first+r+1:])
 			factor[r] = 1 / total
 			if lse != nil {
-				lse[i+r] = shift + float32(math.Log(float64(total)))
+				lse[i+r] = shift + log(total)
 			}
 		}
 		mm(n, D, seen, scores, stride, v, ldv, o[i*ldo:], ldo, false)

@@ -42,7 +42,7 @@ func attendOne(o, q, kt []float32, stride int, v []float32, ldv, Tk, H, KV, D in
 		mm(group, width, D, q[g*group*D:], D, kt[g*D*stride:], stride, s.f, width, false)
 		for r := range group {
 			live := s.f[r*width:][:Tk]
-			shift := scale * maximum(live)
+			shift := float32(scale * maximum(live))
 			total := expSum(live, live, scale, shift)
 			mm(1, D, Tk, live, width, v[g*D:], ldv, rows[r*D:], D, false)
 			scaleBy(rows[r*D:][:D], 1/total)

@@ -8,7 +8,7 @@ func NN(M, N, K int, a []float32, lda int, b []float32, ldb int, c []float32, ld
 	check("NN", "A", a, M, K, lda)
 	check("NN", "B", b, K, N, ldb)
 	check("NN", "C", c, M, N, ldc)
-	gemm(&product{M: M, N: N, K: K, a: a, ars: lda, aks: 1, b: b, bks: ldb, bns: 1, c: c, ldc: ldc, acc: acc})
+	gemm(product{M: M, N: N, K: K, a: a, ars: lda, aks: 1, b: b, bks: ldb, bns: 1, c: c, ldc: ldc, acc: acc})
 }
 
 // NT computes C = A·Bᵀ, or C += A·Bᵀ where acc is set: A [M,K], B [N,K], C [M,N]; otherwise as NN. In the forward pass of a
@@ -17,7 +17,7 @@ func NT(M, N, K int, a []float32, lda int, b []float32, ldb int, c []float32, ld
 	check("NT", "A", a, M, K, lda)
 	check("NT", "B", b, N, K, ldb)
 	check("NT", "C", c, M, N, ldc)
-	gemm(&product{M: M, N: N, K: K, a: a, ars: lda, aks: 1, b: b, bks: 1, bns: ldb, c: c, ldc: ldc, acc: acc})
+	gemm(product{M: M, N: N, K: K, a: a, ars: lda, aks: 1, b: b, bks: 1, bns: ldb, c: c, ldc: ldc, acc: acc})
 }
 
 // TN computes C = Aᵀ·B, or C += Aᵀ·B where acc is set: A [K,M], B [K,N], C [M,N]; otherwise as NN. It is the gradient of a
@@ -26,7 +26,7 @@ func TN(M, N, K int, a []float32, lda int, b []float32, ldb int, c []float32, ld
 	check("TN", "A", a, K, M, lda)
 	check("TN", "B", b, K, N, ldb)
 	check("TN", "C", c, M, N, ldc)
-	gemm(&product{M: M, N: N, K: K, a: a, ars: 1, aks: lda, b: b, bks: ldb, bns: 1, c: c, ldc: ldc, acc: acc})
+	gemm(product{M: M, N: N, K: K, a: a, ars: 1, aks: lda, b: b, bks: ldb, bns: 1, c: c, ldc: ldc, acc: acc})
 }
 
 // product is one matrix product: element (i,k) of the left factor is a[i*ars+k*aks], element (k,j) of the right one
@@ -42,26 +42,22 @@ type product struct {
 	acc      bool
 }
 
-// gemm runs p on the parallel-for.
-func gemm(p *product) {
+// gemm runs p on the parallel-for, where it is large enough to be split.
+func gemm(p product) {
 	if p.M == 0 || p.N == 0 {
 		return
 	}
-	if p.K == 0 {
-		p.clear()
-		return
-	}
 	rows, cols := p.split(Threads())
-	tiles := ((p.M + rows - 1) / rows) * ((p.N + cols - 1) / cols)
-	if tiles == 1 {
-		p.run(0, p.M, 0, p.N)
+	if p.K == 0 || rows == p.M && cols >= p.N {
+		p.serial()
 		return
 	}
-	across := (p.N + cols - 1) / cols
-	Parallel(tiles, 1, func(lo, hi int) {
+	shared := p // what the goroutines see is on the heap; p need not be
+	down, across := (p.M+rows-1)/rows, (p.N+cols-1)/cols
+	Parallel(down*across, 1, func(lo, hi int) {
 		for t := lo; t < hi; t++ {
 			i, j := t/across*rows, t%across*cols
-			p.run(i, min(i+rows, p.M), j, min(j+cols, p.N))
+			shared.run(i, min(i+rows, shared.M), j, min(j+cols, shared.N))
 		}
 	})
 }

@@ -313,3 +313,27 @@ func TestAdamW(t *testing.T) {
 		}
 	})
 }
+
+func TestLog(t *testing.T) {
+	rng := rand.New(rand.NewPCG(53, 54))
+	worst := 0.0
+	for range 200000 {
+		v := float32(math.Exp(rng.Float64()*170 - 85))
+		if rng.IntN(2) == 0 {
+			v = 1 + float32(rng.NormFloat64())*.01
+		}
+		want := math.Log(float64(v))
+		worst = max(worst, math.Abs(float64(log(v))-want)/max(math.Abs(want), 1e-30))
+	}
+	if worst > 6.2e-8 {
+		t.Errorf("relative error %.3g", worst)
+	}
+	for _, v := range []float32{float32(math.NaN()), float32(math.Inf(1))} {
+		if got := log(v); !same(got, v) {
+			t.Errorf("log(%v) = %v", v, got)
+		}
+	}
+	if log(1) != 0 {
+		t.Errorf("log(1) = %v", log(1))
+	}
+}
