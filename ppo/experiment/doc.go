@@ -16,5 +16,5 @@
 //
 // The thresholds are in the rows of each result, next to the values. Sources: Gao, Schulman and Hilton 2022 for the method
 // of a gold preference; Huang et al. 2024 for the health values of the first minibatch; the faults are those that Ziegler et
-// al. 2019 (section 4.4) and the issue lists of open trainers tell of.
+// al. 2019 (section 4.4) and users of open trainers tell of.
 package experiment
