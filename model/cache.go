@@ -140,7 +140,7 @@ func (m *Transformer) ExtendFunc(caches []*Cache, ids [][]int32, each func(i int
 		}
 	}
 	kernel.Parallel(len(ends), 1, func(a, b int) {
-		p := m.get()
+		p := m.get(false)
 		for g := a; g < b; g++ {
 			lo := 0
 			if g > 0 {
@@ -170,7 +170,7 @@ func (m *Transformer) checkExtend(c *Cache, ids []int32) error {
 
 func (p *planes) extend(caches []*Cache, ids [][]int32, each func(i int, logits []float32)) {
 	V := p.m.cfg.Vocab
-	p.clear(false)
+	p.clear()
 	for i, c := range caches {
 		p.add(ids[i], c.n, c)
 		p.heads.add(p.rows-1, -1)

@@ -1,30 +1,6 @@
 package model
 
-import (
-	"fmt"
-
-	"github.com/rankloop/rankloop/model/kernel"
-)
-
-// Sequence is one row of a batch: a prompt and its response.
-type Sequence struct {
-	IDs   []int32
-	Start int // index (>= 1) of the first response token; len(IDs) = no response (score only)
-}
-
-// Want says what a pass is to compute.
-type Want uint8
-
-const (
-	// WantLogprobs asks for Pass.Logprobs.
-	WantLogprobs Want = 1 << iota
-	// WantValues asks for Pass.Values; the model needs a scalar head.
-	WantValues
-	// WantEntropy asks for Pass.Entropy.
-	WantEntropy
-	// WantScore asks for Pass.Score; the model needs a scalar head.
-	WantScore
-)
+import "fmt"
 
 // Pass is what the model says about a batch. Rows of Logprobs, Values and Entropy
 // have len(IDs)-Start entries, one per response token; fields not asked for are
@@ -46,47 +22,11 @@ type Grads struct {
 	Score                     []float32
 }
 
-// Check reports whether the model can take the sequence, as *InvalidError: a token
-// out of the vocabulary, too long for the context, Start out of range. Forward and
-// Score panic on such a sequence.
-func (m *Transformer) Check(s Sequence, want Want) error {
-	if s.Start < 1 || s.Start > len(s.IDs) {
-		return invalid("Start", "%d is not in 1..%d", s.Start, len(s.IDs))
-	}
-	if n := s.fed(want); n > m.cfg.Context {
-		return invalid("IDs", "%d tokens exceed the context of %d", n, m.cfg.Context)
-	}
-	return m.CheckIDs(s.IDs)
-}
-
-// CheckIDs reports the first token out of the vocabulary, as *InvalidError.
-func (m *Transformer) CheckIDs(ids []int32) error {
-	for i, id := range ids {
-		if id < 0 || int(id) >= m.cfg.Vocab {
-			return invalid("IDs", "token %d at position %d is not in 0..%d", id, i, m.cfg.Vocab-1)
-		}
-	}
-	return nil
-}
-
-// fed is how many tokens of s must go through the layers: the last one only where
-// the score is read there, none where nothing is read.
-func (s Sequence) fed(want Want) int {
-	switch {
-	case want&WantScore != 0:
-		return len(s.IDs)
-	case s.Start == len(s.IDs):
-		return 0
-	}
-	return len(s.IDs) - 1
-}
-
 // Forward computes what want asks for and keeps the activations for Backward, which
 // the caller runs at most once.
 func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
 	pass := m.newPass(batch, want)
-	p := m.get()
-	p.clear(true)
+	p := m.get(true)
 	p.load(batch, want)
 	for lo := 0; lo < len(batch); {
 		hi := lo + m.spanLen(len(batch)-lo, func(i int) int { return batch[lo+i].fed(want) })
@@ -111,13 +51,13 @@ func (m *Transformer) Score(batch []Sequence, want Want) *Pass {
 		ends = append(ends, lo)
 	}
 	m.each(len(ends), func(a, b int) {
-		p := m.get()
+		p := m.get(false)
 		for i := a; i < b; i++ {
 			lo := 0
 			if i > 0 {
 				lo = ends[i-1]
 			}
-			p.clear(false)
+			p.clear()
 			p.load(batch[lo:ends[i]], want)
 			p.addSpan(0, ends[i]-lo, 0, p.heads.rows)
 			p.alloc()
@@ -139,9 +79,8 @@ func (m *Transformer) Logits(ids []int32) [][]float32 {
 	if len(ids) > m.cfg.Context {
 		panic(invalid("IDs", "%d tokens exceed the context of %d", len(ids), m.cfg.Context))
 	}
-	p, V := m.get(), m.cfg.Vocab
+	p, V := m.get(false), m.cfg.Vocab
 	defer m.put(p)
-	p.clear(false)
 	p.add(ids, 0, nil)
 	for t := range ids {
 		p.heads.add(t, -1)
@@ -200,19 +139,6 @@ func (m *Transformer) newPass(batch []Sequence, want Want) *Pass {
 		pass.Score = make([]float32, len(batch))
 	}
 	return pass
-}
-
-// headRows is at how many rows the heads are read: at the position before every
-// response token where those are asked about, and at the last token for the score.
-func (s Sequence) headRows(want Want) int {
-	n := 0
-	if want&(WantLogprobs|WantValues|WantEntropy) != 0 {
-		n = len(s.IDs) - s.Start
-	}
-	if want&WantScore != 0 {
-		n++
-	}
-	return n
 }
 
 // load adds the rows of the sequences and of their heads.
@@ -332,56 +258,4 @@ func (pass *Pass) spread(p *planes, g Grads) headGrads {
 		}
 	}
 	return out
-}
-
-// wide says that a layer's weights fill a core's cache by themselves: then every
-// product is split over the threads, rather than the batch.
-func (m *Transformer) wide() bool { return m.cfg.Width*(m.cfg.Width*4+m.cfg.Hidden*3) > 1<<19 }
-
-// spanRows is how many rows make a span.
-func (m *Transformer) spanRows() int {
-	if m.wide() {
-		return 1024
-	}
-	return 256
-}
-
-// spanLen is how many of the next n sequences make a span, by their tokens.
-func (m *Transformer) spanLen(n int, tokens func(i int) int) int {
-	sum, target := 0, m.spanRows()
-	for i := range n {
-		t := tokens(i)
-		if i > 0 && sum+t > target {
-			return i
-		}
-		sum += t
-	}
-	return n
-}
-
-// addSpan appends the span of segments segLo..segHi and rows outLo..outHi of the heads.
-func (p *planes) addSpan(segLo, segHi, outLo, outHi int) {
-	s := span{segLo: segLo, segHi: segHi, outLo: outLo, outHi: outHi}
-	if segLo < segHi {
-		s.lo, s.hi = p.segs[segLo].lo, p.segs[segHi-1].hi
-	}
-	p.spans = append(p.spans, s)
-}
-
-// each calls f on disjoint ranges that cover n spans, in parallel where there are
-// enough of them; otherwise what runs inside is parallel by itself.
-func (m *Transformer) each(n int, f func(lo, hi int)) {
-	if n < 4 || m.wide() {
-		f(0, n)
-		return
-	}
-	kernel.Parallel(n, 1, f)
-}
-
-func (p *planes) eachSpan(f func(s *span)) {
-	p.m.each(len(p.spans), func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			f(&p.spans[i])
-		}
-	})
 }

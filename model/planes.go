@@ -1,14 +1,18 @@
 package model
 
-import "github.com/rankloop/rankloop/model/kernel"
+import (
+	"slices"
+
+	"github.com/rankloop/rankloop/model/kernel"
+)
 
 // planes are the activations of a set of packed rows: one matrix per quantity, a
 // row per token. A pass that will go backward keeps those of every layer; one that
 // will not uses one set for all layers.
 type planes struct {
 	m    *Transformer
-	keep bool
-	rows int // N
+	keep bool // for a pass that goes backward
+	rows int  // N
 
 	ids, pos []int32   // [N] token and its position in its sequence
 	segs     []segment // one per sequence with rows
@@ -28,17 +32,6 @@ type segment struct {
 	lo, hi int
 	cache  *Cache
 }
-
-// span is a run of whole sequences that goes through all layers together, small
-// enough for its activations to stay in the processor's cache.
-type span struct {
-	lo, hi       int // rows
-	segLo, segHi int
-	outLo, outHi int // rows of heads
-	share        int // where its shares of the norms' gradients start
-}
-
-func (s *span) rows() int { return s.hi - s.lo }
 
 // acts are one layer's activations. In a pass without backward x, mid and next are
 // one matrix, and so are the layers.
@@ -69,33 +62,45 @@ type backActs struct {
 	share1, share2 []float32 // [shares][2C] of the norms' weights and biases
 }
 
-// get takes planes from the model's spare ones.
-func (m *Transformer) get() *planes {
+// get takes planes from the model's spare ones. Those that keep the activations of
+// whole batches are large and few, so the two sorts are not mixed.
+func (m *Transformer) get(keep bool) *planes {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if n := len(m.spare); n > 0 {
-		p := m.spare[n-1]
-		m.spare = m.spare[:n-1]
-		return p
+	for i := len(m.spare) - 1; i >= 0; i-- {
+		if p := m.spare[i]; p.keep == keep {
+			m.spare = slices.Delete(m.spare, i, i+1)
+			p.clear()
+			return p
+		}
 	}
-	return &planes{m: m}
+	return &planes{m: m, keep: keep}
 }
 
 // put gives planes back.
 func (m *Transformer) put(p *planes) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.spare) < maxSpare {
+	limit := maxSpare
+	if p.keep {
+		limit = 1
+	}
+	for _, q := range m.spare {
+		if q.keep == p.keep {
+			limit--
+		}
+	}
+	if limit > 0 {
 		m.spare = append(m.spare, p)
 	}
 }
 
-// maxSpare bounds the buffers that a model holds on to while nobody uses it.
+// maxSpare bounds the buffers that a model holds on to while nobody uses them.
 const maxSpare = 8
 
-// clear takes back what p held and starts a new set of rows.
-func (p *planes) clear(keep bool) {
-	p.keep, p.rows = keep, 0
+// clear takes back what p held, for a new set of rows.
+func (p *planes) clear() {
+	p.rows = 0
 	p.ids, p.pos, p.segs, p.spans = p.ids[:0], p.pos[:0], p.segs[:0], p.spans[:0]
 	p.heads.clear()
 	p.arena.reset()

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/rankloop/rankloop/model"
@@ -295,5 +296,37 @@ func TestBackwardAccumulates(t *testing.T) {
 				}
 			}
 		}
+	})
+}
+
+// A model whose weights rest may be read by many at once.
+func TestConcurrentReaders(t *testing.T) {
+	forShapes(t, func(t *testing.T, m *model.Transformer, rng *rand.Rand) {
+		batch := ragged(rng, m.Config(), 12)
+		for i := range batch {
+			batch[i].IDs = batch[i].IDs[:min(len(batch[i].IDs), m.Config().Context)]
+			batch[i].Start = min(batch[i].Start, len(batch[i].IDs))
+		}
+		want := m.Score(batch, everything)
+		logits := m.Logits(batch[0].IDs)
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				for range 5 {
+					got := m.Score(batch, everything)
+					for i := range batch {
+						sameBits(t, "Logprobs", got.Logprobs[i], want.Logprobs[i])
+						sameBits(t, "Entropy", got.Entropy[i], want.Entropy[i])
+						sameBits(t, "Values", got.Values[i], want.Values[i])
+					}
+					sameBits(t, "Score", got.Score, want.Score)
+					last := m.Extend([]*model.Cache{m.NewCache()}, [][]int32{batch[0].IDs})[0]
+					sameBits(t, "Extend", last, logits[len(logits)-1])
+				}
+			}()
+		}
+		wg.Wait()
 	})
 }

@@ -1,17 +1,22 @@
 package model
 
+import "slices"
+
 // scratch returns n floats of undefined content; recycle gives them back.
 func (m *Transformer) scratch(n int) *[]float32 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	best := -1 // the smallest that is large enough
 	for i, b := range m.buffers {
-		if cap(*b) >= n {
-			last := len(m.buffers) - 1
-			m.buffers[i] = m.buffers[last]
-			m.buffers = m.buffers[:last]
-			*b = (*b)[:n]
-			return b
+		if cap(*b) >= n && (best < 0 || cap(*b) < cap(*m.buffers[best])) {
+			best = i
 		}
+	}
+	if best >= 0 {
+		b := m.buffers[best]
+		m.buffers = slices.Delete(m.buffers, best, best+1)
+		*b = (*b)[:n]
+		return b
 	}
 	b := make([]float32, n)
 	return &b
