@@ -2,6 +2,7 @@ package migrations_test
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -37,14 +38,15 @@ func TestAuditIsAppendOnly(t *testing.T) {
 			`UPDATE audit SET detail = '{}' WHERE id = 1`,
 			`UPDATE audit SET hash = '\x00', position = 9, prev_hash = '' WHERE id = 1`,
 			`UPDATE audit SET hash = NULL, position = NULL, prev_hash = NULL WHERE id = 1`,
+			`UPDATE audit SET position = 99, prev_hash = '', hash = audit_hash('', 99, id, at, actor, act, subject, detail) WHERE id = 2`,
 			`DELETE FROM audit WHERE id = 1`,
 			`TRUNCATE audit`,
 			`INSERT INTO audit (actor, act, subject, position, prev_hash, hash) VALUES ('a', 'b', 'c', 7, '', '')`,
 		} {
 			_, err := conn.Exec(t.Context(), sql)
 			var pgErr *pgconn.PgError
-			if sql == `UPDATE audit SET hash = NULL, position = NULL, prev_hash = NULL WHERE id = 1` && !sealed {
-				continue // changes nothing yet
+			if !sealed && (strings.Contains(sql, "hash = NULL") || strings.Contains(sql, "position = 99")) {
+				continue // the one changes nothing yet, the other is what sealing does
 			}
 			if !errors.As(err, &pgErr) || pgErr.Code != "42501" {
 				t.Errorf("sealed %v: %s: error %v, want 42501", sealed, sql, err)

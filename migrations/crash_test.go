@@ -2,6 +2,7 @@ package migrations_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	osexec "os/exec"
@@ -168,5 +169,24 @@ func waitFor(t *testing.T, ok func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatal("waited in vain")
 		}
+	}
+}
+
+// Waiting for a killed process's backend ends with the caller's patience.
+func TestWaitingForOrphanCanBeGivenUp(t *testing.T) {
+	url := pgtest.EmptyURL(t)
+	conn := connect(t, url)
+	cmd := start(t, url, "5")
+	waitFor(t, func() bool {
+		return get[bool](t, conn, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(5)%' AND pid <> pg_backend_pid())`)
+	})
+	cmd.Process.Kill()
+	cmd.Wait()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	err := migrations.UpFiles(ctx, url, slowFiles("0"))
+	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 3*time.Second {
+		t.Errorf("after %v: %v, want the deadline", time.Since(began), err)
 	}
 }
