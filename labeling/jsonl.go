@@ -45,11 +45,10 @@ func eachLine(r io.Reader, f func(line int, text []byte) error) error {
 		if errors.Is(err, bufio.ErrBufferFull) {
 			long = append(long[:0], text...)
 			for errors.Is(err, bufio.ErrBufferFull) {
-				if len(long) > maxLine {
+				text, err = b.ReadSlice('\n')
+				if long = append(long, text...); len(long) > maxLine {
 					return &LineError{n, fmt.Errorf("longer than %d bytes", maxLine)}
 				}
-				text, err = b.ReadSlice('\n')
-				long = append(long, text...)
 			}
 			text = long
 		}
