@@ -120,6 +120,23 @@ func TestBlobDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// A folder made elsewhere has no list of sums: the digest alone must do.
+	if err := os.Remove(filepath.Join(dir, sumsName)); err != nil {
+		t.Fatal(err)
+	}
+	bare := Dir(t.TempDir())
+	if digest, err = bare.Put(ctx, dir); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(must(bare.Open(ctx, digest)), weightsName)
+	b := must(os.ReadFile(path))
+	b[len(b)-1] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bare.Open(ctx, digest); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a bit flipped in a folder without sums: %v", err)
+	}
 	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}

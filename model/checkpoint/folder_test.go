@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -299,6 +300,7 @@ func TestLoadShards(t *testing.T) {
 	put := func(index map[string]string) {
 		files["m/"+indexName] = &fstest.MapFile{Data: must(json.Marshal(map[string]any{"metadata": map[string]any{"total_size": 1}, "weight_map": index}))}
 	}
+	files["m/deep/model-1.safetensors"], files["m/deep/model-2.safetensors"] = files["m/model-1.safetensors"], files["m/model-2.safetensors"]
 	put(index)
 	got, err := LoadFS(files, "m")
 	if err != nil {
@@ -382,7 +384,15 @@ func TestLoadMismatch(t *testing.T) {
 		"huge":     func(c map[string]any, _ map[string]Tensor) { c["n_embd"], c["n_layer"] = 1<<20, 1<<10 },
 		"long":     func(c map[string]any, _ map[string]Tensor) { c["n_positions"] = 1 << 24 },
 	} {
-		if _, err := LoadFS(edited(t, c, edit), "m"); err == nil {
+		files := edited(t, c, edit)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := LoadFS(files, "m")
+		runtime.ReadMemStats(&after)
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 8<<20 {
+			t.Errorf("%s: %d bytes allocated", name, grown)
+		}
+		if err == nil {
 			t.Errorf("%s: loaded", name)
 		} else if name == "NaN" && !strings.Contains(err.Error(), `"transformer.ln_f.bias": element 3 is NaN`) {
 			t.Errorf("NaN: %v", err)
@@ -399,10 +409,12 @@ func TestLoadMismatch(t *testing.T) {
 	if err := c.Save(filepath.Join(t.TempDir(), "x"), "F64"); err == nil {
 		t.Error("saved as F64")
 	}
-	big := *c
-	big.Card = Card{Metrics: map[string]float64{"loss": math.NaN()}}
-	if err := big.Save(filepath.Join(t.TempDir(), "x"), "F32"); err == nil {
-		t.Error("a metric that is NaN was saved")
+	for _, card := range []Card{{Metrics: map[string]float64{"loss": math.NaN()}}, {RewardMean: math.NaN()}, {RewardStd: math.Inf(1)}, {RewardStd: -1}} {
+		var bad *InvalidError
+		other := &Checkpoint{Model: mustModel(t, smallGPT2, model.HeadLM, false), Card: card}
+		if err := other.Save(filepath.Join(t.TempDir(), "x"), "F32"); !errors.As(err, &bad) {
+			t.Errorf("%+v saved: %v", card, err)
+		}
 	}
 	if _, err := Load(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("empty folder: %v", err)
@@ -417,7 +429,7 @@ func TestLoadMismatch(t *testing.T) {
 // weights' header and of the small files, thousands of the data.
 func TestFolderDamage(t *testing.T) {
 	cfg := smallLlama
-	cfg.Vocab, cfg.Layers = 290, 1
+	cfg.Vocab, cfg.Width, cfg.Heads, cfg.KVHeads, cfg.Hidden, cfg.Layers = 20, 8, 2, 1, 8, 1
 	dir := save(t, &Checkpoint{Model: mustModel(t, cfg, model.HeadScore, false), Card: Card{Kind: "reward", RewardMean: 1, RewardStd: 2}}, "BF16")
 	files := fstest.MapFS{}
 	total := 0

@@ -267,6 +267,7 @@ func TestHalf(t *testing.T) {
 		nearest("F16", float32(math.Ldexp(rng.Float64()*2-1, rng.IntN(44)-27)), toF16, fromF16)
 		h := uint16(rng.IntN(0x7bff)) // halfway between two neighbours
 		nearest("F16", (fromF16(h)+fromF16(h+1))/2, toF16, fromF16)
+		nearest("BF16", math.Float32frombits(uint32(h)<<16|0x8000), toBF16, fromBF16)
 	}
 }
 

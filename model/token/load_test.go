@@ -134,17 +134,25 @@ func TestLoadJSONForms(t *testing.T) {
 	}
 	// An added token that is not special is part of the text.
 	got, err := LoadFS(fstest.MapFS{"tokenizer.json": {Data: savedJSON(t, func(f, _ map[string]any) {
-		f["added_tokens"] = append(f["added_tokens"].([]any), map[string]any{"id": 290, "content": "foxglove", "special": false})
+		f["added_tokens"] = append(f["added_tokens"].([]any), map[string]any{"id": 291, "content": "fox", "special": false},
+			map[string]any{"id": 290, "content": "foxglove", "special": false})
 	})}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := got.Encode("a foxglove")
-	if ids[len(ids)-1] != 290 || got.Decode(ids) != "a foxglove" {
+	ids := got.Encode("a fox foxglove")
+	if n := len(ids); ids[n-1] != 290 || ids[n-3] != 291 || got.Decode(ids) != "a fox foxglove" {
 		t.Errorf("ids %v, text %q", ids, got.Decode(ids))
 	}
 	if _, ok := got.Special("foxglove"); ok {
 		t.Error("foxglove passes as special")
+	}
+	dir := t.TempDir()
+	if err := got.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Load(dir); err != nil || again.Digest() != got.Digest() {
+		t.Errorf("saved and loaded: %v", err)
 	}
 	// tokenizer_config.json names the ends, as a string or as an object.
 	got, err = LoadFS(fstest.MapFS{"tokenizer.json": {Data: savedJSON(t, func(_, _ map[string]any) {})},
