@@ -24,18 +24,20 @@ type server struct {
 	api     *limiter // API requests, by key
 }
 
-func newServer(c Config, d Deps) (http.Handler, error) {
+// build makes the server and its outermost handler.
+func build(c Config, d Deps) (http.Handler, *server, error) {
+	c = c.withDefaults()
 	s := &server{Config: c, Deps: d, rules: map[string]access{}, streams: map[string]bool{},
 		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now)}
 	var err error
 	if s.pages, err = loadPages(c.Version); err != nil {
-		return nil, fmt.Errorf("web: pages: %w", err)
+		return nil, nil, fmt.Errorf("web: pages: %w", err)
 	}
 	if s.assets, err = loadAssets(); err != nil {
-		return nil, fmt.Errorf("web: static files: %w", err)
+		return nil, nil, fmt.Errorf("web: static files: %w", err)
 	}
 	if s.help, err = loadHelp(); err != nil {
-		return nil, fmt.Errorf("web: help: %w", err)
+		return nil, nil, fmt.Errorf("web: help: %w", err)
 	}
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
@@ -43,14 +45,14 @@ func newServer(c Config, d Deps) (http.Handler, error) {
 	e.HandleMethodNotAllowed = true
 	e.MaxMultipartMemory = 1 << 20
 	if err := e.SetTrustedProxies(c.TrustedProxies); err != nil {
-		return nil, fmt.Errorf("web: trusted proxies: %w", err)
+		return nil, nil, fmt.Errorf("web: trusted proxies: %w", err)
 	}
 	s.engine = e
 	e.Use(s.recovery, s.admit, s.deadline)
 	e.NoRoute(func(c *gin.Context) { s.fail(c, s.unknown(c)) })
 	e.NoMethod(func(c *gin.Context) { s.fail(c, s.wrongMethod(c)) })
 	s.routes()
-	return s.guard(e), nil
+	return s.guard(e), s, nil
 }
 
 // route adds a route with the rule of who may use it. A route that is added otherwise is refused to everybody.

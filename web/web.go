@@ -14,7 +14,8 @@ func New(c Config, d Deps) (http.Handler, error) {
 	if d.Log == nil {
 		d.Log = slog.Default()
 	}
-	return newServer(c.withDefaults(), d)
+	h, _, err := build(c, d)
+	return h, err
 }
 
 // NewServer wraps the handler with the time limits that a server on a network needs. There is no write timeout: each

@@ -1,0 +1,303 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/migrations/pgtest"
+	"github.com/rankloop/rankloop/model"
+	"github.com/rankloop/rankloop/model/decode"
+	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/model/run"
+	"github.com/rankloop/rankloop/model/token"
+	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/audit"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// world is a server with all its rooms on a database of the test's own, and a tiny random policy that serves.
+type world struct {
+	*testing.T
+	pool     *pgxpool.Pool
+	accounts *account.Store
+	labeling *labeling.Store
+	registry *registry.Store
+	runs     *run.Store
+	loop     *loop.Loop
+	project  labeling.Project
+	version  registry.Version // serves
+	slot     *Slot
+	handler  http.Handler
+	server   *server
+	http     *httptest.Server
+	logs     *logBuffer
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
+	t.Helper()
+	ctx := t.Context()
+	pool := pgtest.New(t)
+	w := &world{T: t, pool: pool, accounts: account.NewStore(pool), labeling: labeling.NewStore(pool), registry: registry.NewStore(pool),
+		runs: run.NewStore(pool), slot: new(Slot), logs: new(logBuffer)}
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(w.logs, t.Output()), nil))
+	template, err := token.Chat("plain")
+	w.must(err)
+	w.loop = loop.New(loop.Deps{Pool: pool, Labeling: w.labeling, Registry: w.registry, Runs: w.runs, Template: template, Log: log, Scratch: t.TempDir()})
+	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: "river"})
+	w.must(err)
+	w.loop.SetClient(client)
+	w.project, err = w.labeling.EnsureProject(ctx, labeling.Project{Name: "main", Question: labeling.Question,
+		Instructions: "Rank the answers from best to worst.\n\n1. **Follows the instruction.**\n2. **Ends properly.**", K: 4, Overlap: 1, PromptCap: 200, Lease: 30 * time.Minute})
+	w.must(err)
+	base := w.register(registry.Version{Kind: registry.Base, Name: "tiny-base", Digest: "sha256:" + strings.Repeat("a", 64)})
+	w.version = w.register(registry.Version{Kind: registry.SFT, Name: "tiny-sft", Digest: "sha256:" + strings.Repeat("b", 64), Parents: []string{base.ID}})
+	w.must(w.loop.Promote(ctx, w.version.ID, "system"))
+	w.slot.Set(tinyServed(t, w.version, template, 1))
+	t.Cleanup(func() { w.slot.Set(nil) })
+
+	c := Config{LabelsPerMinute: 6000, Version: "test"}
+	d := Deps{Accounts: w.accounts, Audit: audit.NewStore(pool), Labeling: w.labeling, Registry: w.registry, Runs: w.runs, Loop: w.loop, Serving: w.slot,
+		ProjectID: w.project.ID, AfterSubmit: w.loop.RankingSubmitted, OnPrompt: w.joinPool, Ping: pool.Ping, Log: log}
+	for _, f := range change {
+		f(&c, &d)
+	}
+	w.handler, w.server, err = build(c, d)
+	w.must(err)
+	w.http = httptest.NewUnstartedServer(w.handler)
+	w.http.Config = NewServer(w.handler)
+	w.http.Start()
+	t.Cleanup(w.http.Close)
+	return w
+}
+
+// tinyModel is a policy of 0.8 M random weights over GPT-2's vocabulary: it babbles, broken characters too.
+func tinyServed(t *testing.T, v registry.Version, template token.ChatTemplate, seed uint64) *Served {
+	t.Helper()
+	tok := token.GPT2()
+	m, err := model.New(model.Config{Family: "gpt2", Vocab: tok.Vocab(), Context: 256, Layers: 1, Width: 16, Heads: 2, KVHeads: 2, Hidden: 32,
+		NormEps: 1e-5, Tied: true, BOS: -1, EOS: int(tok.EOS())}, seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(m, tok, decode.EngineOptions{}), Tokenizer: tok,
+		Template: template, Context: 256, Digest: strings.TrimPrefix(v.Digest, "sha256:")}
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) register(v registry.Version) registry.Version {
+	w.Helper()
+	w.must(pgx.BeginFunc(w.Context(), w.pool, func(tx pgx.Tx) (err error) {
+		v, err = w.registry.Register(w.Context(), tx, v)
+		return err
+	}))
+	return v
+}
+
+// joinPool is what the program does with prompts of customers who consent.
+func (w *world) joinPool(ctx context.Context, tx pgx.Tx, key account.Key, p Prompt) error {
+	_, _, err := w.labeling.AddPrompt(ctx, tx, labeling.NewPrompt{ProjectID: w.project.ID, Messages: p.Messages, Text: p.Text, TokenIDs: p.TokenIDs,
+		TokenizerDigest: p.TokenizerDigest, Origin: labeling.OriginAPI, CustomerID: key.CustomerID, APIKeyID: key.ID, Consent: true})
+	return err
+}
+
+// addTask gives labelers something to rank.
+func (w *world) addTask(messages []labeling.Message, answers ...string) labeling.Task {
+	w.Helper()
+	var task labeling.Task
+	w.must(pgx.BeginFunc(w.Context(), w.pool, func(tx pgx.Tx) error {
+		p, _, err := w.labeling.AddPrompt(w.Context(), tx, labeling.NewPrompt{ProjectID: w.project.ID, Messages: messages, Origin: labeling.OriginImport})
+		if err != nil {
+			return err
+		}
+		var list []labeling.NewResponse
+		for _, a := range answers {
+			list = append(list, labeling.NewResponse{Text: a, ModelVersion: w.version.ID, Finish: "stop"})
+		}
+		task, err = w.labeling.AddTask(w.Context(), tx, p.ID, list, 1, "")
+		return err
+	}))
+	return task
+}
+
+func says(text string) []labeling.Message { return []labeling.Message{{Role: "user", Content: text}} }
+
+const testPassword = "a long enough secret"
+
+// user makes an account; its address is <name>@example.com.
+func (w *world) user(name string, role account.Role) account.User {
+	w.Helper()
+	u, _, err := w.accounts.CreateUser(w.Context(), account.NewUser{Email: name + "@example.com", Name: name, Role: role, Password: testPassword, Actor: "system"})
+	w.must(err)
+	return u
+}
+
+// key makes a customer with a key.
+func (w *world) key(name string, change ...func(*account.NewKey)) (account.Key, string) {
+	w.Helper()
+	n := account.NewKey{CustomerID: w.user(name, account.RoleCustomer).ID, Name: name, RPM: 60_000, Actor: "system"}
+	for _, f := range change {
+		f(&n)
+	}
+	k, secret, err := w.accounts.CreateKey(w.Context(), n)
+	w.must(err)
+	return k, secret
+}
+
+// browser is a client that keeps cookies and follows no redirects.
+type browser struct {
+	w      *world
+	client *http.Client
+	head   http.Header // sent with each request
+}
+
+func (w *world) anon() *browser {
+	jar, err := cookiejar.New(nil)
+	w.must(err)
+	return &browser{w, &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, http.Header{}}
+}
+
+// as makes a user of the role and signs it in.
+func (w *world) as(name string, role account.Role) *browser {
+	w.Helper()
+	w.user(name, role)
+	b := w.anon()
+	if got := b.login(name+"@example.com", testPassword); got.code != http.StatusSeeOther {
+		w.Fatalf("sign in as %s: %d %s", name, got.code, got.body)
+	}
+	return b
+}
+
+func (w *world) withKey(secret string) *browser {
+	b := w.anon()
+	b.head.Set("Authorization", "Bearer "+secret)
+	return b
+}
+
+type answer struct {
+	code int
+	head http.Header
+	body string
+}
+
+func (b *browser) do(method, path, kind, body string, head ...string) answer {
+	b.w.Helper()
+	req, err := http.NewRequestWithContext(b.w.Context(), method, b.w.http.URL+path, strings.NewReader(body))
+	b.w.must(err)
+	for k, v := range b.head {
+		req.Header[k] = v
+	}
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	for i := 0; i+1 < len(head); i += 2 {
+		req.Header.Set(head[i], head[i+1])
+	}
+	res, err := b.client.Do(req)
+	b.w.must(err)
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	b.w.must(err)
+	return answer{res.StatusCode, res.Header, string(got)}
+}
+
+func (b *browser) get(path string, head ...string) answer { return b.do(get, path, "", "", head...) }
+
+func (b *browser) form(path string, fields ...string) answer {
+	v := url.Values{}
+	for i := 0; i+1 < len(fields); i += 2 {
+		v.Set(fields[i], fields[i+1])
+	}
+	return b.do(post, path, "application/x-www-form-urlencoded", v.Encode())
+}
+
+func (b *browser) json(method, path string, v any, head ...string) answer {
+	b.w.Helper()
+	body, ok := v.(string)
+	if !ok && v != nil {
+		raw, err := json.Marshal(v)
+		b.w.must(err)
+		body = string(raw)
+	}
+	return b.do(method, path, "application/json", body, head...)
+}
+
+func (b *browser) login(email, password string) answer {
+	return b.form("/login", "email", email, "password", password)
+}
+
+// want fails unless the answer has the code.
+func (a answer) want(t testing.TB, code int) answer {
+	t.Helper()
+	if a.code != code {
+		t.Fatalf("status %d, want %d: %.500s", a.code, code, a.body)
+	}
+	return a
+}
+
+// into decodes the answer.
+func (a answer) into(t testing.TB, v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(a.body), v); err != nil {
+		t.Fatalf("%v: %.500s", err, a.body)
+	}
+}
+
+func (w *world) count(sql string, args ...any) int {
+	w.Helper()
+	var n int
+	w.must(w.pool.QueryRow(w.Context(), sql, args...).Scan(&n))
+	return n
+}
+
+func env(name, or string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return or
+}
+
+var _ = fmt.Sprint
