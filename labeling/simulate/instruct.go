@@ -217,11 +217,11 @@ var polite = set("Tell Write Make Give Describe Say Cheer Find Paint")
 // heldOut tells on which side of the split a prompt stands, whatever its capitals, marks and courtesy.
 func heldOut(prompt string) bool {
 	h := uint64(1469598103934665603) // FNV-1a
-	for _, w := range words(prompt) {
+	for _, w := range words(strings.ToLower(prompt)) {
 		if w == "please" || !isWord(w) {
 			continue
 		}
-		for _, c := range []byte(strings.ToLower(w)) {
+		for _, c := range []byte(w) {
 			h = (h ^ uint64(c)) * 1099511628211
 		}
 		h = (h ^ ' ') * 1099511628211
