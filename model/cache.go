@@ -128,9 +128,9 @@ func (m *Transformer) ExtendFunc(caches []*Cache, ids [][]int32, each func(i int
 		rows += len(ids[i])
 	}
 	// Rows go through the layers in groups, one thread each, where that fills the threads.
-	target := min(rows, m.spanRows())
+	target := maxSpanWide
 	if !m.wide() && rows >= 16*kernel.Threads() {
-		target = min(target, (rows+kernel.Threads()-1)/kernel.Threads())
+		target = min(maxSpan, (rows+kernel.Threads()-1)/kernel.Threads())
 	}
 	var ends []int
 	for i, n := 0, 0; i < len(caches); i++ {

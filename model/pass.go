@@ -28,8 +28,8 @@ func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
 	pass := m.newPass(batch, want)
 	p := m.get(true)
 	p.load(batch, want)
-	for lo := 0; lo < len(batch); {
-		hi := lo + m.spanLen(len(batch)-lo, func(i int) int { return batch[lo+i].fed(want) })
+	lo := 0
+	for _, hi := range m.spanEnds(batch, want) {
 		p.addSpan(lo, hi, int(pass.first[lo]), int(pass.first[hi]))
 		lo = hi
 	}
@@ -45,11 +45,7 @@ func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
 // activations.
 func (m *Transformer) Score(batch []Sequence, want Want) *Pass {
 	pass := m.newPass(batch, want)
-	var ends []int
-	for lo := 0; lo < len(batch); {
-		lo += m.spanLen(len(batch)-lo, func(i int) int { return batch[lo+i].fed(want) })
-		ends = append(ends, lo)
-	}
+	ends := m.spanEnds(batch, want)
 	m.each(len(ends), func(a, b int) {
 		p := m.get(false)
 		for i := a; i < b; i++ {

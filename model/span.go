@@ -13,29 +13,44 @@ type span struct {
 
 func (s *span) rows() int { return s.hi - s.lo }
 
-// wide says that a layer's weights fill a core's cache by themselves: then every
-// product is split over the threads, rather than the batch.
-func (m *Transformer) wide() bool { return m.cfg.Width*(m.cfg.Width*4+m.cfg.Hidden*3) > 1<<19 }
+// wide says that a layer's weights fill the processor's cache by themselves: then
+// every product is split over the threads, rather than the batch.
+func (m *Transformer) wide() bool { return m.cfg.Width*(m.cfg.Width*4+m.cfg.Hidden*3) > 1<<20 }
 
-// spanRows is how many rows make a span.
-func (m *Transformer) spanRows() int {
+// spanRows is how many rows make a span, of that many in all: fewer in a small batch,
+// so that there are enough spans for the threads. It depends on the batch alone,
+// because the gradients of the norms add up span by span.
+func (m *Transformer) spanRows(all int) int {
 	if m.wide() {
-		return 1024
+		return maxSpanWide
 	}
-	return 256
+	return min(maxSpan, max(64, all/6))
 }
 
-// spanLen is how many of the next n sequences make a span, by their tokens.
-func (m *Transformer) spanLen(n int, tokens func(i int) int) int {
-	sum, target := 0, m.spanRows()
-	for i := range n {
-		t := tokens(i)
-		if i > 0 && sum+t > target {
-			return i
-		}
-		sum += t
+// The most rows of a span, unless one sequence has more.
+const (
+	maxSpan     = 256
+	maxSpanWide = 1024
+)
+
+// spanEnds cuts the batch into spans and returns where each ends.
+func (m *Transformer) spanEnds(batch []Sequence, want Want) (ends []int) {
+	all := 0
+	for _, s := range batch {
+		all += s.fed(want)
 	}
-	return n
+	sum, target := 0, m.spanRows(all)
+	for i, s := range batch {
+		n := s.fed(want)
+		if sum > 0 && sum+n > target {
+			ends, sum = append(ends, i), 0
+		}
+		sum += n
+	}
+	if len(batch) > 0 {
+		ends = append(ends, len(batch))
+	}
+	return ends
 }
 
 // addSpan appends the span of segments segLo..segHi and rows outLo..outHi of the heads.
@@ -47,10 +62,10 @@ func (p *planes) addSpan(segLo, segHi, outLo, outHi int) {
 	p.spans = append(p.spans, s)
 }
 
-// each calls f on disjoint ranges that cover n spans, in parallel where there are
-// enough of them; otherwise what runs inside is parallel by itself.
+// each calls f on disjoint ranges that cover n spans, in parallel unless the model is
+// wide; what runs inside is parallel by itself where this is not.
 func (m *Transformer) each(n int, f func(lo, hi int)) {
-	if n < 4 || m.wide() {
+	if m.wide() {
 		f(0, n)
 		return
 	}
