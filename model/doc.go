@@ -39,6 +39,11 @@
 // threads: gradients of embeddings add up in token order, those of norm weights in
 // fixed groups of rows, those of matrices in one chain over the rows.
 //
+// Threads take spans of whole sequences, some hundred rows each, through all layers:
+// their activations stay in a core's cache and there are few barriers. A model whose
+// layers fill the cache by themselves splits each product instead. Activations lie in
+// one arena that the next pass reuses.
+//
 // The last token of a sequence is not fed where only its own probability is asked
 // for, so a sequence may hold Context+1 tokens then.
 //
