@@ -8,7 +8,7 @@ const kcGo = 256
 // packGo are the buffers of the portable product.
 type packGo struct{ a, b []float32 }
 
-var packsGo = sync.Pool{New: func() any { return &packGo{a: make([]float32, 4*kcGo), b: make([]float32, 4*kcGo)} }}
+var packsGo = sync.Pool{New: func() any { return &packGo{a: make([]float32, 2*kcGo), b: make([]float32, 4*kcGo)} }}
 
 // splitGo chooses the tiles of the portable product.
 func (p *product) splitGo(threads int) (rows, cols int) {
@@ -42,19 +42,14 @@ func (p *product) runGo(i0, i1, j0, j1 int) {
 		for j := j0; j < j1; j += 4 {
 			p.packBGo(buf.b[(j-j0)*kc:][:4*kc], k0, kc, j, min(4, j1-j))
 		}
-		for i := i0; i < i1; i += 4 {
-			mr := min(4, i1-i)
-			pa := buf.a[:4*kc]
-			for r := range 4 {
-				if r >= mr {
-					for k := range kc {
-						pa[4*k+r] = 0
-					}
-					continue
-				}
+		for i := i0; i < i1; i += 2 {
+			mr := min(2, i1-i)
+			pa := buf.a[:2*kc]
+			clear(pa)
+			for r := range mr {
 				at := (i+r)*p.ars + k0*p.aks
 				for k := range kc {
-					pa[4*k+r] = p.a[at]
+					pa[2*k+r] = p.a[at]
 					at += p.aks
 				}
 			}
@@ -88,37 +83,65 @@ func (p *product) packBGo(dst []float32, k0, kc, j, nr int) {
 	}
 }
 
-// tileGo computes a tile of mr × nr elements (at most 4 × 4) from packed blocks, two rows at a time (16 SSE registers).
+// tileGo computes a tile of mr × nr elements (at most 2 × 4, what sixteen SSE registers hold) from packed blocks.
 func (p *product) tileGo(pa, pb []float32, i, mr, j, nr int, acc bool) {
-	for r := 0; r < mr; r += 2 {
-		var t [2][4]float32
-		if acc {
-			for q := range min(2, mr-r) {
-				copy(t[q][:nr], p.c[(i+r+q)*p.ldc+j:])
-			}
+	var t [2][4]float32
+	if acc {
+		for r := range mr {
+			copy(t[r][:nr], p.c[(i+r)*p.ldc+j:])
 		}
-		c00, c01, c02, c03 := t[0][0], t[0][1], t[0][2], t[0][3]
-		c10, c11, c12, c13 := t[1][0], t[1][1], t[1][2], t[1][3]
-		for a, b := pa[r:], pb; len(b) >= 4; b = b[4:] {
-			b0, b1, b2, b3 := b[0], b[1], b[2], b[3]
-			a0, a1 := a[0], a[1]
-			c00 += float32(a0 * b0)
-			c01 += float32(a0 * b1)
-			c02 += float32(a0 * b2)
-			c03 += float32(a0 * b3)
-			c10 += float32(a1 * b0)
-			c11 += float32(a1 * b1)
-			c12 += float32(a1 * b2)
-			c13 += float32(a1 * b3)
-			if len(a) < 6 {
-				break
-			}
-			a = a[4:]
-		}
-		t = [2][4]float32{{c00, c01, c02, c03}, {c10, c11, c12, c13}}
-		for q := range min(2, mr-r) {
-			copy(p.c[(i+r+q)*p.ldc+j:][:nr], t[q][:nr])
-		}
+	}
+	c00, c01, c02, c03 := t[0][0], t[0][1], t[0][2], t[0][3]
+	c10, c11, c12, c13 := t[1][0], t[1][1], t[1][2], t[1][3]
+	for ; len(pa) >= 8 && len(pb) >= 16; pa, pb = pa[8:], pb[16:] {
+		a, b := (*[8]float32)(pa), (*[16]float32)(pb)
+		c00 += float32(a[0] * b[0])
+		c01 += float32(a[0] * b[1])
+		c02 += float32(a[0] * b[2])
+		c03 += float32(a[0] * b[3])
+		c10 += float32(a[1] * b[0])
+		c11 += float32(a[1] * b[1])
+		c12 += float32(a[1] * b[2])
+		c13 += float32(a[1] * b[3])
+		c00 += float32(a[2] * b[4])
+		c01 += float32(a[2] * b[5])
+		c02 += float32(a[2] * b[6])
+		c03 += float32(a[2] * b[7])
+		c10 += float32(a[3] * b[4])
+		c11 += float32(a[3] * b[5])
+		c12 += float32(a[3] * b[6])
+		c13 += float32(a[3] * b[7])
+		c00 += float32(a[4] * b[8])
+		c01 += float32(a[4] * b[9])
+		c02 += float32(a[4] * b[10])
+		c03 += float32(a[4] * b[11])
+		c10 += float32(a[5] * b[8])
+		c11 += float32(a[5] * b[9])
+		c12 += float32(a[5] * b[10])
+		c13 += float32(a[5] * b[11])
+		c00 += float32(a[6] * b[12])
+		c01 += float32(a[6] * b[13])
+		c02 += float32(a[6] * b[14])
+		c03 += float32(a[6] * b[15])
+		c10 += float32(a[7] * b[12])
+		c11 += float32(a[7] * b[13])
+		c12 += float32(a[7] * b[14])
+		c13 += float32(a[7] * b[15])
+	}
+	for ; len(pa) >= 2 && len(pb) >= 4; pa, pb = pa[2:], pb[4:] {
+		a, b := (*[2]float32)(pa), (*[4]float32)(pb)
+		c00 += float32(a[0] * b[0])
+		c01 += float32(a[0] * b[1])
+		c02 += float32(a[0] * b[2])
+		c03 += float32(a[0] * b[3])
+		c10 += float32(a[1] * b[0])
+		c11 += float32(a[1] * b[1])
+		c12 += float32(a[1] * b[2])
+		c13 += float32(a[1] * b[3])
+	}
+	t = [2][4]float32{{c00, c01, c02, c03}, {c10, c11, c12, c13}}
+	for r := range mr {
+		copy(p.c[(i+r)*p.ldc+j:][:nr], t[r][:nr])
 	}
 }
 
