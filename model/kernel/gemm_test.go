@@ -228,3 +228,30 @@ func TestProductRefuses(t *testing.T) {
 		}()
 	}
 }
+
+func TestTranspose(t *testing.T) {
+	eachLevel(t, func(t *testing.T, exact bool) {
+		rng := rand.New(rand.NewPCG(13, 14))
+		for n := 1; n < 40; n++ {
+			for k := 1; k < 40; k += 1 + rng.IntN(3) {
+				ld := k + rng.IntN(4)
+				src := randoms(rng, n*ld)
+				stride := roundUp(n, 16)
+				dst, intact := guarded(t, k*stride, 1)
+				transpose(dst, stride, src, ld, n, k)
+				intact()
+				for q := range k {
+					for r := range stride {
+						var want float32
+						if r < n {
+							want = src[r*ld+q]
+						}
+						if dst[q*stride+r] != want {
+							t.Fatalf("n %d, k %d: [%d,%d] = %v, want %v", n, k, q, r, dst[q*stride+r], want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
