@@ -34,7 +34,7 @@ type Data struct {
 // Default is the recipe of the weights that ship.
 func Default() Recipe {
 	return Recipe{
-		Seed: 1, Texts: 90000, Demos: 30000, HeldOut: 1000, Vocab: 1024,
+		Seed: 1, Texts: 90000, Demos: 60000, HeldOut: 1000, Vocab: 1280,
 		Model:    model.Config{Family: "gpt2", Context: 128, Layers: 4, Width: 96, Heads: 4, Tied: true},
 		Pretrain: train.Config{Epochs: 1, BatchTokens: 4096, LR: 3e-3, Warmup: 50, Floor: 0.05, Seed: 1},
 		SFT:      train.Config{Epochs: 2, BatchTokens: 4096, LR: 1.5e-3, Warmup: 20, Floor: 0.05, Seed: 2},
