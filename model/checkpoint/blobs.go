@@ -60,7 +60,12 @@ func (b *dirBlobs) Put(ctx context.Context, dir string) (string, error) {
 		return digest, nil
 	}
 	path := filepath.Join(b.root, digest)
-	damaged := func() error { return nil } // a sound copy was found above
+	damaged := func() error { // nobody else has put it since, so that no reader of a sound copy is disturbed
+		if verify(path, digest) == nil {
+			return fs.ErrExist
+		}
+		return nil
+	}
 	err = b.disk.writeDir(path, damaged, func(tmp string) error {
 		entries, err := os.ReadDir(dir)
 		if err != nil {

@@ -310,6 +310,11 @@ func TestLoadShards(t *testing.T) {
 		t.Error("other weights")
 	}
 	for name, edit := range map[string]func(map[string]string){
+		"subfolder": func(x map[string]string) {
+			for name := range x {
+				x[name] = strings.Replace(x[name], "model", "deep/model", 1)
+			}
+		},
 		"path":         func(x map[string]string) { x[headName] = "../model-1.safetensors" },
 		"absolute":     func(x map[string]string) { x[headName] = "/etc/passwd.safetensors" },
 		"backslash":    func(x map[string]string) { x[headName] = `..\model-1.safetensors` },
