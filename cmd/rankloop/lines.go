@@ -17,7 +17,8 @@ func eachLine[T, U any](r io.Reader, w io.Writer, f func(T) (U, error)) error {
 	sc := bufio.NewScanner(r)
 	sc.Buffer(make([]byte, 64<<10), maxLine)
 	out := bufio.NewWriter(w)
-	enc := json.NewEncoder(out)
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	for n := 1; sc.Scan(); n++ {
 		line := bytes.TrimSpace(sc.Bytes())
@@ -32,7 +33,12 @@ func eachLine[T, U any](r io.Reader, w io.Writer, f func(T) (U, error)) error {
 		if err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
+		buf.Reset()
 		if err := enc.Encode(res); err != nil {
+			return err
+		}
+		// Some readers take U+0085 for a line's end, as they do U+2028, which the encoder escapes itself.
+		if _, err := out.Write(bytes.ReplaceAll(buf.Bytes(), []byte("\u0085"), []byte(`\u0085`))); err != nil {
 			return err
 		}
 		if err := out.Flush(); err != nil {
