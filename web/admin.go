@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -57,12 +58,26 @@ func (s *server) jobs(c *gin.Context) {
 	s.JobsUI.ServeHTTP(c.Writer, c.Request)
 }
 
+// names says who an actor is: e-mail addresses by "user:<id>".
+func (s *server) names(ctx context.Context) (map[string]string, error) {
+	users, err := s.Accounts.Users(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]string, len(users))
+	for _, u := range users {
+		out["user:"+u.ID] = u.Email
+	}
+	return out, nil
+}
+
 // --- models
 
 type modelsData struct {
 	Versions []registry.Version
 	Serving  string // id
 	History  []registry.Promotion
+	Names    map[string]string // of actors
 }
 
 func (s *server) modelsPage(c *gin.Context) {
@@ -78,6 +93,10 @@ func (s *server) modelsPage(c *gin.Context) {
 		return
 	}
 	d := modelsData{Versions: list, History: history}
+	if d.Names, err = s.names(ctx); err != nil {
+		s.fail(c, err)
+		return
+	}
 	if len(history) > 0 && history[0].Live {
 		d.Serving = history[0].Version.ID
 	}
@@ -172,6 +191,7 @@ type auditData struct {
 	Entries []audit.Entry
 	Older   int64 // id to go on from; 0: no more
 	Verdict *audit.Verdict
+	Names   map[string]string // of actors
 }
 
 func (s *server) auditPage(c *gin.Context) {
@@ -191,6 +211,10 @@ func (s *server) auditPage(c *gin.Context) {
 	}
 	d := auditData{Query: q}
 	if d.Entries, err = s.Audit.Search(c.Request.Context(), q); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if d.Names, err = s.names(c.Request.Context()); err != nil {
 		s.fail(c, err)
 		return
 	}

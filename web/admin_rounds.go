@@ -178,6 +178,7 @@ type roundData struct {
 	Versions  []registry.Version // made by the round
 	From      *registry.Version
 	Alarms    []loop.Alarm
+	Names     map[string]string // of actors
 	JSON      string
 	CanCancel bool
 }
@@ -185,7 +186,7 @@ type roundData struct {
 // stageStep is one stage on the way, for the strip on top.
 type stageStep struct {
 	Name  loop.Stage
-	State string // past, now or ahead
+	State string // past, now, over or ahead
 }
 
 func (s *server) roundPage(c *gin.Context) {
@@ -224,6 +225,10 @@ func (s *server) roundPage(c *gin.Context) {
 		}
 		d.Versions = append(d.Versions, v)
 	}
+	if d.Names, err = s.names(ctx); err != nil {
+		s.fail(c, err)
+		return
+	}
 	if d.Alarms, err = s.Loop.Alarms(ctx, r.ID, 20); err != nil {
 		s.fail(c, err)
 		return
@@ -241,10 +246,13 @@ func stagePath(now loop.Stage) []stageStep {
 	}
 	for i, st := range loop.Stages {
 		step := stageStep{Name: st, State: "ahead"}
-		if i < at && at < len(loop.Stages) {
-			step.State = "past"
-		} else if i == at {
+		switch {
+		case now == loop.StageDone && i == at:
+			step.State = "over"
+		case i == at:
 			step.State = "now"
+		case i < at && at < len(loop.Stages): // of a round that broke off, the stage is not known
+			step.State = "past"
 		}
 		out = append(out, step)
 	}

@@ -50,6 +50,7 @@ func loadPages(version string) (map[string]*template.Template, error) {
 		"version": func() string { return version },
 		"visible": labeling.Visible,
 		"short":   short,
+		"who":     who,
 		"ago":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
 		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"num":     num,
@@ -171,6 +172,14 @@ var stageNames = map[loop.Stage]string{
 	loop.StageSample: "Sampling answers", loop.StageRank: "Waiting for rankings", loop.StageReward: "Training the reward model",
 	loop.StagePPO: "Training the policy (PPO)", loop.StageEvaluate: "Evaluating", loop.StageDecide: "Waiting for a decision",
 	loop.StageDone: "Done", loop.StageFailed: "Failed", loop.StageCancelled: "Cancelled",
+}
+
+// who names an actor; one that is no user, or no longer, is shown as it is.
+func who(names map[string]string, actor string) string {
+	if n, ok := names[actor]; ok {
+		return n
+	}
+	return actor
 }
 
 // short is the end of an id: UUIDv7 begin with the time, so their ends tell them apart.

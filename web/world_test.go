@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -34,7 +33,11 @@ import (
 	"github.com/rankloop/rankloop/web/audit"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) {
+	code := pgtest.Wrap(m).Run()
+	closeBrowser()
+	os.Exit(code)
+}
 
 // world is a server with all its rooms on a database of the test's own, and a tiny random policy that serves.
 type world struct {
@@ -292,12 +295,3 @@ func (w *world) count(sql string, args ...any) int {
 	w.must(w.pool.QueryRow(w.Context(), sql, args...).Scan(&n))
 	return n
 }
-
-func env(name, or string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	return or
-}
-
-var _ = fmt.Sprint

@@ -141,7 +141,7 @@
     const li = $("card").content.firstElementChild.cloneNode(true);
     const q = (s) => li.querySelector(s);
     li.dataset.key = answer.key;
-    q(".name").textContent = "Answer " + answer.key;
+    q(".name").append(element("span", "word", "Answer"), answer.key);
     showText(q(".answer"), answer.text);
     const select = q("select");
     select.id = "rank-" + i;

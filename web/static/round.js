@@ -10,15 +10,15 @@
   // Which metrics of a run are drawn, and as what.
   const charts = {
     "reward.train": [
-      ["Reward model: loss", ["loss", "heldout_loss"]],
-      ["Reward model: pair accuracy", ["accuracy", "heldout_accuracy"]],
+      ["Reward loss", ["loss", "heldout_loss"]],
+      ["Reward accuracy", ["accuracy", "heldout_accuracy"]],
     ],
     "ppo.train": [
       ["Reward score", ["score"]],
       ["KL from SFT, nats per answer", ["kl"]],
       ["Entropy, nats per token", ["entropy"]],
       ["Value loss", ["value_loss"]],
-      ["Answers that end by themselves", ["eos_rate"]],
+      ["Answers ending by themselves", ["eos_rate"]],
       ["Clipped share of ratios", ["clipfrac"]],
     ],
   };
@@ -43,6 +43,7 @@
     for (const [title, names] of charts[kind] || []) {
       const have = names.filter((n) => (series[kind] || {})[n] && series[kind][n].x.length);
       if (!have.length) continue;
+      $("curves").hidden = false; // before sizes are measured
       const x = [...new Set(have.flatMap((n) => series[kind][n].x))].sort((a, b) => a - b);
       const data = [x, ...have.map((n) => {
         const at = new Map(series[kind][n].x.map((s, i) => [s, series[kind][n].y[i]]));
@@ -54,10 +55,9 @@
       else d.plot.setData(data);
       d.out.textContent = have.map((n) => {
         const y = series[kind][n].y;
-        return (have.length > 1 ? n.replaceAll("_", " ") + " " : "") + Number(y[y.length - 1].toPrecision(4));
+        return Number(y[y.length - 1].toPrecision(3));
       }).join(" · ");
     }
-    $("curves").hidden = drawn.size === 0;
   }
 
   function chart(title, names, data) {
@@ -65,13 +65,15 @@
     const caption = element("figcaption", "", title);
     const out = element("output");
     const box = element("div", "plot");
+    if (names.length > 1) names.forEach((n, i) => caption.append(element("span", "key " + "ab"[i], n.startsWith("heldout") ? "held out" : "training")));
     caption.append(out);
     figure.append(caption, box);
     $("charts").append(figure);
     const colors = [ink("--accent"), ink("--good")];
     const axis = { stroke: ink("--muted"), grid: { stroke: ink("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
     const plot = new uPlot({
-      width: Math.max(box.clientWidth, 200), height: 170, padding: [8, 8, 0, 0],
+      width: Math.max(box.clientWidth, 200), height: 170, padding: [8, 16, 0, 0],
+      legend: { show: false },
       scales: { x: { time: false } },
       cursor: { y: false },
       axes: [{ ...axis, size: 28 }, { ...axis, size: 52, values: (_, v) => v.map((n) => String(Number(n.toPrecision(3)))) }],
@@ -79,7 +81,7 @@
       hooks: { setCursor: [(u) => {
         const i = u.cursor.idx;
         if (i === null || i === undefined) return;
-        out.textContent = "step " + u.data[0][i] + ": " + names.map((n, k) => u.data[k + 1][i]).filter((v) => v !== null && v !== undefined).map((v) => Number(v.toPrecision(4))).join(" · ");
+        out.textContent = "step " + u.data[0][i] + ": " + names.map((n, k) => u.data[k + 1][i]).filter((v) => v !== null && v !== undefined).map((v) => Number(v.toPrecision(3))).join(" · ");
       }] },
     }, data, box);
     return { plot, figure, box, out, names };

@@ -1,0 +1,139 @@
+package web
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web/account"
+)
+
+var demoAnswers = []string{
+	"Fox found an old drum under the oak. He tapped it once, and the whole forest came to dance. When the moon rose, Fox shared the drum with a shy hedgehog, and from that night on they played together. They were never lonely again.",
+	"Once there was a fox. The fox had a drum. The fox had a drum. The fox had a drum and the drum was",
+	"A fox beat his drum so loudly that the birds flew away. He was sorry, so he learned to play softly. One by one the birds came back and sang along, and everybody was happy.",
+	"The fox lost the drum in the river and went home in the rain.",
+}
+
+// TestLook walks all pages at the widths of a desk and of a phone, light and dark: nothing may be wider than the window,
+// and no script may fail.
+func TestLook(t *testing.T) {
+	w := newWorld(t)
+	w.user("ada", account.RoleOwner)
+	for i, n := range []string{"mina", "tomas", "yuki"} {
+		w.user(n, account.RoleLabeler)
+		if i == 0 {
+			w.key("acme", func(k *account.NewKey) { k.TrainingOptIn = true })
+		}
+	}
+	round := w.finishedRound()
+	for range 2 {
+		w.addTask(says("Tell a story about a fox and a drum with a happy ending."), demoAnswers...)
+	}
+	for _, size := range []struct {
+		name          string
+		width, height int64
+		dark          bool
+	}{{"wide", 1280, 900, false}, {"phone-dark", 360, 740, true}} {
+		t.Run(size.name, func(t *testing.T) {
+			v := *w
+			v.T = t
+			b := v.open(size.width, size.height, size.dark)
+			b.visit("/login")
+			b.shot("login")
+			b.fitsWidth()
+			b.signIn("ada@example.com")
+			for _, p := range []struct{ name, path string }{{"rounds", "/admin"}, {"round", "/admin/rounds/" + round.ID}, {"models", "/admin/models"},
+				{"model", "/admin/models/" + w.version.ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"audit", "/admin/audit?verify=yes"},
+				{"account", "/account"}, {"docs", "/docs/ranking"}, {"missing", "/admin/nothing"}, {"chat", "/chat"}, {"label", "/label"}} {
+				if p.name == "missing" {
+					b.allow("404")
+				}
+				b.visit(p.path)
+				switch p.name {
+				case "label":
+					b.until(`document.querySelectorAll(".card").length === 4 && !document.getElementById("task").hidden`)
+					b.keys("23")
+					b.until(`document.getElementById("order").textContent.includes(">")`)
+					b.until(`/^Saved/.test(document.getElementById("saved").textContent)`)
+				case "round":
+					b.until(`document.querySelectorAll(".chart canvas").length >= 6`)
+				}
+				time.Sleep(150 * time.Millisecond)
+				b.fitsWidth()
+				b.shot(p.name)
+				if p.name == "label" {
+					b.do(chromedp.Click(chromedp.CSS("#help-open")))
+					b.shot("help")
+				}
+			}
+		})
+	}
+}
+
+// finishedRound writes a round that has ended, with its curves and its report, as the loop leaves it.
+func (w *world) finishedRound() loop.Round {
+	w.Helper()
+	ctx := w.Context()
+	cfg := loop.DefaultConfig()
+	r, err := w.loop.Start(ctx, w.project.ID, "user:"+w.version.ID, cfg)
+	w.must(err)
+	reward := w.register(registry.Version{Kind: registry.Reward, Name: "reward-r1", Digest: "sha256:" + repeat("c"), Parents: []string{w.version.ID}, RoundID: &r.ID})
+	policy := w.register(registry.Version{Kind: registry.Policy, Name: "policy-r1", Digest: "sha256:" + repeat("d"), Parents: []string{w.version.ID, reward.ID}, RoundID: &r.ID,
+		Metrics: map[string]float64{"kl": 9.4, "win_sft": 0.712}})
+	report := loop.Report{Rankings: 620, RoundRankings: 620, Agreement: loop.Estimate{Value: .731, Low: .702, High: .758, N: 1240},
+		RewardAccuracy: loop.Estimate{Value: .742, Low: .711, High: .771, N: 930}, RewardCeiling: .79, Judge: "gold",
+		ScoreSFT: loop.Estimate{Value: 1.214, Low: 1.13, High: 1.3, N: 1000}, ScoreBefore: loop.Estimate{Value: 1.214, Low: 1.13, High: 1.3, N: 1000},
+		ScoreAfter: loop.Estimate{Value: 2.031, Low: 1.95, High: 2.11, N: 1000}, WinSFT: loop.Estimate{Value: .712, Low: .684, High: .739, N: 1000},
+		WinServing: loop.Estimate{Value: .712, Low: .684, High: .739, N: 1000}, KL: loop.Estimate{Value: 9.41, Low: 9.1, High: 9.7, N: 1000}, EOSRate: .964, Length: 34.2,
+		TokensPerS: 21_400, Seconds: 297, Promoted: true, Reason: "win rate against SFT above 0.5 and KL within the limit",
+		Examples: []loop.Example{{Prompt: "Tell a story about a fox and a drum with a happy ending.", SFT: demoAnswers[1], After: demoAnswers[2]}}}
+	raw, err := json.Marshal(report)
+	w.must(err)
+	w.must(pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		var ids [2]string
+		for i, kind := range []string{"reward.train", "ppo.train"} {
+			v, err := w.runs.Create(ctx, tx, kind, map[string]any{}, &r.ID)
+			if err != nil {
+				return err
+			}
+			ids[i] = v.ID
+			if _, err := tx.Exec(ctx, curvesSQL[i], v.ID); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, `UPDATE runs SET state = 'done', step = 120, total = 120 WHERE id = $1`, v.ID); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, `UPDATE rounds SET stage = 'done', report = $2, promoted = true, reward_run_id = $3, ppo_run_id = $4, reward_version_id = $5,
+			policy_version_id = $6, ended_at = now() WHERE id = $1`, r.ID, raw, ids[0], ids[1], reward.ID, policy.ID)
+		return err
+	}))
+	w.must(w.loop.Promote(ctx, policy.ID, "user:"+w.version.ID))
+	return r
+}
+
+// curvesSQL writes 120 steps of made-up metrics.
+var curvesSQL = [2]string{
+	`INSERT INTO run_metrics (run_id, step, metrics)
+	SELECT $1, s, jsonb_build_object('loss', 0.35 + 0.34 * exp(-s / 30.0) + 0.02 * sin(s * 2.3), 'accuracy', 0.76 - 0.25 * exp(-s / 25.0) + 0.02 * cos(s * 1.7))
+		|| CASE WHEN s % 20 = 0 THEN jsonb_build_object('heldout_loss', 0.42 + 0.26 * exp(-s / 30.0), 'heldout_accuracy', 0.74 - 0.22 * exp(-s / 25.0)) ELSE '{}' END
+	FROM generate_series(1, 120) s`,
+	`INSERT INTO run_metrics (run_id, step, metrics)
+	SELECT $1, s, jsonb_build_object('score', 1.1 * (1 - exp(-s / 40.0)) + 0.05 * sin(s * 1.9), 'kl', 9.4 * (1 - exp(-s / 50.0)) + 0.2 * cos(s * 2.1),
+		'entropy', 2.6 - 0.9 * (1 - exp(-s / 60.0)) + 0.03 * sin(s), 'value_loss', 0.5 * exp(-s / 25.0) + 0.06 + 0.01 * sin(s * 2.7), 'eos_rate', 0.97 - 0.12 * exp(-s / 30.0), 'clipfrac', 0.09 + 0.02 * sin(s * 3.1))
+	FROM generate_series(1, 120) s`,
+}
+
+func repeat(s string) string {
+	out := ""
+	for range 64 {
+		out += s
+	}
+	return out
+}

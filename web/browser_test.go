@@ -1,0 +1,231 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// chromium finds a browser. Without one the test is skipped, aloud; with CI=true it fails.
+func chromium(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{os.Getenv("RANKLOOP_CHROMIUM"), "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if name == "" {
+			continue
+		}
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	const what = "NO CHROMIUM: the pages were not tested in a browser. Install it (Debian: apt-get install chromium) or set RANKLOOP_CHROMIUM."
+	if os.Getenv("CI") == "true" {
+		t.Fatal(what)
+	}
+	fmt.Fprintln(os.Stderr, t.Name()+": "+what)
+	t.Skip(what)
+	return ""
+}
+
+// One browser serves all tests; each has a profile and cookies of its own.
+var shared struct {
+	once  sync.Once
+	ctx   context.Context
+	err   error
+	close func()
+}
+
+func browserContext(t *testing.T) context.Context {
+	t.Helper()
+	path := chromium(t)
+	shared.once.Do(func() {
+		dir, err := os.MkdirTemp("", "rankloop-browser-")
+		if err != nil {
+			shared.err = err
+			return
+		}
+		opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+			chromedp.UserDataDir(dir), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+		alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
+		ctx, cancel := chromedp.NewContext(alloc)
+		shared.ctx, shared.err = ctx, chromedp.Do(ctx, chromedp.Navigate("about:blank"))
+		shared.close = func() { cancel(); stop(); os.RemoveAll(dir) }
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.ctx
+}
+
+func closeBrowser() {
+	if shared.close != nil {
+		shared.close()
+	}
+}
+
+// tab is a browser window on the world's server. Scripts that fail, refusals by the content security policy, dialogs and
+// requests to other hosts fail the test.
+type tab struct {
+	*testing.T
+	ctx context.Context
+	w   *world
+
+	mu      sync.Mutex
+	wrong   []string
+	allowed []string // parts of console errors that the test causes on purpose
+}
+
+func (w *world) open(width, height int64, dark bool) *tab {
+	w.Helper()
+	ctx, cancel := chromedp.NewContext(browserContext(w.T), chromedp.WithNewBrowserContext())
+	b := &tab{T: w.T, ctx: ctx, w: w}
+	w.Cleanup(cancel)
+	w.must(chromedp.Do(ctx, chromedp.Navigate("about:blank")))
+	w.must(chromedp.Listen(ctx, b.hear))
+	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
+	w.must(err)
+	b.size(width, height)
+	if dark {
+		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
+		w.must(err)
+	}
+	w.Cleanup(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, what := range b.wrong {
+			w.Error("browser: " + what)
+		}
+	})
+	return b
+}
+
+func (b *tab) hear(ev any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	complain := func(s string) {
+		for _, part := range b.allowed {
+			if strings.Contains(s, part) {
+				return
+			}
+		}
+		b.wrong = append(b.wrong, s)
+	}
+	switch e := ev.(type) {
+	case *runtime.EventExceptionThrown:
+		complain("exception: " + e.ExceptionDetails.Text + fmt.Sprint(e.ExceptionDetails.Exception))
+	case *log.EventEntryAdded:
+		if e.Entry.Level == "error" {
+			complain("console: " + e.Entry.Text + " " + e.Entry.URL)
+		}
+	case *page.EventJavascriptDialogOpening:
+		complain("dialog: " + e.Message)
+	case *network.EventRequestWillBeSent:
+		if u := e.Request.URL; !strings.HasPrefix(u, b.w.http.URL) && !strings.HasPrefix(u, "about:") && !strings.HasPrefix(u, "data:") && !strings.HasPrefix(u, "blob:") {
+			complain("request to " + u)
+		}
+	}
+}
+
+// allow lets the console complain about what the test does on purpose.
+func (b *tab) allow(part string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.allowed = append(b.allowed, part)
+}
+
+func (b *tab) size(width, height int64) {
+	b.Helper()
+	opts := []chromedp.EmulateViewportOption{}
+	if width < 500 {
+		opts = append(opts, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2))
+	}
+	b.do(chromedp.EmulateViewport(width, height, opts...))
+}
+
+func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		b.shot("failed")
+		b.Fatal(err)
+	}
+}
+
+func (b *tab) visit(path string) { b.Helper(); b.do(chromedp.Navigate(b.w.http.URL + path)) }
+
+// signIn goes through the page.
+func (b *tab) signIn(email string) {
+	b.Helper()
+	b.visit("/login")
+	b.do(chromedp.SendKeys(chromedp.CSS("#email"), email), chromedp.SendKeys(chromedp.CSS("#password"), testPassword+"\n"))
+	b.until(`location.pathname !== "/login"`)
+}
+
+// until waits for a condition on the page.
+func (b *tab) until(js string) {
+	b.Helper()
+	deadline := time.Now().Add(15 * time.Second)
+	for {
+		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`Boolean(`+js+`)`))
+		if err == nil && ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.shot("failed")
+			b.Fatalf("still not %s (%v); page says: %s", js, err, eval[string](b, `document.body.innerText.slice(0, 600)`))
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+}
+
+func eval[T any](b *tab, js string) T {
+	b.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](js))
+	if err != nil {
+		b.Fatalf("%s: %v", js, err)
+	}
+	return v
+}
+
+// keys types on the page, not into a field.
+func (b *tab) keys(s string) {
+	b.Helper()
+	for _, r := range s {
+		b.do(chromedp.KeyEvent(string(r)))
+	}
+}
+
+// shot keeps a picture of the page in $RANKLOOP_SHOTS.
+func (b *tab) shot(name string) {
+	dir := os.Getenv("RANKLOOP_SHOTS")
+	if dir == "" {
+		return
+	}
+	img, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(b.Name(), "/", "-")+"-"+name+".png"), img, 0o644)
+	}
+	if err != nil {
+		b.Log("screenshot: ", err)
+	}
+}
+
+func (b *tab) fitsWidth() {
+	b.Helper()
+	if over := eval[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+		b.Errorf("%s: page is %d px wider than the window", eval[string](b, `location.pathname`), over)
+	}
+}
