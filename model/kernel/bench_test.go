@@ -88,6 +88,8 @@ func BenchmarkVector(b *testing.B) {
 
 // BenchmarkAttention measures one sequence of a model 96 wide with 4 heads, the multiply-adds below the diagonal counted.
 func BenchmarkAttention(b *testing.B) {
+	defer SetThreads(Threads())
+	SetThreads(1)
 	rng := rand.New(rand.NewPCG(5, 6))
 	for _, z := range [][2]int{{64, 64}, {128, 128}, {1, 64}, {1, 128}} {
 		Tq, Tk := z[0], z[1]
@@ -95,7 +97,6 @@ func BenchmarkAttention(b *testing.B) {
 		s := newHeads(rng, Tk, H, H, D)
 		dq, dk, dv := make([]float32, Tk*s.ldq), make([]float32, Tk*s.ldk), make([]float32, Tk*s.ldv)
 		pairs := float64(Tq*Tk) - float64(Tq*(Tq-1))/2
-		SetThreads(1)
 		Attention(s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, Tk, Tk, H, H, D, s.scale)
 		b.Run(fmt.Sprintf("forward_Tq%d_Tk%d", Tq, Tk), func(b *testing.B) {
 			for b.Loop() {

@@ -31,11 +31,19 @@ func TestReadsNothingBeyond(t *testing.T) {
 			copy(x, randoms(rng, n))
 			return x
 		}
+		sizes := [][3]int{{70, 97, 31}, {65, 23, 24}, {2, 100, 3}, {113, 17, 100}, {120, 47, 9}}
+		for M := 1; M < 9; M++ { // every tile
+			for _, N := range []int{1, 7, 10, 16, 19, 31, 38, 47} {
+				sizes = append(sizes, [3]int{M, N, 1 + rng.IntN(20)})
+			}
+		}
+		const room = 120 * 110
+		memory := [3][]float32{atPageEnd(t, room), atPageEnd(t, room), atPageEnd(t, room)}
 		for layout := range layouts {
-			for _, s := range [][3]int{{1, 1, 1}, {3, 5, 7}, {7, 49, 17}, {8, 63, 33}, {70, 97, 31}, {65, 23, 24}, {2, 100, 3}, {66, 17, 100}} {
+			for _, s := range sizes {
 				p := newProblem(rng, layout, s[0], s[1], s[2], true)
-				for _, m := range []*[]float32{&p.a, &p.b, &p.c} {
-					x := atPageEnd(t, len(*m))
+				for i, m := range []*[]float32{&p.a, &p.b, &p.c} {
+					x := memory[i][room-len(*m):]
 					copy(x, *m)
 					*m = x
 				}
