@@ -24,8 +24,9 @@
 //
 // A claim is one statement: pick with FOR UPDATE SKIP LOCKED, insert the
 // assignment with ON CONFLICT on (task, labeler), take the slot from what the
-// insert returned. Locks are taken in the order task, assignment, labeler
-// everywhere, so that no two acts wait for each other in a circle. A statement
+// insert returned. A task's lock guards the states of its assignments; locks are taken
+// in the order task, labeler everywhere, so that acts do not wait for each other in a
+// circle. A statement
 // that finds nothing while rows are locked by others does not mean an empty
 // queue: the last attempt waits for the locks instead of skipping them.
 //

@@ -267,7 +267,8 @@ func (s *Store) Skip(ctx context.Context, assignmentID, labelerID, reason string
 	return wrap(err, "skip assignment %s", assignmentID)
 }
 
-// lease is an assignment and its task, both locked.
+// lease is an assignment under the lock of its task, which guards the states of all
+// assignments of the task.
 type lease struct {
 	id, taskID, projectID string
 	state                 string
@@ -278,7 +279,7 @@ type lease struct {
 	openSlots             int
 }
 
-// lockLease locks task and assignment, in this order, and reads both.
+// lockLease locks the task, then reads task and assignment.
 func lockLease(ctx context.Context, tx pgx.Tx, assignmentID, labelerID string) (lease, error) {
 	a := lease{id: assignmentID}
 	b := &pgx.Batch{}
@@ -286,7 +287,7 @@ func lockLease(ctx context.Context, tx pgx.Tx, assignmentID, labelerID string) (
 		WHERE a.id = $1 AND a.labeler_id = $2 FOR NO KEY UPDATE OF t`, assignmentID, labelerID).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&a.taskID, &a.openSlots) })
 	b.Queue(`SELECT project_id, state, ranking_id, display_order, surplus, guideline FROM assignments
-		WHERE id = $1 AND labeler_id = $2 FOR NO KEY UPDATE`, assignmentID, labelerID).
+		WHERE id = $1 AND labeler_id = $2`, assignmentID, labelerID).
 		QueryRow(func(row pgx.Row) error {
 			return row.Scan(&a.projectID, &a.state, &a.rankingID, &a.order, &a.surplus, &a.guideline)
 		})

@@ -110,6 +110,39 @@ func TestEmptyIsNotBusy(t *testing.T) {
 	b.sound()
 }
 
+// A claim that waited for a task and then finds that the labeler's other tab has just
+// taken it met a conflict, not an empty queue: it goes on to the next task.
+func TestConflictIsNotEmpty(t *testing.T) {
+	b := setup(t)
+	tasks := b.tasks(2, 2, 2, "")
+	tx, err := b.pool.Begin(b.ctx)
+	b.ok(err)
+	defer tx.Rollback(b.ctx)
+	_, err = tx.Exec(b.ctx, `SELECT FROM tasks FOR NO KEY UPDATE`)
+	b.ok(err)
+	got := make(chan *Assignment)
+	go func() {
+		a, err := b.store.Claim(b.ctx, b.project.ID, "ann")
+		if err != nil {
+			t.Errorf("claim: %v", err)
+		}
+		got <- a
+	}()
+	for b.count(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	_, err = tx.Exec(b.ctx, `INSERT INTO assignments (id, task_id, project_id, labeler_id, state, lease_until, display_order, guideline)
+		VALUES ($1, $2, $3, 'ann', 'leased', now() + interval '1 hour', '{0,1}', 1)`, newKey(), tasks[0].ID, b.project.ID)
+	b.ok(err)
+	_, err = tx.Exec(b.ctx, `UPDATE tasks SET open_slots = 1 WHERE id = $1`, tasks[0].ID)
+	b.ok(err)
+	b.ok(tx.Commit(b.ctx))
+	if a := <-got; a == nil || a.TaskID != tasks[1].ID {
+		t.Errorf("claimed %+v, want the second task", a)
+	}
+	b.sound()
+}
+
 func TestTwoTabs(t *testing.T) {
 	b := setup(t)
 	b.tasks(40, 3, 2, "")

@@ -95,7 +95,7 @@ func (in SubmitInput) hash() ([32]byte, error) {
 }
 
 // replay returns the ranking that an earlier submit of the same body stored, "" if this
-// is a new one. The caller holds the assignment's lock, under which the same key sent
+// is a new one. The caller holds the task's lock, under which the same key sent
 // twenty times at once takes its turn.
 func replay(ctx context.Context, tx pgx.Tx, a lease, in SubmitInput, hash [32]byte) (string, error) {
 	var id, assignment string

@@ -1,7 +1,7 @@
 -- labeling: projects, prompts, responses, tasks and leases, rankings, snapshots.
 --
 -- Ids of labelers, customers and API keys are text: they belong to other rooms, and imported rankings name labelers who
--- have no account. Locks are taken in the order task, assignment, labeler.
+-- have no account. A task's lock guards the states of its assignments; locks are taken in the order task, labeler.
 
 CREATE TABLE projects (
     id           uuid             PRIMARY KEY,
