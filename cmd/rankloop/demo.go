@@ -19,8 +19,8 @@ type demoCmd struct {
 	Seed    uint64        `help:"Seed of prompts, labelers and training." default:"1"`
 	Once    bool          `help:"End after one round: exit 0 when its policy beats SFT, 1 when it does not."`
 	Rounds  int           `help:"Rounds to run before the demo only serves." default:"3"`
-	K       int           `help:"Answers per prompt, 4 to 9." default:"4"`
-	Prompts int           `help:"Prompts ranked in a round." default:"512"`
+	K       int           `help:"Answers per prompt, 4 to 9." default:"6"`
+	Prompts int           `help:"Prompts ranked in a round." default:"800"`
 	Slice   time.Duration `help:"Length of a training slice." default:"20s"`
 	Verbose bool          `short:"v" help:"Log every job and request."`
 }
@@ -124,6 +124,8 @@ func (c demoCmd) round() loop.Config {
 	r := loop.DefaultConfig()
 	r.K, r.Prompts, r.Seed = c.K, c.Prompts, c.Seed
 	r.EvalPrompts = 1000
+	r.Reward.LR, r.Reward.Epochs, r.Reward.Scale = 1e-3, 2, true
+	r.PPO.LR, r.PPO.KL.Coef, r.PPO.Iterations, r.PPO.Rollouts = 3e-4, 0.4, 24, 256
 	return r
 }
 

@@ -87,7 +87,7 @@ func (c generateCmd) Run(ctx context.Context, io streams) error {
 			if n := len(text); o.Finish == "stop" && n > 0 && text[n-1] == int32(cfg.EOS) {
 				text = text[:n-1]
 			}
-			g.Text = cp.Tokenizer.Decode(text)
+			g.Text = token.Continue(cp.Tokenizer, text)
 		}
 		switch {
 		case c.JSON:
