@@ -9,7 +9,7 @@ import (
 // The cached form equals Attention to the bit, position by position and in runs,
 // whatever lies beyond the last position.
 func TestAttentionCached(t *testing.T) {
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(51, 52))
 		for _, z := range headSizes {
 			s := newHeads(rng, z[0], z[1], z[2], z[3])

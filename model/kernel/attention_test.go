@@ -55,7 +55,7 @@ func (s *heads) forward(q, k, v []float64) (o, lse []float64) {
 var headSizes = [][4]int{{1, 1, 1, 1}, {2, 1, 1, 3}, {5, 2, 2, 8}, {17, 4, 2, 24}, {33, 3, 1, 32}, {50, 4, 4, 16}, {70, 2, 1, 20}}
 
 func TestAttention(t *testing.T) {
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(41, 42))
 		for _, z := range headSizes {
 			s := newHeads(rng, z[0], z[1], z[2], z[3])
@@ -83,7 +83,7 @@ func TestAttention(t *testing.T) {
 
 // The bits of a query's row do not depend on how many are worked on at once, nor on threads.
 func TestAttentionBits(t *testing.T) {
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(43, 44))
 		for _, z := range append(headSizes, [4]int{130, 4, 2, 24}) {
 			s := newHeads(rng, z[0], z[1], z[2], z[3])
@@ -161,7 +161,7 @@ func TestAttentionBackward(t *testing.T) {
 		differences := s.differences(rng, do)
 		lddq, lddk, lddv := s.H*s.D+1, s.KV*s.D+2, s.KV*s.D+3
 		start := [][]float32{randoms(rng, s.T*lddq), randoms(rng, s.T*lddk), randoms(rng, s.T*lddv)}
-		eachLevel(t, func(t *testing.T, exact bool) {
+		eachLevel(t, func(t *testing.T, fused bool) {
 			Attention(s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.scale)
 			var first [][]float32
 			threaded(t, func(t *testing.T, threads int) {
@@ -204,7 +204,7 @@ func TestAttentionBackward(t *testing.T) {
 
 // Where every key is the same, attention is the mean of the values seen, however large the scores.
 func TestAttentionLargeScores(t *testing.T) {
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(47, 48))
 		s := newHeads(rng, 20, 1, 1, 8)
 		for i := range s.k {

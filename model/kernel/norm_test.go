@@ -38,7 +38,7 @@ func wide(x []float32) []float64 {
 
 func TestNorms(t *testing.T) {
 	const eps = 1e-5
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(31, 32))
 		for _, s := range [][2]int{{1, 1}, {3, 5}, {2, 8}, {5, 15}, {4, 16}, {7, 33}, {3, 96}, {40, 100}} {
 			for _, centred := range []bool{true, false} {
@@ -121,7 +121,7 @@ func constants64(n int, v float64) []float64 {
 
 // Threads change no bit, a row stands alone, and the gradient may replace dy.
 func TestNormBits(t *testing.T) {
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(33, 34))
 		const rows, C, eps = 700, 100, 1e-5
 		x, w, b, dy := randoms(rng, rows*C), randoms(rng, C), randoms(rng, C), randoms(rng, rows*C)

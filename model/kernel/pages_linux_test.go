@@ -24,7 +24,7 @@ func atPageEnd(t *testing.T, n int) []float32 {
 
 // No kernel reads beyond its arguments.
 func TestReadsNothingBeyond(t *testing.T) {
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(11, 12))
 		end := func(n int) []float32 {
 			x := atPageEnd(t, n)
@@ -51,7 +51,7 @@ func TestReadsNothingBeyond(t *testing.T) {
 				layouts[layout].run(p.M, p.N, p.K, p.a, p.lda, p.b, p.ldb, p.c, p.ldc, true)
 				got := p.c
 				p.c = c
-				p.check(t, got, exact)
+				p.check(t, got, fused)
 			}
 		}
 		for _, n := range []int{1, 3, 7, 8, 9, 15, 17, 31, 33} {

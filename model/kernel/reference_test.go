@@ -29,7 +29,7 @@ func fma(a, b, c float32) float32 {
 
 func TestReferenceFMA(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	any := func() float32 { // any finite number, often of like size
+	number := func() float32 { // any finite number, often of like size
 		for {
 			v := math.Float32frombits(rng.Uint32())
 			if rng.IntN(2) == 0 {
@@ -42,7 +42,7 @@ func TestReferenceFMA(t *testing.T) {
 	}
 	naive := 0
 	for range 100000 {
-		a, b, c := any(), any(), any()
+		a, b, c := number(), number(), number()
 		if rng.IntN(4) == 0 { // all but cancelled, or half way between two numbers
 			c = -float32(float64(a) * float64(b) * (1 + float64(rng.IntN(9)-4)/(1<<25)))
 			if math.IsInf(float64(c), 0) {

@@ -35,7 +35,7 @@ func slope(f func(float64) float64, x float64) float64 {
 }
 
 func TestMaps(t *testing.T) {
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(21, 22))
 		for _, m := range maps {
 			worst := 0.0
@@ -89,7 +89,7 @@ func TestMaps(t *testing.T) {
 
 func TestMapsNotFinite(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		for _, c := range []struct {
 			name    string
 			f       func(dst, x []float32)
@@ -124,7 +124,7 @@ func TestMapsNotFinite(t *testing.T) {
 }
 
 func TestArithmetic(t *testing.T) {
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(23, 24))
 		for n := range 70 {
 			x, y := randoms(rng, n), randoms(rng, n)
@@ -136,7 +136,7 @@ func TestArithmetic(t *testing.T) {
 				"Mul":   {func(dst []float32) { Mul(dst, y) }, func(i int) float32 { return x[i] * y[i] }},
 				"Scale": {func(dst []float32) { Scale(dst, .3) }, func(i int) float32 { return x[i] * .3 }},
 				"Axpy": {func(dst []float32) { Axpy(dst, .3, y) }, func(i int) float32 {
-					if exact {
+					if fused {
 						return fma(.3, y[i], x[i])
 					}
 					p := .3 * y[i]
@@ -159,7 +159,7 @@ func TestArithmetic(t *testing.T) {
 
 // The sums go by sixteen lanes, joined by halves; the assembly fuses products and sums.
 func TestReductions(t *testing.T) {
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(25, 26))
 		for _, n := range []int{0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 100, 257, 1000} {
 			x, y := randoms(rng, n+3)[3:], randoms(rng, n+1)[1:]
@@ -169,7 +169,7 @@ func TestReductions(t *testing.T) {
 				l, dev := i%16, x[i]-.25
 				s[l] += x[i]
 				largest = max(largest, x[i])
-				if exact {
+				if fused {
 					d[l], v[l] = fma(x[i], y[i], d[l]), fma(dev, dev, v[l])
 				} else {
 					d[l], v[l] = d[l]+float32(x[i]*y[i]), v[l]+float32(dev*dev)
@@ -215,7 +215,7 @@ func TestReductions(t *testing.T) {
 
 func TestSoftmax(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(27, 28))
 		for n := 1; n < 80; n++ {
 			for _, scale := range []float32{1, .125, -2, 30} {
@@ -280,7 +280,7 @@ func TestSoftmax(t *testing.T) {
 
 // AdamW against its formula in float64, over several steps.
 func TestAdamW(t *testing.T) {
-	eachLevel(t, func(t *testing.T, exact bool) {
+	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(29, 30))
 		const lr, beta1, beta2, eps, decay, gradScale = 1e-2, .9, .95, 1e-8, .1, .5
 		for _, n := range []int{0, 1, 7, 8, 13, 100} {
