@@ -13,6 +13,9 @@ import (
 	"github.com/rankloop/rankloop/web/audit"
 )
 
+// revokeKeyPath is the one route whose :id is no UUID.
+const revokeKeyPath = "/admin/keys/:id/revoke"
+
 func (s *server) adminRoutes() {
 	s.route(admins, get, "/admin", s.adminHome)
 	s.route(admins, post, "/admin/rounds", s.startRound)
@@ -39,7 +42,7 @@ func (s *server) adminRoutes() {
 	s.route(admins, post, "/admin/people/:id/enable", s.enableUser)
 	s.route(admins, get, "/admin/keys", s.keysPage)
 	s.route(admins, post, "/admin/keys", s.createKey)
-	s.route(admins, post, "/admin/keys/:id/revoke", s.revokeKey)
+	s.route(admins, post, revokeKeyPath, s.revokeKey)
 	s.route(admins, get, "/admin/held", s.heldPage)
 	s.route(admins, post, "/admin/held/:id/release", s.unhold)
 	s.route(admins, get, "/admin/audit", s.auditPage)

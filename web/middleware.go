@@ -150,6 +150,9 @@ func (s *server) admit(c *gin.Context) {
 	default:
 		err = status(http.StatusForbidden, "no rule allows this")
 	}
+	if id := c.Param("id"); err == nil && id != "" && c.FullPath() != revokeKeyPath && (len(id) != 36 || uuid.Validate(id) != nil) {
+		err = status(http.StatusNotFound, "there is no such thing, or not for you")
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, account.ErrDenied) && shapeOf(c.Request) == shapePage && c.Request.Method == http.MethodGet:

@@ -1,0 +1,185 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+
+	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web/account"
+)
+
+// payloads are texts that would do something if a page let them.
+var payloads = []string{
+	`<script>alert(1)</script>`, `<img src=x onerror=alert(1)>`, `<svg onload=alert(1)>`, `"><script>alert(1)</script>`, `'><img src=x onerror=alert(1)>`, `</title><script>alert(1)</script>`,
+	`</textarea><script>alert(1)</script>`, `</template><script>alert(1)</script>`, `<iframe srcdoc="<script>alert(1)</script>"></iframe>`, `<a href="javascript:alert(1)">x</a>`, `javascript:alert(1)`,
+	`<details open ontoggle=alert(1)>`, `<body onload=alert(1)>`, `<input autofocus onfocus=alert(1)>`, `<math><mtext></table><mglyph><style><img src=x onerror=alert(1)>`, `<object data="data:text/html,<script>alert(1)</script>">`,
+	`<link rel=stylesheet href=https://evil.example/x.css>`, `<base href=https://evil.example/>`, `<meta http-equiv=refresh content="0;url=https://evil.example">`, `<form action=https://evil.example><button>`, `![x](https://evil.example/x.png)`,
+	`[x](javascript:alert(1))`, `{{.Secret}}`, `${alert(1)}`, `{{constructor.constructor('alert(1)')()}}`, `" onmouseover="alert(1)`, `' onfocus='alert(1)' autofocus='`, "`onerror=alert(1)`", `<!--><script>alert(1)</script>-->`,
+	`<![CDATA[<script>alert(1)</script>]]>`, `&lt;script&gt;alert(1)&lt;/script&gt;`, `&#60;script&#62;alert(1)`, `\u003cscript\u003ealert(1)\u003c/script\u003e`, `<ScRiPt>alert(1)</sCrIpT>`, `<style>*{background:url(https://evil.example)}</style>`,
+	`<video><source onerror=alert(1)>`, `<marquee onstart=alert(1)>`, `<x contenteditable onblur=alert(1)>`, `**bold** <b>not bold</b>`, "`code` <i>x</i>", `<noscript><p title="</noscript><img src=x onerror=alert(1)>">`,
+	"a\u202ereversed\u202c", "zero\u200bwidth", "tag\U000e0041", "bell\u0007", "line\u2028sep", "\ufeffbom", `</script><script>alert(1)//`, `]]>`, `--><img src=x onerror=alert(1)>`, `<plaintext>`, `<xmp><script>alert(1)</script>`,
+}
+
+// wild reports what text made of a page that should have stayed text.
+func wild(page string) []string {
+	root, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var out []string
+	var walk func(n *html.Node)
+	walk = func(n *html.Node) {
+		if n.Type == html.ElementNode {
+			switch n.Data {
+			case "iframe", "object", "embed", "base", "svg", "math", "video", "marquee", "style", "x", "xmp", "plaintext", "b", "i", "mtext":
+				out = append(out, "<"+n.Data+">")
+			}
+			for _, a := range n.Attr {
+				local := strings.HasPrefix(a.Val, "/") && !strings.HasPrefix(a.Val, "//") || strings.HasPrefix(a.Val, "#")
+				switch {
+				case strings.HasPrefix(a.Key, "on"), a.Key == "style", a.Key == "srcdoc", a.Key == "http-equiv":
+					out = append(out, n.Data+" "+a.Key)
+				case (a.Key == "href" || a.Key == "src" || a.Key == "action" || a.Key == "data") && !local:
+					out = append(out, n.Data+" "+a.Key+"="+a.Val)
+				case n.Data == "script" && a.Key == "src" && !strings.HasPrefix(a.Val, "/static/"):
+					out = append(out, "script "+a.Val)
+				}
+			}
+			if n.Data == "script" && (n.FirstChild != nil || len(n.Attr) == 0) {
+				out = append(out, "inline script")
+			}
+		}
+		for c := n.FirstChild; c != nil; c = c.NextSibling {
+			walk(c)
+		}
+	}
+	walk(root)
+	return out
+}
+
+func TestWildFindsWhatItShould(t *testing.T) {
+	for _, p := range []string{payloads[0], payloads[1], payloads[2], payloads[8], payloads[9], payloads[15], payloads[17], payloads[18], payloads[34]} {
+		if wild("<html><body><p>"+p+"</p>") == nil {
+			t.Errorf("%s goes unseen", p)
+		}
+	}
+}
+
+// TestTextStaysText puts every payload into every text that a page of the server shows.
+func TestTextStaysText(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	ada := w.as("ada", account.RoleOwner)
+	customer := w.user("acme", account.RoleCustomer)
+	for i, p := range payloads {
+		// Names take printable characters only.
+		if _, _, err := w.accounts.CreateUser(ctx, account.NewUser{Email: fmt.Sprintf("u%d@example.com", i), Name: p, Role: account.RoleCustomer, Password: testPassword}); err == nil {
+			if _, _, err := w.accounts.CreateKey(ctx, account.NewKey{CustomerID: customer.ID, Name: p}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	all := strings.Join(payloads, "\n")
+	v := w.register(registry.Version{Kind: registry.Policy, Name: "evil " + all, Digest: "sha256:" + repeat("e"), Parents: []string{w.version.ID}, Metrics: map[string]float64{"<script>alert(1)</script>": 1}})
+	w.must(w.loop.Promote(ctx, v.ID, `user:<script>alert(1)</script>`))
+	cfg := loop.DefaultConfig()
+	r, err := w.loop.Start(ctx, w.project.ID, `<img src=x onerror=alert(1)>`, cfg)
+	w.must(err)
+	w.must(w.loop.PullCord(ctx, r.ID, "system", all))
+	report, err := json.Marshal(loop.Report{Judge: all, Reason: all, Examples: []loop.Example{{Prompt: all, SFT: all, After: all}}})
+	w.must(err)
+	_, err = w.pool.Exec(ctx, `UPDATE rounds SET report = $2 WHERE id = $1`, r.ID, report)
+	w.must(err)
+	for _, p := range []string{"/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/keys", "/admin/audit", "/account", "/label", "/chat", "/docs", "/docs/security"} {
+		got := ada.get(p).want(t, 200)
+		if found := wild(got.body); found != nil {
+			t.Errorf("%s: %v", p, found)
+		}
+		if strings.ContainsAny(got.body, "\u202e\u200b\u2028\ufeff\u0007\U000e0041") {
+			t.Errorf("%s shows characters that cannot be seen", p)
+		}
+	}
+	for _, q := range payloads {
+		for _, got := range []answer{
+			ada.get("/admin/audit?actor=" + escape(q) + "&act=" + escape(q)),
+			ada.get("/docs/" + escape(q)),
+			w.anon().get("/login?next=" + escape(q)),
+			w.anon().form("/login", "email", q, "password", q, "next", q),
+			ada.form("/admin/rounds", "k", q, "promotion", q),
+			ada.form("/admin/schedules", "cron", q),
+			ada.form("/admin/people", "email", q, "name", q, "role", q),
+			ada.form("/admin/keys", "customer", q, "name", q),
+			ada.get("/admin/rounds/" + escape(q)),
+		} {
+			if found := wild(got.body); found != nil {
+				t.Errorf("%q: %v", q, found)
+			}
+			if loc := got.head.Get("Location"); strings.Contains(loc, "evil") || strings.HasPrefix(loc, "javascript") {
+				t.Errorf("%q redirects to %s", q, loc)
+			}
+			if got.code >= 500 {
+				t.Errorf("%q: %d", q, got.code)
+			}
+		}
+		if _, err := w.pool.Exec(ctx, `DELETE FROM login_buckets`); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func escape(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		fmt.Fprintf(&b, "%%%02X", c)
+	}
+	return b.String()
+}
+
+// TestModelTextInBrowser ranks a task whose texts attack: no script runs, no request leaves, what is shown is the text.
+func TestModelTextInBrowser(t *testing.T) {
+	w := newWorld(t)
+	w.user("mina", account.RoleLabeler)
+	p := w.project
+	p.Instructions = strings.Join(payloads, "\n\n")
+	_, err := w.labeling.UpdateProject(t.Context(), p, "system")
+	w.must(err)
+	b := w.open(1280, 900, false)
+	for i := 0; i < len(payloads); i += 8 {
+		part := payloads[i:min(i+8, len(payloads))]
+		if len(part) == 1 {
+			part = append(part, "another")
+		}
+		w.addTask([]labeling.Message{{Role: "user", Content: strings.Join(part, "\n")}, {Role: "assistant", Content: part[0]}, {Role: "user", Content: part[1]}}, part...)
+	}
+	b.signIn("mina@example.com")
+	seen := 0
+	for range (len(payloads) + 7) / 8 {
+		b.until(taskOpen)
+		texts := b.shown()
+		for _, text := range texts {
+			found := false
+			for _, p := range payloads {
+				found = found || text == labeling.Visible(p) || text == "another"
+			}
+			if !found {
+				t.Errorf("shown as %q", text)
+			}
+			seen++
+		}
+		if n := eval[int](b, `document.querySelectorAll(".answer *:not(.esc), .said *:not(.esc), #instructions :not(p, strong, code, ul, ol, li, h3)").length`); n != 0 {
+			t.Errorf("%d elements were made of text: %s", n, eval[string](b, `document.getElementById("cards").innerHTML.slice(0, 2000)`))
+		}
+		before := eval[string](b, `document.getElementById("progress").textContent`)
+		b.keys(strings.Repeat("1", len(texts)) + "\r")
+		b.until(fmt.Sprintf(`document.getElementById("progress").textContent !== %q || !document.getElementById("empty").hidden`, before))
+	}
+	if seen < len(payloads) {
+		t.Errorf("%d of %d payloads shown", seen, len(payloads))
+	}
+}
