@@ -25,6 +25,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/migrations"
+	"github.com/rankloop/rankloop/migrations/localpg"
 	"github.com/rankloop/rankloop/migrations/pgtest"
 	"github.com/rankloop/rankloop/web/account"
 )
@@ -70,6 +72,30 @@ func (p *process) start(t *testing.T) {
 func (p *process) kill9() {
 	p.cmd.Process.Kill()
 	p.cmd.Wait()
+}
+
+// durable is a migrated database of its own on a server that loses nothing it has acknowledged, unlike pgtest's.
+func durable(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rankloop-durable-*") // t.TempDir's parent is closed to the server's user
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	server, err := localpg.Start(t.Context(), localpg.Config{Dir: filepath.Join(dir, "postgres"), Logf: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		server.Stop()
+		os.RemoveAll(dir)
+	})
+	if err := migrations.Up(t.Context(), server.URL()); err != nil {
+		t.Fatal(err)
+	}
+	return server.URL()
 }
 
 // freeAddr is a loopback address that nobody listens on now.
@@ -196,7 +222,7 @@ func pause(ctx context.Context) bool {
 // there twice, and each has its audit row.
 func TestKillServerDuringSubmits(t *testing.T) {
 	const kills, people = 20, 6
-	dbURL := pgtest.URL(t)
+	dbURL := durable(t)
 	pool := pgtest.Open(t, dbURL)
 	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
 	defer cancel()

@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rankloop/rankloop/labeling"
-	"github.com/rankloop/rankloop/migrations/pgtest"
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/checkpoint"
 	"github.com/rankloop/rankloop/model/registry"
@@ -40,7 +39,7 @@ func trainedRound(t *testing.T, slice string, kills int) [2]string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
-	url, dir := pgtest.URL(t), t.TempDir()
+	url, dir := durable(t), t.TempDir()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	db, err := databaseFlags{DatabaseURL: url}.open(ctx, dir, true, log)
 	if err != nil {

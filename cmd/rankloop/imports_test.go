@@ -35,7 +35,7 @@ var plan = map[string]struct {
 	"reward":             {[]string{"labeling", "model/*"}, []string{"pgx"}, "learns rankings"},
 	"ppo":                {[]string{"model/*"}, []string{"pgx"}, "knows no labels and no reward model, only a Scorer"},
 	"model/run":          {[]string{"model/checkpoint"}, []string{"pgx", "river"}, "runs as such, whatever they train"},
-	"model/train":        {[]string{"model", "model/token", "model/checkpoint", "model/run", "model/registry"}, []string{"pgx"}, "next-token training"},
+	"model/train":        {[]string{"model", "model/token", "model/checkpoint", "model/run", "model/registry", "model/kernel"}, []string{"pgx"}, "next-token training; a saved state names the class of kernels"},
 	"model/registry":     {[]string{"model", "model/checkpoint"}, []string{"pgx"}, "versions and what serves"},
 	"model/checkpoint":   {[]string{"model", "model/token"}, nil, "files"},
 	"model/decode":       {[]string{"model", "model/token"}, nil, "sampling"},
