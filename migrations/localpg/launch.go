@@ -33,7 +33,7 @@ type process struct {
 // launch starts the server and returns when it takes connections.
 func (s *Server) launch(ctx context.Context) error {
 	var last error
-	for range launchTries {
+	for try := range launchTries {
 		s.mu.Lock()
 		if s.stopping {
 			s.mu.Unlock()
@@ -55,14 +55,20 @@ func (s *Server) launch(ctx context.Context) error {
 		}
 		tail := s.logSince(logAt)
 		last = fmt.Errorf("PostgreSQL ended at once (%v):\n%s", s.process.err, tail)
-		if !transient(tail) {
+		if !s.process.signalled() && !transient(tail) {
 			return last
 		}
-		if err := sleep(ctx, 250*time.Millisecond); err != nil {
+		if err := sleep(ctx, min(time.Second, time.Duration(try+1)*100*time.Millisecond)); err != nil {
 			return errors.Join(err, last)
 		}
 	}
 	return last
+}
+
+// signalled tells that the process, which has ended, was killed; then the next may live.
+func (p *process) signalled() bool {
+	state := p.cmd.ProcessState
+	return state != nil && !state.Exited()
 }
 
 // transient tells a refusal that passes: children of a killed server still hold its memory, or a port is taken.

@@ -113,6 +113,27 @@ func TestKilledServerComesBack(t *testing.T) {
 	}
 }
 
+// A backend that is busy when its server is killed holds the memory for a while, and PostgreSQL refuses to start.
+func TestKilledServerWithBusyBackend(t *testing.T) {
+	t.Parallel()
+	s := begin(t, Config{Dir: filepath.Join(folder(t), "pg"), NoInstall: true})
+	busy := make(chan error)
+	go func() {
+		_, err := tryQuery[int](t.Context(), s.URL(), `SELECT count(*)::int FROM generate_series(1, 10000000) x WHERE x % 7 = 3`)
+		busy <- err
+	}()
+	waitFor(t, "the busy backend", func() bool {
+		return query[bool](t, s.URL(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE '%generate_series%' AND pid <> pg_backend_pid() AND state = 'active')`)
+	})
+	pm, err := readPostmaster(s.data())
+	if err != nil {
+		t.Fatal(err)
+	}
+	signalProcess(pm.pid, os.Kill)
+	<-busy // answers or breaks
+	waitFor(t, "the server to come back", func() bool { _, err := tryQuery[int](t.Context(), s.URL(), `SELECT 1`); return err == nil })
+}
+
 // The server ends with its owner, however that ends, and the next owner finds all data.
 func TestKilledOwner(t *testing.T) {
 	t.Parallel()
