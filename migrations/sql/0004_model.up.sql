@@ -49,16 +49,16 @@ CREATE TABLE runs (
                  CHECK (state IN ('queued', 'running', 'paused', 'done', 'failed', 'cancelled')),
     config       jsonb NOT NULL,
     round_id     uuid,
-    epoch        int NOT NULL DEFAULT 1 CHECK (epoch > 0), -- fence: only the worker of this epoch may write
-    step         int NOT NULL DEFAULT 0 CHECK (step >= 0), -- steps committed
-    live_step    int NOT NULL DEFAULT 0,                     -- steps done by the running slice, not all committed
+    epoch        int NOT NULL DEFAULT 1 CHECK (epoch > 0),         -- fence: only the worker of this epoch may write
+    step         int NOT NULL DEFAULT 0 CHECK (step >= 0),         -- steps committed
+    live_step    int NOT NULL DEFAULT 0,                           -- steps done by the running slice, not all committed
     total        int NOT NULL DEFAULT 0,
-    state_file   text NOT NULL DEFAULT '',                 -- of that step, relative to the workers' folder; empty at step 0
-    restarts     int NOT NULL DEFAULT 0,                     -- since the last committed step
+    state_file   text NOT NULL DEFAULT '',                         -- of that step, relative to the workers' folder; empty at step 0
+    restarts     int NOT NULL DEFAULT 0,                           -- since the last committed step
     error        text NOT NULL DEFAULT '',
     created_at   timestamptz NOT NULL DEFAULT now(),
     started_at   timestamptz,
-    heartbeat_at timestamptz,                              -- while a slice runs; null between
+    heartbeat_at timestamptz,                                      -- while a slice runs; null between
     finished_at  timestamptz
 );
 CREATE INDEX runs_open ON runs (state, heartbeat_at) WHERE state IN ('queued', 'running', 'paused');
