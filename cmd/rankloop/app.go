@@ -79,7 +79,7 @@ func newApp(ctx context.Context, db *database, c appConfig, log *slog.Logger) (*
 		return nil, err
 	}
 	a.project, err = a.labeling.EnsureProject(ctx, labeling.Project{Name: projectName, Question: "ranking", Instructions: instructions,
-		K: 4, Overlap: 1, PromptCap: 200, ValidShare: 0.12, Lease: 30 * time.Minute})
+		K: 4, Overlap: 1, PromptCap: 200, ValidShare: 0.125, Lease: 30 * time.Minute})
 	if err != nil {
 		return nil, fmt.Errorf("project: %w", err)
 	}

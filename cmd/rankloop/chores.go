@@ -36,7 +36,8 @@ func (a *app) startWorkers(deadAfter time.Duration) (stop func(), err error) {
 	}, nil
 }
 
-// chores seals the audit log's hash chain and restarts runs whose worker died, each second until ctx ends.
+// chores seals the audit log's hash chain, moves on rounds whose rankings are in, and restarts runs whose worker died, each
+// second until ctx ends.
 func (a *app) chores(ctx context.Context, deadAfter time.Duration) {
 	tick := time.NewTicker(choreEvery)
 	defer tick.Stop()
@@ -48,6 +49,9 @@ func (a *app) chores(ctx context.Context, deadAfter time.Duration) {
 		}
 		if _, err := a.db.Jobs.Exec(ctx, `SELECT audit_seal()`); err != nil && ctx.Err() == nil {
 			a.log.Warn("audit log could not be sealed", "error", err)
+		}
+		if err := a.loop.AdvanceWaiting(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("rounds that wait could not be looked at", "error", err)
 		}
 		if err := a.runs.Reap(ctx, deadAfter); err != nil && ctx.Err() == nil {
 			a.log.Warn("dead runs could not be looked for", "error", err)

@@ -190,8 +190,8 @@ func notFound(err error) error {
 }
 
 // waiting lists the rounds that wait for rankings.
-func (s *Store) waiting(ctx context.Context, tx pgx.Tx) ([]string, error) {
-	rows, err := tx.Query(ctx, `SELECT id::text FROM rounds WHERE stage = 'rank'`)
+func (s *Store) waiting(ctx context.Context) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id::text FROM rounds WHERE stage = 'rank'`)
 	if err != nil {
 		return nil, err
 	}

@@ -199,15 +199,21 @@ func (l *Loop) Tick(ctx context.Context) error {
 				return err
 			}
 		}
-		waiting, err := l.waiting(ctx, tx)
-		if err != nil {
-			return err
-		}
-		for _, id := range waiting {
-			if err := l.enqueue.insert(ctx, tx, advanceArgs{RoundID: id}); err != nil {
-				return err
-			}
-		}
 		return nil
 	})
+}
+
+// AdvanceWaiting looks at the rounds that wait for rankings. Two rankings that complete a batch at the same moment do not
+// see each other in their transactions, so whoever works looks again, each second.
+func (l *Loop) AdvanceWaiting(ctx context.Context) error {
+	waiting, err := l.waiting(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range waiting {
+		if err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error { return l.advance(ctx, tx, id) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
