@@ -296,7 +296,6 @@ func (s *server) roundEvents(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	controller(c).SetReadDeadline(time.Time{})
 	out := startStream(c)
 	var last string
 	tick := time.NewTicker(eventPace)
