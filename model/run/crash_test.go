@@ -23,9 +23,9 @@ const (
 
 func child(url, dir string) int {
 	ctx := context.Background()
+	var pool *pgxpool.Pool
 	slice, err := time.ParseDuration(os.Getenv(childSlice))
 	if err == nil {
-		var pool *pgxpool.Pool
 		if pool, err = pgxpool.New(ctx, url); err == nil {
 			if err = NewStore(pool).Reap(ctx, 0); err == nil { // this process knows itself alone
 				_, err = startClient(ctx, pool, &toyHooks{}, Options{Dir: dir, Slice: slice, Heartbeat: 30 * time.Millisecond,
@@ -37,7 +37,13 @@ func child(url, dir string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	select {} // until killed
+	// Until killed. The server may still hold the lock of the process killed before, which the first look passes over.
+	for {
+		time.Sleep(time.Second)
+		if err := NewStore(pool).Reap(ctx, 5*time.Second); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
 }
 
 // Kill -9 in the middle, five times: the same final state, no metric row doubled, no file left.

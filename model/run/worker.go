@@ -195,16 +195,18 @@ type reapArgs struct{}
 
 func (reapArgs) Kind() string { return "run.reap" }
 
+// InsertOpts make the job unique by period, not by state: a reaper that was killed at work stays "running" for River until
+// it is rescued, and must not keep the next one out.
 func (reapArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
-		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning,
-		rivertype.JobStateRetryable, rivertype.JobStateScheduled,
-	}}}
+	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: reapEvery}}
 }
 
-// PeriodicJobs are River's periodic jobs of this package: the reaper, every 5 s.
+// reapEvery is the pause between two looks for dead runs.
+const reapEvery = 5 * time.Second
+
+// PeriodicJobs are River's periodic jobs of this package: the reaper.
 func PeriodicJobs() []*river.PeriodicJob {
-	return []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(5*time.Second),
+	return []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(reapEvery),
 		func() (river.JobArgs, *river.InsertOpts) { return reapArgs{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})}
 }
 
