@@ -9,7 +9,7 @@ import (
 
 // StarterTemperature is the labelers' mean temperature in the starter world: two of them agree on about 72 of 100
 // pairs of answers that the SFT model samples.
-const StarterTemperature = 0.8
+const StarterTemperature = 0.75
 
 // tieWidth is the largest distance between two impressions, in units of the temperature, that a reader cannot tell
 // apart.

@@ -69,6 +69,21 @@ func TestTrainFollowsTheRecipe(t *testing.T) {
 		if base.Model.Digest() == sft.Model.Digest() {
 			t.Error("fine-tuning changed nothing")
 		}
+		// Fine-tuning anew from the folder as it ships comes out at the same weights.
+		demos, err := chat(base.Tokenizer, d.Demos, r.Model.Context)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := run(t.Context(), r.SFT, base.Model, demos, nil, PhaseSFT, func(string, int, int, map[string]float64) {}); err != nil {
+			t.Fatal(err)
+		}
+		if err := base.Save(filepath.Join(dir, "again"), "BF16"); err != nil {
+			t.Fatal(err)
+		}
+		again, err := checkpoint.Load(filepath.Join(dir, "again"))
+		if err != nil || again.Model.Digest() != sft.Model.Digest() {
+			t.Errorf("fine-tuning from the folder makes another model (%v)", err)
+		}
 		if digests[i], err = checkpoint.Digest(filepath.Join(dir, "sft")); err != nil {
 			t.Fatal(err)
 		}

@@ -1,9 +1,13 @@
 package starter
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 
+	"github.com/rankloop/rankloop/labeling/simulate"
 	"github.com/rankloop/rankloop/model/checkpoint"
+	"github.com/rankloop/rankloop/model/train"
 )
 
 func TestWeightsThatShip(t *testing.T) {
@@ -25,5 +29,41 @@ func TestWeightsThatShip(t *testing.T) {
 		if cfg := c.Model.Config(); cfg.Vocab != c.Tokenizer.Vocab() {
 			t.Errorf("%s: vocabulary %d of the model, %d of the tokenizer", name, cfg.Vocab, c.Tokenizer.Vocab())
 		}
+		recipe, err := json.Marshal(Default())
+		if err != nil || c.Card.Notes != "recipe "+string(recipe) {
+			t.Errorf("%s: made by the %s, Default is %s", name, c.Card.Notes, recipe)
+		}
+	}
+	if !strings.Contains(Card, "# ") {
+		t.Error("the model card is empty")
+	}
+}
+
+// The world must still write the texts that the weights were trained on, or the recipe no longer makes them.
+func TestTheRecipeStillMakesTheDataOfTheWeights(t *testing.T) {
+	r := Default()
+	base, err := Base()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sft, err := SFT()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := simulate.Starter()
+	texts := train.Texts(base.Tokenizer, w.Corpus(r.Seed, r.Texts), r.Model.Context)
+	if got := texts.Digest(); got != base.Card.Snapshot {
+		t.Errorf("the corpus is %s, base was pretrained on %s", got, base.Card.Snapshot)
+	}
+	var demos [][2]string
+	for _, d := range w.Demonstrations(r.Seed, r.Demos) {
+		demos = append(demos, [2]string{d.Prompt, d.Response})
+	}
+	seqs, err := chat(sft.Tokenizer, demos, r.Model.Context)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := seqs.Digest(); got != sft.Card.Snapshot {
+		t.Errorf("the demonstrations are %s, SFT was tuned on %s", got, sft.Card.Snapshot)
 	}
 }
