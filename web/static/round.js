@@ -102,6 +102,7 @@
   const source = new EventSource("/admin/api/rounds/" + root.dataset.round + "/events");
   source.addEventListener("round", (e) => {
     const r = JSON.parse(e.data);
+    if (!live) return;
     $("stage").textContent = r.label;
     const p = $("progress");
     p.max = Math.max(r.progress.total, 1);
