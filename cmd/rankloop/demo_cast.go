@@ -132,6 +132,9 @@ func (d *demo) round(ctx context.Context, config loop.Config) (loop.Round, error
 		if err := d.ask(ctx); err != nil {
 			return r, err
 		}
+		if err := d.forPeople(ctx, config); err != nil {
+			return r, err
+		}
 		if r, err = d.loop.Start(ctx, d.project.ID, "demo", config); err != nil {
 			return r, err
 		}
@@ -155,6 +158,19 @@ func (d *demo) round(ctx context.Context, config loop.Config) (loop.Round, error
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// peopleBatch names the tasks that stay open for the person at the screen.
+const peopleBatch = "people"
+
+// forPeople adds a dozen tasks that ask for more labelers than are simulated, so that whoever signs in finds some to rank
+// however fast the simulated ones are.
+func (d *demo) forPeople(ctx context.Context, config loop.Config) error {
+	counts, err := d.labeling.BatchCounts(ctx, d.project.ID, peopleBatch)
+	if err != nil || counts.Tasks > 0 {
+		return err
+	}
+	return d.loop.AddTasks(ctx, d.project.ID, peopleBatch, 12, config.K, demoLabelers+2, config.MaxTokens, d.seed)
 }
 
 // rank lets all simulated labelers work until no task is left for them.

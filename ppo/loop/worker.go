@@ -144,6 +144,31 @@ func (l *Loop) answer(ctx context.Context, r Round, prompts []labeling.Prompt, o
 	return responses, nil
 }
 
+// AddTasks lets the serving policy answer n further prompts k times each, for need labelers, outside any round: for practice,
+// for calibration, or so that there is something to rank between two rounds. Rankings of such tasks count like any other.
+func (l *Loop) AddTasks(ctx context.Context, projectID, batch string, n, k, need, maxTokens int, seed uint64) error {
+	serving, err := l.Registry.Serving(ctx, Channel)
+	if err != nil {
+		return err
+	}
+	prompts, err := l.Labeling.PromptsForBatch(ctx, projectID, batch, n)
+	if err != nil || len(prompts) == 0 {
+		return err
+	}
+	responses, err := l.answer(ctx, Round{InitVersionID: serving.ID, Config: Config{K: k, MaxTokens: maxTokens, Seed: seed}}, prompts, 0)
+	if err != nil {
+		return err
+	}
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		for i, p := range prompts {
+			if _, err := l.Labeling.AddTask(ctx, tx, p.ID, responses[i], need, batch); err != nil && !errors.Is(err, labeling.ErrConflict) {
+				return fmt.Errorf("task for prompt %s: %w", p.ID, err)
+			}
+		}
+		return nil
+	})
+}
+
 // advanceArgs move a round on if what its stage waits for has come.
 type advanceArgs struct {
 	RoundID string `json:"round_id"`
