@@ -143,7 +143,7 @@ func (s *Store) Session(ctx context.Context, token string) (User, error) {
 	return u, nil
 }
 
-// Logout ends the session of a cookie's value; one that is unknown is fine.
+// Logout ends the session whose cookie has that value; one that is unknown is fine.
 func (s *Store) Logout(ctx context.Context, token string) error {
 	_, err := s.pool.Exec(ctx, `DELETE FROM sessions WHERE token_hash = $1`, digest(token))
 	return wrap("logout", err)
