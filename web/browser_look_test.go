@@ -66,6 +66,7 @@ func TestLook(t *testing.T) {
 				}
 				time.Sleep(150 * time.Millisecond)
 				b.fitsWidth()
+				b.named()
 				b.shot(p.name)
 				if p.name == "label" {
 					b.do(chromedp.Click(chromedp.CSS("#help-open")))

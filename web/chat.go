@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -52,11 +53,29 @@ func (s *server) chatAnswer(c *gin.Context) {
 		return
 	}
 	defer v.Release()
-	j, err := s.chatJob(v, r)
+	j, err := s.fittingJob(v, r)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	j.endpoint, j.userID = "/chat", user(c).ID
 	s.runChat(c, j, r)
+}
+
+// fittingJob leaves out the earliest turns where the conversation has outgrown the model's context, of which an answer gets
+// a quarter. A last question that is too long by itself is refused.
+func (s *server) fittingJob(v *Served, r *openai.ChatRequest) (*job, error) {
+	most := max(v.Context/4, 1)
+	r.MaxTokens, r.MaxCompletionTokens = &most, nil
+	for {
+		j, err := s.chatJob(v, r)
+		var e *openai.Error
+		if err == nil || !errors.As(err, &e) || e.Code == nil || *e.Code != "context_length_exceeded" || len(r.Messages) < 2 {
+			return j, err
+		}
+		r.Messages = r.Messages[1:]
+		for len(r.Messages) > 1 && r.Messages[0].Role == "assistant" { // a conversation begins with a question
+			r.Messages = r.Messages[1:]
+		}
+	}
 }

@@ -118,5 +118,5 @@
   source.addEventListener("points", (e) => add(JSON.parse(e.data)));
   source.addEventListener("end", () => source.close());
   source.onerror = () => { if (live) $("connection").hidden = false; };
-  source.onopen = () => { $("connection").hidden = true; };
+  source.onopen = () => { if (live) $("connection").hidden = true; };
 })();
