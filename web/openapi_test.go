@@ -1,0 +1,65 @@
+package web
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rankloop/rankloop/web/account"
+)
+
+// TestOpenAPI: the description and the routes name the same endpoints, and what a labeler gets is what it says.
+func TestOpenAPI(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key("acme")
+	var doc struct {
+		OpenAPI string                                `json:"openapi"`
+		Paths   map[string]map[string]json.RawMessage `json:"paths"`
+		Parts   struct {
+			Schemas map[string]struct {
+				Required   []string                   `json:"required"`
+				Properties map[string]json.RawMessage `json:"properties"`
+			} `json:"schemas"`
+		} `json:"components"`
+	}
+	got := w.withKey(secret).get("/api/v1/openapi.json").want(t, 200)
+	got.into(t, &doc)
+	if doc.OpenAPI != "3.1.0" {
+		t.Error(doc.OpenAPI)
+	}
+	described := map[string]bool{}
+	for path, ops := range doc.Paths {
+		for method := range ops {
+			described[strings.ToUpper(method)+" "+strings.ReplaceAll(path, "{id}", ":id")] = true
+		}
+	}
+	for _, r := range w.server.engine.Routes() {
+		own := strings.HasPrefix(r.Path, "/api/") || strings.Contains(r.Path, "/api/")
+		if name := r.Method + " " + r.Path; own != described[name] {
+			t.Errorf("%s: is JSON of ours %v, described %v", name, own, described[name])
+		}
+		delete(described, r.Method+" "+r.Path)
+	}
+	for name := range described {
+		t.Errorf("%s is described, and is not there", name)
+	}
+	for _, ref := range strings.Split(got.body, `"#/components/schemas/`)[1:] {
+		name, _, _ := strings.Cut(ref, `"`)
+		if _, ok := doc.Parts.Schemas[name]; !ok {
+			t.Errorf("schema %s is missing", name)
+		}
+	}
+	w.addTask(says("Tell a story."), demoAnswers...)
+	var task map[string]json.RawMessage
+	w.as("mina", account.RoleLabeler).json(post, "/label/api/claim", nil).want(t, 200).into(t, &task)
+	schema := doc.Parts.Schemas["Task"]
+	for k := range task {
+		if !slices.Contains(schema.Required, k) || schema.Properties[k] == nil {
+			t.Errorf("a task has %s, its schema has not", k)
+		}
+	}
+	if len(task) != len(schema.Required) {
+		t.Errorf("a task has %d fields, its schema %d", len(task), len(schema.Required))
+	}
+}
