@@ -81,6 +81,7 @@ type modelsData struct {
 	Serving  string // id
 	History  []registry.Promotion
 	Names    map[string]string // of actors
+	ByID     map[string]string // names of versions
 }
 
 func (s *server) modelsPage(c *gin.Context) {
@@ -95,7 +96,10 @@ func (s *server) modelsPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	d := modelsData{Versions: list, History: history}
+	d := modelsData{Versions: list, History: history, ByID: map[string]string{}}
+	for _, v := range list {
+		d.ByID[v.ID] = v.Name
+	}
 	if d.Names, err = s.names(ctx); err != nil {
 		s.fail(c, err)
 		return

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,7 +28,7 @@ type person struct {
 // labelerAgreement compares one labeler with the others that ranked the same answers.
 type labelerAgreement struct {
 	Share     float64 // of the pairs that both order strictly, those ordered alike
-	Low, High float64 // 95%, Wilson
+	Low, High float64 // 95%
 	Pairs     int
 }
 
@@ -70,6 +71,9 @@ func (s *server) showPeople(c *gin.Context, code int, d peopleData) {
 		}
 		d.People = append(d.People, p)
 	}
+	slices.SortStableFunc(d.People, func(a, b person) int { // labelers first, then customers, then those who run it
+		return slices.Index(account.Roles, a.Role) - slices.Index(account.Roles, b.Role)
+	})
 	s.render(c, code, "people", view{Title: "People", Nav: "people", Note: note(c), Data: d})
 }
 
@@ -98,26 +102,39 @@ func (s *server) latestAgreement(c *gin.Context, d *peopleData) (map[string]labe
 	return nil, nil
 }
 
+// agreementByLabeler compares each labeler with all others that ranked the same answers, pair by pair. The interval takes
+// the tasks, not the pairs, as independent.
 func agreementByLabeler(items []labeling.RankedPrompt) map[string]labelerAgreement {
-	hits, pairs := map[string]int{}, map[string]int{}
+	type counts struct{ hits, pairs []float64 } // one entry per task
+	of := map[string]*counts{}
 	for _, it := range items {
 		for i, x := range it.Rankings {
-			for _, y := range it.Rankings[:i] {
-				n := labeling.Concordance(x.Ranks, y.Ranks)
-				for _, id := range []string{x.LabelerID, y.LabelerID} {
-					hits[id] += n.Concordant
-					pairs[id] += n.Concordant + n.Discordant
+			hit, both := 0.0, 0.0
+			for j, y := range it.Rankings {
+				if i != j {
+					n := labeling.Concordance(x.Ranks, y.Ranks)
+					hit += float64(n.Concordant)
+					both += float64(n.Concordant + n.Discordant)
 				}
 			}
+			if both == 0 {
+				continue
+			}
+			if of[x.LabelerID] == nil {
+				of[x.LabelerID] = new(counts)
+			}
+			c := of[x.LabelerID]
+			c.hits, c.pairs = append(c.hits, hit), append(c.pairs, both)
 		}
 	}
 	out := map[string]labelerAgreement{}
-	for id, n := range pairs {
-		if n > 0 {
-			a := labelerAgreement{Share: float64(hits[id]) / float64(n), Pairs: n}
-			a.Low, a.High = labeling.Wilson(a.Share, float64(n))
-			out[id] = a
+	for id, c := range of {
+		var a labelerAgreement
+		a.Share, a.Low, a.High = labeling.ClusterProportion(c.hits, c.pairs)
+		for _, n := range c.pairs {
+			a.Pairs += int(n)
 		}
+		out[id] = a
 	}
 	return out
 }

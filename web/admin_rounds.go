@@ -25,23 +25,35 @@ type roundsData struct {
 	Serving   *registry.Version
 	Schedules []loop.Schedule
 	Alarms    []loop.Alarm
-	Defaults  loop.Config
-	JSON      string // of Defaults
+	Defaults  loop.Config // of the next round
+	JSON      string      // of Defaults
+}
+
+// nextConfig is what a round is started with where nothing else is said: the settings of the newest one with the next seed.
+func nextConfig(rounds []loop.Round) loop.Config {
+	if len(rounds) == 0 {
+		return loop.DefaultConfig()
+	}
+	c := rounds[0].Config
+	c.Seed++
+	return c
 }
 
 func (s *server) adminHome(c *gin.Context) {
 	ctx := c.Request.Context()
-	d := roundsData{Defaults: loop.DefaultConfig()}
+	var d roundsData
+	var err error
+	if d.Rounds, err = s.Loop.List(ctx, s.ProjectID, 100); err != nil {
+		s.fail(c, err)
+		return
+	}
+	d.Defaults = nextConfig(d.Rounds)
 	b, err := json.MarshalIndent(d.Defaults, "", "  ")
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	d.JSON = string(b)
-	if d.Rounds, err = s.Loop.List(ctx, s.ProjectID, 100); err != nil {
-		s.fail(c, err)
-		return
-	}
 	if len(d.Rounds) > 0 && !d.Rounds[0].Stage.Ended() {
 		r, err := s.Loop.View(ctx, d.Rounds[0].ID)
 		if err != nil {
@@ -71,8 +83,12 @@ func (s *server) adminHome(c *gin.Context) {
 
 // roundConfig reads the form that starts or schedules a round: the JSON of all settings where it was filled in, with the
 // single fields on top.
-func roundConfig(c *gin.Context) (loop.Config, error) {
-	cfg := loop.DefaultConfig()
+func (s *server) roundConfig(c *gin.Context) (loop.Config, error) {
+	rounds, err := s.Loop.List(c.Request.Context(), s.ProjectID, 1)
+	if err != nil {
+		return loop.Config{}, err
+	}
+	cfg := nextConfig(rounds)
 	text, err := formValue(c, "config", 32<<10)
 	if err != nil {
 		return cfg, err
@@ -106,7 +122,7 @@ func roundConfig(c *gin.Context) (loop.Config, error) {
 }
 
 func (s *server) startRound(c *gin.Context) {
-	cfg, err := roundConfig(c)
+	cfg, err := s.roundConfig(c)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -125,7 +141,7 @@ func (s *server) addSchedule(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	cfg, err := roundConfig(c)
+	cfg, err := s.roundConfig(c)
 	if err != nil {
 		s.fail(c, err)
 		return
