@@ -189,6 +189,18 @@ func TestRankByKeys(t *testing.T) {
 	b.shot("empty")
 }
 
+// TestFocusStaysInView: in a low window, the answer that keys act on is in sight after every key.
+func TestFocusStaysInView(t *testing.T) {
+	b := labelingTab(t, 1, 1280, 480)
+	for _, key := range "42131jkkkk0123" {
+		b.keys(string(key))
+		b.until(`(() => {
+			const c = document.querySelector(".card.focus").getBoundingClientRect(), dock = document.getElementById("dock").getBoundingClientRect();
+			return document.getAnimations().length === 0 && c.top >= 0 && c.bottom <= dock.top;
+		})()`)
+	}
+}
+
 // TestReloadKeepsDraft: what was done a moment before a reload is there after it, from this browser; and what was saved
 // is there in another one.
 func TestReloadKeepsDraft(t *testing.T) {

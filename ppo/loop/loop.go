@@ -234,7 +234,7 @@ func (l *Loop) progress(ctx context.Context, r Round) (Progress, error) {
 			return Progress{Unit: unit}, nil
 		}
 		v, err := l.Runs.Get(ctx, id)
-		return Progress{Done: v.Step, Total: v.Total, Unit: unit}, err
+		return Progress{Done: max(v.Step, v.LiveStep), Total: v.Total, Unit: unit}, err
 	}
 	switch r.Stage {
 	case StageSample, StageRank:

@@ -240,7 +240,26 @@
   function moveFocus(i) {
     setFocus(i);
     cards[i].focus({ preventScroll: true });
-    cards[i].scrollIntoView({ block: "nearest", behavior: calm.matches ? "auto" : "smooth" });
+    reveal(cards[i]);
+  }
+
+  let aim = null; // where a scroll under way will end
+  addEventListener("scrollend", () => { aim = null; });
+
+  // reveal scrolls a card into the room between the window's top and the dock. It goes by layout: while cards glide, what
+  // can be measured on the screen is where they come from.
+  function reveal(c) {
+    let top = 0;
+    for (let e = c; e; e = e.offsetParent) top += e.offsetTop;
+    const room = innerHeight - $("dock").offsetHeight - 24;
+    const from = aim === null ? scrollY : aim;
+    let to = from;
+    if (top + c.offsetHeight > from + room) to = top + c.offsetHeight - room;
+    if (top - 24 < to) to = top - 24; // a card that is too tall shows its beginning
+    to = Math.round(Math.max(0, Math.min(to, document.documentElement.scrollHeight - innerHeight)));
+    if (to === from) return;
+    aim = to === Math.round(scrollY) ? null : to;
+    scrollTo({ top: to, behavior: calm.matches ? "auto" : "smooth" });
   }
 
   // ---- drafts
