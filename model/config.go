@@ -1,22 +1,30 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+	"slices"
+)
 
 // Config is the shape of a transformer. The zero value of a field means the
-// family's default where one is named, otherwise it is invalid.
+// family's default where one is named, otherwise it is invalid. Fields that a
+// family does not know must be zero.
 type Config struct {
-	Family    string  // row of the table of families: "gpt2", "llama"
-	Vocab     int     // V, size of the vocabulary
-	Context   int     // largest number of tokens fed at once (learned positions; bound of the cache)
-	Layers    int     // L
-	Width     int     // C
-	Heads     int     // H; Width is a multiple of it
-	KVHeads   int     // KV; 0 = Heads; gpt2 knows no other value
-	Hidden    int     // F, width inside the MLP; 0 = 4*Width
-	NormEps   float64 // inside the root of every norm; 0 = 1e-5
-	RopeTheta float64 // base of the rotary frequencies (llama); 0 = 10000
-	Tied      bool    // the LM head is the token embedding (always so in gpt2)
-	BOS, EOS  int     // token ids, -1 = none
+	Family      string      // row of the table of families: "gpt1", "gpt2", "gpt3", "llama"
+	Vocab       int         // V, size of the vocabulary
+	Context     int         // largest number of tokens fed at once (learned positions; bound of the cache)
+	Layers      int         // L
+	Width       int         // C
+	Heads       int         // H; Width is a multiple of it
+	KVHeads     int         // KV; 0 = Heads; only llama knows another value
+	Hidden      int         // F, width inside the MLP; 0 = 4*Width; gpt1 knows no other value
+	NormEps     float64     // inside the root of every norm; 0 = 1e-5
+	RopeTheta   float64     // base of the rotary frequencies (llama); 0 = 10000
+	Tied        bool        // the LM head is the token embedding (always so in gpt1, gpt2, gpt3)
+	BOS, EOS    int         // token ids, -1 = none
+	Window      int         `json:",omitempty"` // positions that a banded layer sees, its own included (gpt3); 0 = 256 there
+	QKVBias     bool        `json:",omitempty"` // biases on queries, keys and values (llama, as Qwen2 has them)
+	RopeScaling RopeScaling `json:",omitzero"`  // how the rotary frequencies are stretched beyond the trained context (llama)
 }
 
 // InvalidError says which field of a configuration or an input is wrong, and why.
@@ -34,7 +42,7 @@ func (c Config) WithDefaults() Config {
 		c.KVHeads = c.Heads
 	}
 	if c.Hidden == 0 {
-		c.Hidden = 4 * c.Width
+		c.Hidden = 4 * min(c.Width, math.MaxInt/4)
 	}
 	if c.NormEps == 0 {
 		c.NormEps = 1e-5
@@ -42,8 +50,8 @@ func (c Config) WithDefaults() Config {
 	if c.RopeTheta == 0 {
 		c.RopeTheta = 10000
 	}
-	if c.Family == "gpt2" {
-		c.Tied = true
+	if f := families[c.Family].defaults; f != nil {
+		f(&c)
 	}
 	return c
 }
@@ -60,7 +68,7 @@ func (c Config) Validate() error {
 	c = c.WithDefaults()
 	fam, ok := families[c.Family]
 	if !ok {
-		return invalid("Family", "%q is not a known family", c.Family)
+		return invalid("Family", "%q is not a known family; there are %v", c.Family, familyNames())
 	}
 	for _, d := range []struct {
 		name  string
@@ -93,7 +101,15 @@ func (c Config) Validate() error {
 	}
 	per := float64(c.Width) * float64(4*c.Width+3*c.Hidden)
 	if total := per*float64(c.Layers) + 2*float64(c.Vocab+c.Context)*float64(c.Width); total > maxParams {
-		return invalid("Width", "the model would have more than %d parameters", maxParams)
+		return invalid("Width", "the model would have more than %d parameters", int64(maxParams))
+	}
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"KVHeads", c.KVHeads != c.Heads}, {"Window", c.Window != 0}, {"QKVBias", c.QKVBias}, {"RopeScaling", c.RopeScaling != RopeScaling{}}} {
+		if f.set && !slices.Contains(fam.takes, f.name) {
+			return invalid(f.name, "the family %s does not have it; leave it out", c.Family)
+		}
 	}
 	return fam.validate(c)
 }

@@ -1,17 +1,26 @@
 package model
 
+import (
+	"maps"
+	"slices"
+)
+
 // family is a row of the table of families.
 type family struct {
 	specs    func(Config) []spec         // the tensors, in checkpoint order
 	bind     func(m *Transformer) blocks // the layers over the tensors of m
 	validate func(Config) error          // what only this family demands
+	defaults func(*Config)               // what only this family fills in; nil = nothing
+	takes    []string                    // the fields of Config that not every family knows
 }
 
 // families is the table: a new family is a file family_<name>.go and its row here.
 var families = map[string]family{
-	"gpt2":  {gpt2Specs, bindGPT2, validateGPT2},
-	"llama": {llamaSpecs, bindLlama, validateLlama},
+	"gpt2":  {gpt2Specs, bindGPT2, validateGPT2, defaultsGPT2, nil},
+	"llama": {llamaSpecs, bindLlama, validateLlama, nil, []string{"KVHeads", "QKVBias", "RopeScaling"}},
 }
+
+func familyNames() []string { return slices.Sorted(maps.Keys(families)) }
 
 // blocks are the layers of a family. Rows lo..hi of span s in the activations p go
 // through them independently of all other rows but those of their own sequence.

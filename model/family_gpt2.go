@@ -26,12 +26,9 @@ type gpt2Layer struct {
 	attn, proj, fc, out linear
 }
 
-func validateGPT2(c Config) error {
-	if c.KVHeads != c.Heads {
-		return invalid("KVHeads", "gpt2 has as many key/value heads as query heads")
-	}
-	return nil
-}
+func defaultsGPT2(c *Config) { c.Tied = true }
+
+func validateGPT2(Config) error { return nil }
 
 func gpt2Specs(c Config) []spec {
 	C, F := c.Width, c.Hidden

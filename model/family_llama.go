@@ -13,8 +13,12 @@ import (
 //	x = x + down(silu(gate(n))·up(n))                     n = rms(x)
 //	logits = rms(x)·headᵀ
 //
-// Weights are [out,in] without biases; several query heads share a key/value head
-// where KV < H.
+// Differences from gpt3: RMSNorm (Zhang and Sennrich 2019) for LayerNorm; positions
+// enter by turning queries and keys (Su et al. 2021, see rope.go) rather than as
+// learned vectors; SwiGLU (Shazeer 2020) for GELU; several query heads may share a
+// key/value head (KV < H, Ainslie et al. 2023; KV = 1 is Shazeer 2019's MQA); the LM head may have a matrix of
+// its own; every layer is dense. Weights are [out,in] without biases, but for those of queries, keys and
+// values where QKVBias is set: that is Qwen2 (Yang et al. 2024).
 type llama struct {
 	cfg       Config
 	tokens    *Param
@@ -34,7 +38,7 @@ func validateLlama(c Config) error {
 	if c.headDim()%2 != 0 {
 		return invalid("Heads", "head width %d is odd, rotary positions need pairs", c.headDim())
 	}
-	return nil
+	return c.RopeScaling.validate()
 }
 
 func llamaSpecs(c Config) []spec {
@@ -42,11 +46,17 @@ func llamaSpecs(c Config) []spec {
 	s := []spec{{"model.embed_tokens.weight", []int{c.Vocab, C}, initNormal}}
 	for l := range c.Layers {
 		h := fmt.Sprintf("model.layers.%d.", l)
+		s = append(s, spec{h + "input_layernorm.weight", []int{C}, initOne})
+		for _, p := range []struct {
+			name string
+			out  int
+		}{{"q_proj", C}, {"k_proj", kv}, {"v_proj", kv}} {
+			s = append(s, spec{h + "self_attn." + p.name + ".weight", []int{p.out, C}, initNormal})
+			if c.QKVBias {
+				s = append(s, spec{h + "self_attn." + p.name + ".bias", []int{p.out}, initZero})
+			}
+		}
 		s = append(s,
-			spec{h + "input_layernorm.weight", []int{C}, initOne},
-			spec{h + "self_attn.q_proj.weight", []int{C, C}, initNormal},
-			spec{h + "self_attn.k_proj.weight", []int{kv, C}, initNormal},
-			spec{h + "self_attn.v_proj.weight", []int{kv, C}, initNormal},
 			spec{h + "self_attn.o_proj.weight", []int{C, C}, initResidual},
 			spec{h + "post_attention_layernorm.weight", []int{C}, initOne},
 			spec{h + "mlp.gate_proj.weight", []int{F, C}, initNormal},
@@ -64,11 +74,11 @@ func llamaSpecs(c Config) []spec {
 func bindLlama(m *Transformer) blocks {
 	c := m.cfg
 	rms := func(name string) norm { return norm{w: m.Param(name + ".weight"), eps: float32(c.NormEps)} }
-	lin := func(name string, in, out int) linear {
-		return linear{w: m.Param(name + ".weight"), in: in, out: out, outIn: true}
+	lin := func(name string, in, out int) linear { // b is nil where there is no bias
+		return linear{w: m.Param(name + ".weight"), b: m.Param(name + ".bias"), in: in, out: out, outIn: true}
 	}
 	g := &llama{cfg: c, tokens: m.Param("model.embed_tokens.weight"), finalNorm: rms("model.norm")}
-	g.rope.D, g.rope.theta = c.headDim(), c.RopeTheta
+	g.rope.D, g.rope.theta, g.rope.scaling = c.headDim(), c.RopeTheta, c.RopeScaling
 	g.lmHead = g.tokens
 	if !c.Tied {
 		g.lmHead = m.Param("lm_head.weight")

@@ -7,12 +7,69 @@ import (
 	"github.com/rankloop/rankloop/model/kernel"
 )
 
+// RopeScaling stretches the rotary frequencies, so that a model reads more positions
+// than it was trained on. The zero value leaves them as they are.
+type RopeScaling struct {
+	// Kind is "" (none), "linear" or "llama3".
+	Kind string `json:",omitempty"`
+	// Factor >= 1 divides the frequencies: all of them in linear (Chen et al. 2023,
+	// position interpolation), the low ones in llama3.
+	Factor float64 `json:",omitempty"`
+	// LowFreq, HighFreq and Original belong to llama3 (Llama 3.1, 2024): a frequency
+	// that turns fewer than LowFreq times over the Original positions is divided, one
+	// that turns more than HighFreq times stays, those between are blended.
+	LowFreq  float64 `json:",omitempty"`
+	HighFreq float64 `json:",omitempty"`
+	Original int     `json:",omitempty"`
+}
+
+func (s RopeScaling) validate() error {
+	switch s.Kind {
+	case "":
+		if s != (RopeScaling{}) {
+			return invalid("RopeScaling", "it has numbers but no Kind")
+		}
+		return nil
+	case "linear":
+		if s.LowFreq != 0 || s.HighFreq != 0 || s.Original != 0 {
+			return invalid("RopeScaling", "linear has a Factor only")
+		}
+	case "llama3":
+		if !(s.LowFreq > 0 && s.HighFreq > s.LowFreq && s.HighFreq < 1e6) {
+			return invalid("RopeScaling", "LowFreq %g and HighFreq %g are not in order above 0", s.LowFreq, s.HighFreq)
+		}
+		if s.Original < 1 || s.Original > maxDim {
+			return invalid("RopeScaling", "Original %d is not in 1..%d", s.Original, maxDim)
+		}
+	default:
+		return invalid("RopeScaling", "the kind %q is not known; there are linear and llama3", s.Kind)
+	}
+	if !(s.Factor >= 1 && s.Factor < 1e6) {
+		return invalid("RopeScaling", "Factor %g is not in [1,1e6)", s.Factor)
+	}
+	return nil
+}
+
+// scale returns the stretched frequency, in radians per position.
+func (s RopeScaling) scale(freq float64) float64 {
+	switch s.Kind {
+	case "linear":
+		return freq / s.Factor
+	case "llama3":
+		turns := float64(s.Original) * freq / (2 * math.Pi)
+		keep := min(max((turns-s.LowFreq)/(s.HighFreq-s.LowFreq), 0), 1)
+		return keep*freq + (1-keep)*freq/s.Factor
+	}
+	return freq
+}
+
 // rope turns pairs of channels by angles that grow with the position (rotary
-// position embedding): frequency i is theta^(-2i/D).
+// position embedding, Su et al. 2021): frequency i is theta^(-2i/D), then scaled.
 type rope struct {
-	D     int
-	theta float64
-	table atomic.Pointer[[]float32] // [positions][D]: D/2 cosines, then D/2 sines
+	D       int
+	theta   float64
+	scaling RopeScaling
+	table   atomic.Pointer[[]float32] // [positions][D]: D/2 cosines, then D/2 sines
 }
 
 // angles returns a table of at least n positions.
@@ -26,7 +83,7 @@ func (e *rope) angles(n int) []float32 {
 	}
 	t := make([]float32, size*e.D)
 	for i := range e.D / 2 {
-		freq := math.Pow(e.theta, -float64(2*i)/float64(e.D))
+		freq := e.scaling.scale(math.Pow(e.theta, -float64(2*i)/float64(e.D)))
 		for pos := range size {
 			sin, cos := math.Sincos(float64(pos) * freq)
 			t[pos*e.D+i], t[pos*e.D+e.D/2+i] = float32(cos), float32(sin)
