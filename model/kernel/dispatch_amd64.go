@@ -253,3 +253,14 @@ func adamW(p, g, m, v []float32, s *adamStep) {
 	}
 	adamWAVX2(at(p), at(g), at(m), at(v), len(p), &s.keep)
 }
+
+func widen(dst []float32, src []uint16) {
+	n := len(dst) &^ 15
+	if level == portable {
+		n = 0
+	}
+	if n > 0 {
+		widenAVX2(&dst[0], &src[0], n)
+	}
+	widenGo(dst[n:], src[n:])
+}

@@ -41,4 +41,5 @@ func normInput(dx, dy, x, w []float32, mean, rstd, a, b float32) {
 func normColumns(dw, db, dy, x, mean, rstd []float32, rows, ld int) {
 	normColumnsGo(dw, db, dy, x, mean, rstd, rows, ld)
 }
+func widen(dst []float32, src []uint16)                     { widenGo(dst, src) }
 func softmaxGrad(ds, p, dp []float32, delta, scale float32) { softmaxGradGo(ds, p, dp, delta, scale) }

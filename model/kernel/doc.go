@@ -1,4 +1,4 @@
-// Package kernel holds the float32 arithmetic of the models: matrix products, attention, normalisations, activations, the
+// Package kernel holds the arithmetic of the models, float32 throughout: matrix products, attention, normalisations, activations, the
 // optimizer's step, and the one parallel-for of the program. It knows nothing of models.
 //
 // Letters: M rows and N columns of a result, K the inner dimension; T positions, H query heads, KV key heads, D head width, C
@@ -33,6 +33,9 @@
 // smaller number of rows and vectors, so that no product is padded. A is read where it lies, by two strides; B is read where it
 // lies for few rows, otherwise a panel of it (384 deep, 48 wide) is copied to consecutive memory, transposed in registers where
 // the layout asks for it. These choices, and the blocks' sizes, were measured on Zen 4.
+//
+// bf16.go has weights in bfloat16: arithmetic is float32 on blocks that are widened where they are used, so that a product has
+// the bits of the product with the widened matrix.
 //
 // The elementwise functions come from one polynomial exp (Cephes' expf); gelu and silu are quotients x/(1+exp(-t)), which need
 // no tanh. vec.go has the functions, vec_portable.go their plain form, dispatch_*.go the choice. The blocked products follow

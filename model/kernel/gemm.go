@@ -36,6 +36,7 @@ type product struct {
 	a        []float32
 	ars, aks int
 	b        []float32
+	half     []uint16 // B in bfloat16, in place of b
 	bks, bns int
 	c        []float32
 	ldc      int
@@ -57,7 +58,7 @@ func gemm(p product) {
 	Parallel(down*across, 1, func(lo, hi int) {
 		for t := lo; t < hi; t++ {
 			i, j := t/across*rows, t%across*cols
-			shared.run(i, min(i+rows, shared.M), j, min(j+cols, shared.N))
+			shared.tile(i, min(i+rows, shared.M), j, min(j+cols, shared.N))
 		}
 	})
 }
@@ -68,7 +69,16 @@ func (p *product) serial() {
 		p.clear()
 		return
 	}
-	p.run(0, p.M, 0, p.N)
+	p.tile(0, p.M, 0, p.N)
+}
+
+// tile computes C[i0:i1, j0:j1].
+func (p *product) tile(i0, i1, j0, j1 int) {
+	if p.half != nil {
+		p.runHalf(i0, i1, j0, j1)
+		return
+	}
+	p.run(i0, i1, j0, j1)
 }
 
 // clear sets C to zero unless the product is to be added to it: the product over an empty inner dimension.

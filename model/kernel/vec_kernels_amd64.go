@@ -153,3 +153,8 @@ func normColumnsAVX2(dw *float32, db *float32, dy *float32, x *float32, mean *fl
 //
 //go:noescape
 func adamWAVX2(p *float32, grad *float32, m *float32, v *float32, n int, s *float32)
+
+// widenAVX2 computes dst[i] = the float32 whose upper half is src[i]; n is a multiple of 16.
+//
+//go:noescape
+func widenAVX2(dst *float32, src *uint16, n int)

@@ -3401,3 +3401,59 @@ next1:
 done:
 	VZEROUPPER
 	RET
+
+// func widenAVX2(dst *float32, src *uint16, n int)
+// Requires: AVX, AVX2
+TEXT ·widenAVX2(SB), NOSPLIT, $0-24
+	MOVQ n+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ src+8(FP), DX
+	XORQ BX, BX
+
+wide:
+	CMPQ      AX, $0x40
+	JL        narrow
+	VPMOVZXWD (DX)(BX*2), Y0
+	VPMOVZXWD 16(DX)(BX*2), Y1
+	VPMOVZXWD 32(DX)(BX*2), Y2
+	VPMOVZXWD 48(DX)(BX*2), Y3
+	VPMOVZXWD 64(DX)(BX*2), Y4
+	VPMOVZXWD 80(DX)(BX*2), Y5
+	VPMOVZXWD 96(DX)(BX*2), Y6
+	VPMOVZXWD 112(DX)(BX*2), Y7
+	VPSLLD    $0x10, Y0, Y0
+	VPSLLD    $0x10, Y1, Y1
+	VPSLLD    $0x10, Y2, Y2
+	VPSLLD    $0x10, Y3, Y3
+	VPSLLD    $0x10, Y4, Y4
+	VPSLLD    $0x10, Y5, Y5
+	VPSLLD    $0x10, Y6, Y6
+	VPSLLD    $0x10, Y7, Y7
+	VMOVUPS   Y0, (CX)(BX*4)
+	VMOVUPS   Y1, 32(CX)(BX*4)
+	VMOVUPS   Y2, 64(CX)(BX*4)
+	VMOVUPS   Y3, 96(CX)(BX*4)
+	VMOVUPS   Y4, 128(CX)(BX*4)
+	VMOVUPS   Y5, 160(CX)(BX*4)
+	VMOVUPS   Y6, 192(CX)(BX*4)
+	VMOVUPS   Y7, 224(CX)(BX*4)
+	ADDQ      $0x40, BX
+	SUBQ      $0x40, AX
+	JMP       wide
+
+narrow:
+	CMPQ      AX, $0x10
+	JL        done
+	VPMOVZXWD (DX)(BX*2), Y0
+	VPMOVZXWD 16(DX)(BX*2), Y1
+	VPSLLD    $0x10, Y0, Y0
+	VPSLLD    $0x10, Y1, Y1
+	VMOVUPS   Y0, (CX)(BX*4)
+	VMOVUPS   Y1, 32(CX)(BX*4)
+	ADDQ      $0x10, BX
+	SUBQ      $0x10, AX
+	JMP       narrow
+
+done:
+	VZEROUPPER
+	RET

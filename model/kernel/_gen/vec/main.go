@@ -23,6 +23,7 @@ func main() {
 	reductions()
 	norms()
 	optimizer()
+	bf16()
 	Generate()
 }
 
