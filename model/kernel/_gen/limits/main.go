@@ -1,0 +1,83 @@
+// Command limits generates loops that run at the limits of the processor: fused multiply-adds in registers, and reads of memory.
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+func main() {
+	ConstraintExpr("amd64,!noasm")
+	fma("fmaLoopAVX512", 24, func() VecVirtual { return ZMM() })
+	fma("fmaLoopAVX2", 12, func() VecVirtual { return YMM() })
+	read()
+	Generate()
+}
+
+// fma is a loop of n rounds over independent accumulators, more of them than a fused multiply-add has cycles to wait for.
+func fma(name string, accumulators int, vec func() VecVirtual) {
+	TEXT(name, NOSPLIT, "func(n int)")
+	Doc(fmt.Sprintf("%s does n rounds of %d independent vector multiply-adds, in registers alone.", name, accumulators))
+	n := Load(Param("n"), GP64())
+	x, y := vec(), vec()
+	zero(x)
+	zero(y)
+	acc := make([]VecVirtual, accumulators)
+	for i := range acc {
+		acc[i] = vec()
+		zero(acc[i])
+	}
+	Label("round")
+	for i := range acc {
+		VFMADD231PS(x, y, acc[i])
+	}
+	DECQ(n)
+	JNZ(LabelRef("round"))
+	VZEROUPPER()
+	RET()
+}
+
+func zero(v VecVirtual) {
+	if v.Size() == 64 {
+		VPXORD(v, v, v)
+		return
+	}
+	VXORPS(v, v, v)
+}
+
+// read adds up n floats in the order that the memory gives them fastest: 32 lanes times 8 at once.
+func read() {
+	TEXT("readLoopAVX2", NOSPLIT, "func(x *float32, n int) float32")
+	Doc("readLoopAVX2 reads n floats, a multiple of 64, and returns their sum in some order.")
+	Pragma("noescape")
+	x, n := Load(Param("x"), GP64()), Load(Param("n"), GP64())
+	acc := make([]VecVirtual, 8)
+	for i := range acc {
+		acc[i] = YMM()
+		zero(acc[i])
+	}
+	Label("block")
+	CMPQ(n, Imm(64))
+	JL(LabelRef("join"))
+	for i := range acc {
+		VADDPS(Mem{Base: x, Disp: 32 * i}, acc[i], acc[i])
+	}
+	ADDQ(U32(256), x)
+	SUBQ(Imm(64), n)
+	JMP(LabelRef("block"))
+	Label("join")
+	for i := range acc[1:] {
+		VADDPS(acc[i+1], acc[0], acc[0])
+	}
+	VHADDPS(acc[0], acc[0], acc[0])
+	VHADDPS(acc[0], acc[0], acc[0])
+	high := XMM()
+	VEXTRACTF128(Imm(1), acc[0], high)
+	VADDPS(high, acc[0].AsX(), high)
+	Store(high, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+}
