@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/token"
@@ -31,6 +29,9 @@ type Checkpoint struct {
 	Model     *model.Transformer
 	Tokenizer token.Tokenizer // nil where the folder has none: ids only
 	Card      Card            // zero where the folder has none
+
+	// Generation is generation_config.json, nil where the folder has none.
+	Generation Generation
 }
 
 // Names of the files of a folder, besides those of the weights and the tokenizer.
@@ -88,11 +89,11 @@ func load(fsys fs.FS) (*Checkpoint, error) {
 	if err := list.checkFiles(fsys, isWeights); err != nil {
 		return nil, err
 	}
-	cfg, err := loadConfig(fsys)
+	cfg, generation, err := loadConfig(fsys)
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{}
+	c := &Checkpoint{Generation: generation}
 	if c.Card, err = loadCard(fsys); err != nil {
 		return nil, err
 	}
@@ -114,40 +115,6 @@ func load(fsys fs.FS) (*Checkpoint, error) {
 		}
 	}
 	return c, nil
-}
-
-// loadConfig reads config.json; what it does not say of BOS and EOS,
-// generation_config.json may.
-func loadConfig(fsys fs.FS) (model.Config, error) {
-	data, err := readSmall(fsys, configName)
-	if err != nil {
-		return model.Config{}, err
-	}
-	cfg, err := ParseConfig(data)
-	if err != nil {
-		return cfg, err
-	}
-	data, err = readSmall(fsys, generationName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return cfg, nil
-	}
-	if err != nil {
-		return cfg, err
-	}
-	var ids struct {
-		BOS hfID `json:"bos_token_id"`
-		EOS hfID `json:"eos_token_id"`
-	}
-	if err := json.Unmarshal(data, &ids); err != nil {
-		return cfg, invalid(generationName, "%v", err)
-	}
-	if cfg.BOS < 0 {
-		cfg.BOS = ids.BOS.or(-1)
-	}
-	if cfg.EOS < 0 {
-		cfg.EOS = ids.EOS.or(-1)
-	}
-	return cfg, cfg.Validate()
 }
 
 func loadCard(fsys fs.FS) (Card, error) {
@@ -175,90 +142,6 @@ func (c Card) check() error {
 	for name, v := range c.Metrics {
 		if bad(v) {
 			return invalid(cardName+": metrics", "%s is %g", name, v)
-		}
-	}
-	return nil
-}
-
-// Save writes the folder as transformers reads it; dtype of the weights is "F32"
-// (bit-equal), "F16" or "BF16" (rounded to nearest even). The folder (mode 0700, files
-// 0600) appears whole or not at all. A folder that is there already is replaced in
-// one step where it is empty or holds nothing but what Save once wrote, else left
-// alone with an error that is fs.ErrExist. The content is a function of the
-// checkpoint and dtype: equal checkpoints have equal digests.
-func (c *Checkpoint) Save(dir string, dtype string) error {
-	if err := c.save(disk{}, dir, dtype); err != nil {
-		return fmt.Errorf("save %s: %w", dir, err)
-	}
-	return nil
-}
-
-func (c *Checkpoint) save(d disk, dir, dtype string) error {
-	if torchNames[dtype] == "" {
-		return invalid("dtype", "%q is not F32, F16 or BF16", dtype)
-	}
-	if err := c.Card.check(); err != nil {
-		return err
-	}
-	cfg := c.Model.Config()
-	config, err := encodeConfig(cfg, c.Model.ScalarHead(), dtype)
-	if err != nil {
-		return err
-	}
-	generation, err := encodeJSON(map[string]any{
-		"_from_model_config": true, "bos_token_id": idOrNull(cfg.BOS), "eos_token_id": idOrNull(cfg.EOS)})
-	if err != nil {
-		return err
-	}
-	card, err := encodeJSON(c.Card)
-	if err != nil {
-		return err
-	}
-	tensors, err := weights(c.Model, dtype)
-	if err != nil {
-		return err
-	}
-	return d.writeDir(dir, func() error { return mayReplace(dir) }, func(tmp string) error {
-		if c.Tokenizer != nil {
-			if err := c.Tokenizer.Save(tmp); err != nil {
-				return err
-			}
-			if err := d.syncFiles(tmp); err != nil {
-				return err
-			}
-		}
-		for name, content := range map[string][]byte{configName: config, generationName: generation, cardName: card} {
-			if err := d.createFile(filepath.Join(tmp, name), content); err != nil {
-				return err
-			}
-		}
-		err := d.create(filepath.Join(tmp, weightsName), func(w io.Writer) error {
-			return encodeTensors(w, tensors, map[string]string{"format": "pt"})
-		})
-		if err != nil {
-			return err
-		}
-		list, err := sumDir(tmp)
-		if err != nil {
-			return err
-		}
-		return d.createFile(filepath.Join(tmp, sumsName), list.encode())
-	})
-}
-
-// mayReplace says whether a folder holds nothing but what Save wrote.
-func mayReplace(dir string) error {
-	list, err := readSums(os.DirFS(dir))
-	if err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if _, ours := list[e.Name()]; !ours && e.Name() != sumsName || e.IsDir() {
-			return fmt.Errorf("the folder holds %s, which no checkpoint put there: %w", e.Name(), fs.ErrExist)
 		}
 	}
 	return nil

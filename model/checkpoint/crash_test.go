@@ -76,11 +76,11 @@ func TestOrderOfSteps(t *testing.T) {
 	steps = nil
 	c := &Checkpoint{Model: mustModel(t, smallGPT2, model.HeadLM, false), Tokenizer: mustTokenizer(t)}
 	for range 2 {
-		if err := c.save(d, filepath.Join(filepath.Dir(path), "model"), "F32"); err != nil {
+		if err := c.export(d, filepath.Join(filepath.Dir(path), "model"), Format{DType: "F32"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	files := []string{"fsync", "fsync"} // the tokenizer's
+	files := []string{"fsync", "fsync", "fsync"} // the tokenizer's
 	for range 5 {
 		files = append(files, "write", "fsync")
 	}
@@ -106,7 +106,7 @@ func TestCrashInSave(t *testing.T) {
 				}
 			}
 			d, stopped := stopAt(n)
-			err := fresh.save(d, dir, "BF16")
+			err := fresh.export(d, dir, Format{DType: "BF16"})
 			if *stopped != errors.Is(err, errCrash) {
 				t.Fatalf("step %d: %v", n, err)
 			}

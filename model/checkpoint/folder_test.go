@@ -156,7 +156,7 @@ func TestFolderFiles(t *testing.T) {
 			t.Errorf("%s has mode %v", e.Name(), info.Mode())
 		}
 	}
-	want := []string{"SHA256SUMS", "config.json", "generation_config.json", "model.safetensors", "rankloop.json", "tokenizer.json", "tokenizer_config.json"}
+	want := []string{"SHA256SUMS", "config.json", "generation_config.json", "model.safetensors", "rankloop.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"}
 	if !slices.Equal(names, want) {
 		t.Errorf("files %v", names)
 	}

@@ -24,6 +24,9 @@ type Tensor struct {
 	I64   []int64
 }
 
+// bytes is the size of the tensor's data in a file.
+func (t Tensor) bytes() int64 { return int64(numel(t.Shape)) * elemSize[t.DType] }
+
 // ErrCorrupt marks a file that is not what it claims to be: broken format, a
 // checksum or digest that does not match, a value that is not finite.
 var ErrCorrupt = errors.New("corrupt")

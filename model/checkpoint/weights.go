@@ -7,7 +7,6 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"math"
 	"slices"
 	"strings"
 
@@ -104,9 +103,9 @@ const (
 	maxShards   = 1024
 )
 
-// weightNames lists the files of weights; index says which tensor is in which, nil
+// weightNames lists the files of weights; where says which tensor is in which, nil
 // where there is no index.
-func weightNames(fsys fs.FS) (names []string, index map[string]string, err error) {
+func weightNames(fsys fs.FS) (names []string, where map[string]string, err error) {
 	if _, err := fs.Stat(fsys, weightsName); err == nil {
 		return []string{weightsName}, nil, nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -119,13 +118,11 @@ func weightNames(fsys fs.FS) (names []string, index map[string]string, err error
 	if err != nil {
 		return nil, nil, err
 	}
-	var file struct {
-		WeightMap map[string]string `json:"weight_map"`
-	}
-	if err := json.Unmarshal(data, &file); err != nil {
+	var index weightIndex
+	if err := json.Unmarshal(data, &index); err != nil {
 		return nil, nil, invalid(indexName, "%v", err)
 	}
-	for _, name := range file.WeightMap {
+	for _, name := range index.Map {
 		if !plainName(name) || !strings.HasSuffix(name, ".safetensors") {
 			return nil, nil, invalid(indexName, "%q is not a safetensors file of the folder", name)
 		}
@@ -136,7 +133,7 @@ func weightNames(fsys fs.FS) (names []string, index map[string]string, err error
 	if len(names) == 0 || len(names) > maxShards {
 		return nil, nil, invalid(indexName, "%d files", len(names))
 	}
-	return names, file.WeightMap, nil
+	return names, index.Map, nil
 }
 
 // plainName says whether name is that of a file directly in a folder, on any system.
@@ -261,18 +258,4 @@ func compare(params map[string]*model.Param, have map[string]entry, tied bool) e
 		return &bad
 	}
 	return nil
-}
-
-// weights are the tensors of a model as they go into a file.
-func weights(m *model.Transformer, dtype string) ([]Tensor, error) {
-	var out []Tensor
-	for _, p := range m.Params() {
-		for i, v := range p.Data {
-			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return nil, fmt.Errorf("tensor %q: element %d is %g", p.Name, i, v)
-			}
-		}
-		out = append(out, Tensor{Name: fileName(m.Config().Family, p.Name), DType: dtype, Shape: p.Shape, F32: p.Data})
-	}
-	return out, nil
 }
