@@ -9,7 +9,7 @@ import (
 
 type tokenizeCmd struct {
 	Model     string `help:"Use this model's tokenizer (a folder, or base or sft for the starter model)." xor:"source" placeholder:"MODEL"`
-	Tokenizer string `help:"Use a tokenizer that ships with the binary: gpt2." xor:"source" placeholder:"NAME"`
+	Tokenizer string `help:"Use a tokenizer that ships with the binary: gpt2 or cl100k_base." xor:"source" placeholder:"NAME"`
 	Decode    bool   `help:"The other way: ids to text."`
 }
 
@@ -52,10 +52,12 @@ func (c tokenizeCmd) Run(io streams) error {
 
 func (c tokenizeCmd) tokenizer() (token.Tokenizer, error) {
 	switch {
-	case c.Tokenizer == "gpt2":
-		return token.GPT2(), nil
 	case c.Tokenizer != "":
-		return nil, usageError{fmt.Errorf("--tokenizer %s: unknown; there is gpt2", c.Tokenizer)}
+		tok, err := token.Embedded(c.Tokenizer)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		return tok, nil
 	case c.Model != "":
 		cp, err := loadModel(c.Model)
 		if err != nil {

@@ -9,26 +9,21 @@ import (
 	"slices"
 )
 
-// byteLevel is a BPE over bytes with GPT-2's pattern in front.
+// byteLevel is a BPE over bytes with a pattern in front.
 type byteLevel struct {
-	tokens [][]byte         // id -> bytes; nil for special tokens and holes
-	names  map[int32]string // special tokens and other added ones, by id
-	ids    map[string]int32 // the same by name
-	plain  map[string]int32 // added tokens that are ordinary text: matched by Encode, shown by Decode
-	bytes  [256]int32       // byte -> id
-	merges []merge          // in order of rank
-	pairs  map[uint64]ranked
-	bos    int32
-	eos    int32
-	digest string
+	pattern pattern
+	tokens  [][]byte         // id -> bytes; nil for special tokens and holes
+	names   map[int32]string // special tokens and other added ones, by id
+	ids     map[string]int32 // the same by name
+	plain   map[string]int32 // added tokens that are ordinary text: matched by Encode, shown by Decode
+	bytes   [256]int32       // byte -> id
+	merges  []merge          // in order of rank
+	pairs   pairTable
+	cache   *wordCache
+	bos     int32
+	eos     int32
+	digest  string
 }
-
-// merge is one rule: left and right, neighbours in a word, become into.
-type merge struct{ left, right, into int32 }
-
-type ranked struct{ rank, into int32 }
-
-func pairKey(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) }
 
 // added is a token that stands outside the BPE.
 type added struct {
@@ -39,10 +34,10 @@ type added struct {
 
 // newByteLevel checks that the parts fit together. tokens[id] is nil where an added
 // token or nothing has that id.
-func newByteLevel(tokens [][]byte, merges []merge, extra []added) (*byteLevel, error) {
-	t := &byteLevel{tokens: tokens, merges: merges, bos: -1, eos: -1,
+func newByteLevel(p pattern, tokens [][]byte, merges []merge, extra []added) (*byteLevel, error) {
+	t := &byteLevel{pattern: p, tokens: tokens, merges: merges, bos: -1, eos: -1,
 		names: map[int32]string{}, ids: map[string]int32{}, plain: map[string]int32{},
-		pairs: make(map[uint64]ranked, len(merges))}
+		pairs: newPairTable(len(merges)), cache: newWordCache()}
 	var seen [256]bool
 	for id, b := range tokens {
 		if len(b) == 1 {
@@ -59,11 +54,9 @@ func newByteLevel(tokens [][]byte, merges []merge, extra []added) (*byteLevel, e
 		}
 	}
 	for rank, m := range merges {
-		key := pairKey(m.left, m.right)
-		if _, twice := t.pairs[key]; twice {
+		if !t.pairs.add(m.left, m.right, ranked{int32(rank), m.into}) {
 			return nil, invalid("merges", "line %d stands twice", rank+1)
 		}
-		t.pairs[key] = ranked{int32(rank), m.into}
 	}
 	for _, a := range extra {
 		if a.name == "" || len(a.name) > maxToken {
@@ -128,77 +121,34 @@ func (t *byteLevel) encodeSpecial(text string) []int32 {
 
 // encodeText appends the ids of text that holds no added token.
 func (t *byteLevel) encodeText(out []int32, text string) []int32 {
-	var s symbols
-	pair := func(i, j int32) (int32, int32, bool) {
-		r, ok := t.pairs[pairKey(s.id[i], s.id[j])]
-		return r.rank, r.into, ok
-	}
-	words(text, func(word string) {
+	t.pattern.words(text, func(word string) {
 		if len(word) == 1 {
 			out = append(out, t.bytes[word[0]])
 			return
 		}
-		if len(word) <= shortWord {
-			out = t.encodeShort(out, word)
+		if len(word) > cacheWord {
+			out = t.encodeWord(out, word)
 			return
 		}
-		s.reset()
-		for i := range len(word) {
-			s.add(t.bytes[word[i]], i, i+1)
+		ids, slot := t.cache.find(word)
+		if ids == nil {
+			from := len(out)
+			out = t.encodeWord(out, word)
+			keep(slot, word, out[from:])
+			return
 		}
-		s.merge(pair)
-		for i := int32(0); i >= 0; i = s.next[i] {
-			out = append(out, s.id[i])
-		}
+		out = append(out, ids...)
 	})
 	return out
 }
 
-// shortWord is the length in bytes up to which looking for the best pair anew each
-// time is faster than a heap.
-const shortWord = 24
-
-// encodeShort merges a short word in place: the same order as symbols.merge.
-func (t *byteLevel) encodeShort(out []int32, word string) []int32 {
-	const none = 1<<31 - 1
-	var id [shortWord]int32
-	var best [shortWord]ranked // best[i]: the merge of id[i] and id[i+1]
-	look := func(i int) {
-		r, ok := t.pairs[pairKey(id[i], id[i+1])]
-		if !ok {
-			r.rank = none
-		}
-		best[i] = r
+func (t *byteLevel) encodeWord(out []int32, word string) []int32 {
+	var units [shortWord]int32
+	ids := units[:0]
+	for i := range len(word) {
+		ids = append(ids, t.bytes[word[i]])
 	}
-	n := len(word)
-	for i := range n {
-		id[i] = t.bytes[word[i]]
-	}
-	for i := range n - 1 {
-		look(i)
-	}
-	for n > 1 {
-		at := 0
-		for i := 1; i < n-1; i++ {
-			if best[i].rank < best[at].rank {
-				at = i
-			}
-		}
-		if best[at].rank == none {
-			break
-		}
-		id[at] = best[at].into
-		copy(id[at+1:n-1], id[at+2:n])
-		n--
-		if at < n-1 {
-			copy(best[at+1:n-1], best[at+2:n])
-			look(at)
-		}
-		if at > 0 {
-			look(at - 1)
-		}
-	}
-	return append(out, id[:n]...)
+	return append(out, t.pairs.mergeAll(ids)...)
 }
 
 func (t *byteLevel) Decode(ids []int32) string {
@@ -249,6 +199,9 @@ func (t *byteLevel) sum() string {
 	for _, id := range slices.Sorted(maps.Keys(t.names)) {
 		_, plain := t.plain[t.names[id]]
 		fmt.Fprintf(h, "%d %t %q\n", id, plain, t.names[id])
+	}
+	if t.pattern != patternGPT2 {
+		fmt.Fprintf(h, "pattern %d\n", t.pattern)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

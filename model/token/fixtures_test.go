@@ -29,9 +29,9 @@ type vector struct {
 	IDs  []int32
 }
 
-func gpt2Vectors(t testing.TB) []vector {
+func vectors(t testing.TB, file string) []vector {
 	var out []vector
-	s := bufio.NewScanner(fixture(t, "gpt2_tokens.jsonl"))
+	s := bufio.NewScanner(fixture(t, file))
 	s.Buffer(nil, 1<<24)
 	for s.Scan() {
 		var v vector

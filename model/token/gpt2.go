@@ -51,7 +51,7 @@ func parseGPT2(packed []byte) (Tokenizer, error) {
 			return nil, err
 		}
 	}
-	t, err := newByteLevel(b.tokens, b.merges, []added{{name: EndOfText, id: int32(len(b.tokens))}})
+	t, err := newByteLevel(patternGPT2, b.tokens, b.merges, []added{{name: EndOfText, id: int32(len(b.tokens))}})
 	if err != nil {
 		return nil, err
 	}

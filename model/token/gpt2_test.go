@@ -5,87 +5,12 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"io"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
-
-// TestReferenceGPT2 compares ids with js-tiktoken, gpt-tokenizer and gpt-3-encoder.
-func TestReferenceGPT2(t *testing.T) {
-	tok := GPT2()
-	for _, v := range gpt2Vectors(t) {
-		if got := tok.Encode(v.Text); !slices.Equal(got, v.IDs) {
-			t.Errorf("%s: Encode(%.60q) = %v, want %v", v.Name, v.Text, got, v.IDs)
-		}
-		if got := tok.Decode(v.IDs); got != v.Text {
-			t.Errorf("%s: Decode = %.60q, want %.60q", v.Name, got, v.Text)
-		}
-		if got := Continue(tok, v.IDs); got != v.Text {
-			t.Errorf("%s: Continue = %.60q", v.Name, got)
-		}
-	}
-}
-
-// TestReferenceSpecialAndStreaming covers special tokens, and what may be shown after
-// each token of a stream, for the encodings that the program has.
-func TestReferenceSpecialAndStreaming(t *testing.T) {
-	var file struct {
-		Special []struct {
-			Encoding, Text string
-			IDsAllowed     []int32 `json:"ids_allowed_special"`
-			IDsOrdinary    []int32 `json:"ids_ordinary"`
-		}
-		Streaming []struct {
-			Encoding, Text string
-			IDs            []int32
-			Bytes          []string `json:"token_bytes_hex"`
-			Emitted        []string `json:"emitted_after_each_token"`
-		}
-	}
-	if err := json.NewDecoder(fixture(t, "special_and_streaming.json")).Decode(&file); err != nil {
-		t.Fatal(err)
-	}
-	tok, cases := GPT2(), 0
-	for _, c := range file.Special {
-		if c.Encoding != "gpt2" {
-			continue
-		}
-		cases++
-		if got := EncodeSpecial(tok, c.Text); !slices.Equal(got, c.IDsAllowed) {
-			t.Errorf("EncodeSpecial(%q) = %v, want %v", c.Text, got, c.IDsAllowed)
-		}
-		if got := tok.Encode(c.Text); !slices.Equal(got, c.IDsOrdinary) {
-			t.Errorf("Encode(%q) = %v, want %v", c.Text, got, c.IDsOrdinary)
-		}
-		if got, want := tok.Decode(c.IDsAllowed), strings.ReplaceAll(c.Text, EndOfText, ""); got != want {
-			t.Errorf("Decode(%v) = %q, want %q", c.IDsAllowed, got, want)
-		}
-	}
-	for _, c := range file.Streaming {
-		if c.Encoding != "gpt2" {
-			continue
-		}
-		cases++
-		s := NewStream(tok)
-		for i, id := range c.IDs {
-			if got := hex.EncodeToString(tok.Bytes(id)); got != c.Bytes[i] {
-				t.Errorf("%q: Bytes(%d) = %s, want %s", c.Text, id, got, c.Bytes[i])
-			}
-			if got := s.Next(id); got != c.Emitted[i] {
-				t.Errorf("%q: token %d emits %q, want %q", c.Text, i, got, c.Emitted[i])
-			}
-		}
-		if got := s.Flush(); got != "" {
-			t.Errorf("%q: Flush = %q", c.Text, got)
-		}
-	}
-	if cases != 13 {
-		t.Errorf("%d cases understood, want 13", cases)
-	}
-}
 
 func TestGPT2Vocabulary(t *testing.T) {
 	tok := GPT2()
@@ -165,24 +90,17 @@ func rawBytes(t Tokenizer, ids []int32) string {
 // TestShortAndLongMergeAgree: the two merge loops are one rule.
 func TestShortAndLongMergeAgree(t *testing.T) {
 	tok := GPT2().(*byteLevel)
-	for _, v := range gpt2Vectors(t) {
-		words(v.Text, func(w string) {
+	for _, v := range vectors(t, "gpt2_tokens.jsonl") {
+		patternGPT2.words(v.Text, func(w string) {
 			if len(w) > shortWord {
 				return
 			}
-			var s symbols
+			var units []int32
 			for i := range len(w) {
-				s.add(tok.bytes[w[i]], i, i+1)
+				units = append(units, tok.bytes[w[i]])
 			}
-			s.merge(func(i, j int32) (int32, int32, bool) {
-				r, ok := tok.pairs[pairKey(s.id[i], s.id[j])]
-				return r.rank, r.into, ok
-			})
-			var long []int32
-			for i := int32(0); i >= 0; i = s.next[i] {
-				long = append(long, s.id[i])
-			}
-			if short := tok.encodeShort(nil, w); !slices.Equal(short, long) {
+			long := tok.pairs.mergeLong(slices.Clone(units))
+			if short := tok.pairs.mergeShort(units); !slices.Equal(short, long) {
 				t.Errorf("%q: short %v, long %v", w, short, long)
 			}
 		})
@@ -190,26 +108,29 @@ func TestShortAndLongMergeAgree(t *testing.T) {
 }
 
 func FuzzByteLevel(f *testing.F) {
-	for _, v := range gpt2Vectors(f) {
-		f.Add(v.Text)
+	for _, file := range []string{"gpt2_tokens.jsonl", "cl100k_tokens.jsonl"} {
+		for _, v := range vectors(f, file) {
+			f.Add(v.Text)
+		}
 	}
 	f.Add("a\xff\xe4\xb8 b\xf0\x9f")
-	tok := GPT2()
 	f.Fuzz(func(t *testing.T, text string) {
-		ids := tok.Encode(text)
-		if got := rawBytes(tok, ids); got != text {
-			t.Fatalf("Encode(%q) spells %q", text, got)
-		}
-		if slices.Contains(ids, tok.EOS()) {
-			t.Fatalf("Encode(%q) holds a special token", text)
-		}
-		s, streamed := NewStream(tok), ""
-		for _, id := range ids {
-			streamed += s.Next(id)
-		}
-		streamed += s.Flush()
-		if want := strings.ToValidUTF8(text, ""); strings.ReplaceAll(streamed, "\ufffd", "") != strings.ReplaceAll(want, "\ufffd", "") || streamed != tok.Decode(ids) {
-			t.Fatalf("streamed %q, decoded %q of %q", streamed, tok.Decode(ids), text)
+		for _, tok := range []Tokenizer{GPT2(), CL100K()} {
+			ids := tok.Encode(text)
+			if got := rawBytes(tok, ids); got != text {
+				t.Fatalf("Encode(%q) spells %q", text, got)
+			}
+			if slices.Contains(ids, tok.EOS()) {
+				t.Fatalf("Encode(%q) holds a special token", text)
+			}
+			s, streamed := NewStream(tok), ""
+			for _, id := range ids {
+				streamed += s.Next(id)
+			}
+			streamed += s.Flush()
+			if want := strings.ToValidUTF8(text, ""); strings.ReplaceAll(streamed, "\ufffd", "") != strings.ReplaceAll(want, "\ufffd", "") || streamed != tok.Decode(ids) {
+				t.Fatalf("streamed %q, decoded %q of %q", streamed, tok.Decode(ids), text)
+			}
 		}
 	})
 }

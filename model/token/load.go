@@ -170,7 +170,7 @@ func assemble(vocab map[string]int32, merges [][2]string, extra []added) (*byteL
 		}
 		rules[i] = merge{left, right, into}
 	}
-	return newByteLevel(tokens, rules, extra)
+	return newByteLevel(patternGPT2, tokens, rules, extra)
 }
 
 // parseVocab reads {"token": id, ...}, refusing what stands twice and ids beyond the limit.

@@ -1,5 +1,66 @@
 package token
 
+// shortWord is the number of units up to which looking for the best pair anew each
+// time is faster than a heap.
+const shortWord = 24
+
+// mergeAll joins neighbours of ids until no pair is left: always the pair of the
+// lowest rank, the leftmost among equals. It returns the front of ids.
+func (t *pairTable) mergeAll(ids []int32) []int32 {
+	if len(ids) <= shortWord {
+		return t.mergeShort(ids)
+	}
+	return t.mergeLong(ids)
+}
+
+// mergeLong is mergeAll with a heap.
+func (t *pairTable) mergeLong(ids []int32) []int32 {
+	var s symbols
+	for i, id := range ids {
+		s.add(id, i, i+1)
+	}
+	s.merge(func(i, j int32) (int32, int32, bool) {
+		r := t.get(s.id[i], s.id[j])
+		return r.rank, r.into, r.rank != noRank
+	})
+	ids = ids[:0]
+	for i := int32(0); i >= 0; i = s.next[i] {
+		ids = append(ids, s.id[i])
+	}
+	return ids
+}
+
+// mergeShort is mergeAll without a heap, for at most shortWord units.
+func (t *pairTable) mergeShort(id []int32) []int32 {
+	var best [shortWord]ranked // best[i]: the merge of id[i] and id[i+1]
+	n := len(id)
+	for i := range n - 1 {
+		best[i] = t.get(id[i], id[i+1])
+	}
+	for n > 1 {
+		at := 0
+		for i := 1; i < n-1; i++ {
+			if best[i].rank < best[at].rank {
+				at = i
+			}
+		}
+		if best[at].rank == noRank {
+			break
+		}
+		id[at] = best[at].into
+		copy(id[at+1:n-1], id[at+2:n])
+		n--
+		if at < n-1 {
+			copy(best[at+1:n-1], best[at+2:n])
+			best[at] = t.get(id[at], id[at+1])
+		}
+		if at > 0 {
+			best[at-1] = t.get(id[at-1], id[at])
+		}
+	}
+	return id[:n]
+}
+
 // symbols is one word while it is being merged: a doubly linked list over its first
 // units (bytes or characters), held in slices so that it can be used again.
 type symbols struct {

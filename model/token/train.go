@@ -27,7 +27,7 @@ func Train(texts iter.Seq[string], vocab int, specials []string) (Tokenizer, err
 	}
 	counts := map[string]int{}
 	for text := range texts {
-		words(text, func(w string) { counts[w]++ })
+		patternGPT2.words(text, func(w string) { counts[w]++ })
 	}
 	b := newTrainer(counts)
 	for len(b.tokens) < vocab-len(specials) {
@@ -41,7 +41,7 @@ func Train(texts iter.Seq[string], vocab int, specials []string) (Tokenizer, err
 	for i, name := range specials {
 		extra[i] = added{name: name, id: int32(len(b.tokens) + i)}
 	}
-	t, err := newByteLevel(b.tokens, b.merges, extra)
+	t, err := newByteLevel(patternGPT2, b.tokens, b.merges, extra)
 	if err != nil {
 		return nil, err
 	}

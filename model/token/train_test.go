@@ -17,7 +17,7 @@ func naiveTrain(texts []string, vocab int) [][2]string {
 	}
 	counts := map[string]int{}
 	for _, text := range texts {
-		words(text, func(w string) { counts[w]++ })
+		patternGPT2.words(text, func(w string) { counts[w]++ })
 	}
 	var list []word
 	for w, n := range counts {

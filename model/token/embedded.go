@@ -1,0 +1,16 @@
+package token
+
+// Embedded gives a tokenizer that ships with the program by its name, one of
+// EmbeddedNames.
+func Embedded(name string) (Tokenizer, error) {
+	switch name {
+	case "gpt2":
+		return GPT2(), nil
+	case "cl100k_base":
+		return CL100K(), nil
+	}
+	return nil, invalid("tokenizer", "%q is not known; there are gpt2 and cl100k_base", name)
+}
+
+// EmbeddedNames lists what Embedded knows.
+func EmbeddedNames() []string { return []string{"gpt2", "cl100k_base"} }
