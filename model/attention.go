@@ -27,12 +27,12 @@ func (p *planes) attend(s *span, l int, out, qkv []float32) {
 				if p.keep {
 					lse = p.layers[l].lse[g.lo*H : g.hi*H]
 				}
-				kernel.Attention(o, c.Width, lse, q, W, k, W, v, W, T, T, H, KV, D, scale)
+				kernel.Attention(o, c.Width, lse, q, W, k, W, v, W, T, T, H, KV, D, c.window(l), scale)
 				continue
 			}
 			g.cache.store(l, k, v, W, T)
 			keys, values := g.cache.layer(l)
-			kernel.AttentionCached(o, c.Width, q, W, keys, g.cache.size, values, KV*D, T, g.cache.n+T, H, KV, D, scale)
+			kernel.AttentionCached(o, c.Width, q, W, keys, g.cache.size, values, KV*D, T, g.cache.n+T, H, KV, D, c.window(l), scale)
 		}
 	})
 }
@@ -52,7 +52,7 @@ func (p *planes) attendBack(s *span, l int, dqkv, datt, out, qkv []float32) {
 			d, f := dqkv[at*W:(at+T)*W], qkv[at*W:(at+T)*W]
 			clear(d)
 			kernel.AttentionBackward(d, W, d[H*D:], W, d[(H+KV)*D:], W, datt[at*C:], C, out[at*C:], C,
-				p.layers[l].lse[g.lo*H:g.hi*H], f, W, f[H*D:], W, f[(H+KV)*D:], W, T, H, KV, D, scale)
+				p.layers[l].lse[g.lo*H:g.hi*H], f, W, f[H*D:], W, f[(H+KV)*D:], W, T, H, KV, D, c.window(l), scale)
 		}
 	})
 }

@@ -4,7 +4,7 @@ import "math"
 
 // Attention returns the attention weights [L][H][T][T] of one sequence of at most
 // Context tokens: how much of position j's value goes into position i, in row i. Rows
-// sum to 1 and are zero beyond their own position. It is for looking at a model.
+// sum to 1 and are zero beyond their own position, and before the band of a banded layer. It is for looking at a model.
 func (m *Transformer) Attention(ids []int32) [][][][]float32 {
 	p := m.inspect(ids)
 	defer m.put(p)
@@ -39,7 +39,7 @@ func (p *planes) attentionWeights() [][][][]float32 {
 			head := split(make([]float32, T*T), max(T, 1))
 			at := H*D + h/(H/c.KVHeads)*D // of the head's keys
 			for i := range T {
-				for j := range i + 1 {
+				for j := bandStart(i, c.window(l)); j <= i; j++ {
 					dot := 0.0
 					for d := range D {
 						dot += float64(qkv[i*W+h*D+d]) * float64(qkv[j*W+at+d])

@@ -19,23 +19,43 @@ func TestConfigValidate(t *testing.T) {
 	if err := llama.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	gpt3 := ok
+	gpt3.Family, gpt3.Window = "gpt3", 4
+	if err := gpt3.Validate(); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		base   model.Config
 		change func(c *model.Config)
 		field  string
 	}{
-		"family":     {ok, func(c *model.Config) { c.Family = "rnn" }, "Family"},
-		"vocab":      {ok, func(c *model.Config) { c.Vocab = 0 }, "Vocab"},
-		"context":    {ok, func(c *model.Config) { c.Context = -1 }, "Context"},
-		"layers":     {ok, func(c *model.Config) { c.Layers = 1 << 30 }, "Layers"},
-		"heads":      {ok, func(c *model.Config) { c.Heads = 5 }, "Heads"},
-		"kv heads":   {llama, func(c *model.Config) { c.KVHeads = 2 }, "KVHeads"},
-		"gpt2 kv":    {ok, func(c *model.Config) { c.KVHeads = 1 }, "KVHeads"},
-		"odd head":   {llama, func(c *model.Config) { c.Width, c.Heads = 9, 3 }, "Heads"},
-		"eps":        {ok, func(c *model.Config) { c.NormEps = math.NaN() }, "NormEps"},
-		"theta":      {llama, func(c *model.Config) { c.RopeTheta = -1 }, "RopeTheta"},
-		"eos":        {ok, func(c *model.Config) { c.EOS = 10 }, "EOS"},
-		"bos":        {ok, func(c *model.Config) { c.BOS = -2 }, "BOS"},
+		"family":        {ok, func(c *model.Config) { c.Family = "rnn" }, "Family"},
+		"vocab":         {ok, func(c *model.Config) { c.Vocab = 0 }, "Vocab"},
+		"context":       {ok, func(c *model.Config) { c.Context = -1 }, "Context"},
+		"layers":        {ok, func(c *model.Config) { c.Layers = 1 << 30 }, "Layers"},
+		"heads":         {ok, func(c *model.Config) { c.Heads = 5 }, "Heads"},
+		"kv heads":      {llama, func(c *model.Config) { c.KVHeads = 2 }, "KVHeads"},
+		"gpt2 kv":       {ok, func(c *model.Config) { c.KVHeads = 1 }, "KVHeads"},
+		"odd head":      {llama, func(c *model.Config) { c.Width, c.Heads = 9, 3 }, "Heads"},
+		"eps":           {ok, func(c *model.Config) { c.NormEps = math.NaN() }, "NormEps"},
+		"theta":         {llama, func(c *model.Config) { c.RopeTheta = -1 }, "RopeTheta"},
+		"eos":           {ok, func(c *model.Config) { c.EOS = 10 }, "EOS"},
+		"bos":           {ok, func(c *model.Config) { c.BOS = -2 }, "BOS"},
+		"not its field": {ok, func(c *model.Config) { c.Window = 8 }, "Window"},
+		"no biases":     {ok, func(c *model.Config) { c.QKVBias = true }, "QKVBias"},
+		"no rope":       {ok, func(c *model.Config) { c.RopeScaling = model.RopeScaling{Kind: "linear", Factor: 2} }, "RopeScaling"},
+		"window":        {gpt3, func(c *model.Config) { c.Window = -1 }, "Window"},
+		"llama window":  {llama, func(c *model.Config) { c.Window = 4 }, "Window"},
+		"scaling kind":  {llama, func(c *model.Config) { c.RopeScaling = model.RopeScaling{Kind: "yarn", Factor: 2} }, "RopeScaling"},
+		"scaling alone": {llama, func(c *model.Config) { c.RopeScaling = model.RopeScaling{Factor: 2} }, "RopeScaling"},
+		"factor":        {llama, func(c *model.Config) { c.RopeScaling = model.RopeScaling{Kind: "linear", Factor: math.NaN()} }, "RopeScaling"},
+		"linear bounds": {llama, func(c *model.Config) { c.RopeScaling = model.RopeScaling{Kind: "linear", Factor: 2, LowFreq: 1} }, "RopeScaling"},
+		"llama3 order": {llama, func(c *model.Config) {
+			c.RopeScaling = model.RopeScaling{Kind: "llama3", Factor: 2, LowFreq: 4, HighFreq: 4, Original: 8}
+		}, "RopeScaling"},
+		"llama3 original": {llama, func(c *model.Config) {
+			c.RopeScaling = model.RopeScaling{Kind: "llama3", Factor: 2, LowFreq: 1, HighFreq: 4}
+		}, "RopeScaling"},
 		"parameters": {ok, func(c *model.Config) { c.Width, c.Heads, c.Hidden, c.Layers = 1<<23, 1, 8, 1<<20 }, "Width"},
 	} {
 		cfg := c.base

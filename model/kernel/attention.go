@@ -30,13 +30,15 @@ func withScratch(n int, f func(s *scratch)) {
 // Attention is causal scaled dot-product attention (Vaswani et al. 2017, eq. 1) of one sequence. k and v hold Tk positions, KV
 // heads of width D side by side in rows ldk and ldv apart; q and o hold the last Tq of these positions, H heads side by side
 // in rows ldq and ldo apart. Query head h reads key head h/(H/KV) (grouped-query attention); KV divides H. Query i sees the
-// positions up to its own, Tk-Tq+i. o is overwritten. lse [H][Tq], the logarithm of the sum of the exponentiated scaled scores,
-// is for the backward pass and may be nil.
+// positions up to its own, Tk-Tq+i: all of them where window is 0, otherwise the last window of them, its own included (locally
+// banded attention, Child et al. 2019; the work is proportional to the window). o is overwritten. lse [H][Tq], the logarithm of
+// the sum of the exponentiated scaled scores, is for the backward pass and may be nil.
 //
-// The bits of a row of o do not depend on Tq: decoding position by position equals one pass over the sequence.
-func Attention(o []float32, ldo int, lse []float32, q []float32, ldq int, k []float32, ldk int, v []float32, ldv int, Tq, Tk, H, KV, D int, scale float32) {
-	if Tq > Tk || KV <= 0 || H%KV != 0 {
-		panic("kernel.Attention: Tq exceeds Tk, or KV does not divide H")
+// The bits of a row of o do not depend on Tq: decoding position by position equals one pass over the sequence. They do not
+// depend on window either where it is at least Tk.
+func Attention(o []float32, ldo int, lse []float32, q []float32, ldq int, k []float32, ldk int, v []float32, ldv int, Tq, Tk, H, KV, D, window int, scale float32) {
+	if Tq > Tk || KV <= 0 || H%KV != 0 || window < 0 {
+		panic("kernel.Attention: Tq exceeds Tk, KV does not divide H, or window is negative")
 	}
 	check("Attention", "o", o, Tq, H*D, ldo)
 	check("Attention", "q", q, Tq, H*D, ldq)
@@ -48,10 +50,12 @@ func Attention(o []float32, ldo int, lse []float32, q []float32, ldq int, k []fl
 	if Tq == 0 || D == 0 {
 		return
 	}
-	stride := roundUp(Tk, 16)
-	Parallel(KV, attentionGrain(Tq, Tk, H/KV*D), func(lo, hi int) {
-		withScratch(stride*(D+min(Tq, attentionRows)), func(s *scratch) {
-			keys, scores := s.take(stride*D), s.take(stride*min(Tq, attentionRows))
+	unseen := bandBlock(Tk-Tq, window) // by any query
+	k, v, Tk = k[unseen*ldk:], v[unseen*ldv:], Tk-unseen
+	stride, width := roundUp(Tk, 16), bandWidth(Tk, window)
+	Parallel(KV, attentionGrain(Tq, width, H/KV*D), func(lo, hi int) {
+		withScratch(stride*D+width*min(Tq, attentionRows), func(s *scratch) {
+			keys, scores := s.take(stride*D), s.take(width*min(Tq, attentionRows))
 			for g := lo; g < hi; g++ {
 				transpose(keys, stride, k[g*D:], ldk, Tk, D)
 				for h := g * (H / KV); h < (g+1)*(H/KV); h++ {
@@ -59,35 +63,58 @@ func Attention(o []float32, ldo int, lse []float32, q []float32, ldq int, k []fl
 					if lse != nil {
 						sums = lse[h*Tq:][:Tq]
 					}
-					attendHead(o[h*D:], ldo, sums, q[h*D:], ldq, keys, stride, v[g*D:], ldv, scores, Tq, Tk, D, scale)
+					attendHead(o[h*D:], ldo, sums, q[h*D:], ldq, keys, stride, v[g*D:], ldv, scores, Tq, Tk, D, window, scale)
 				}
 			}
 		})
 	})
 }
 
+// bandStart is the first position that the query at position pos sees.
+func bandStart(pos, window int) int {
+	if window == 0 {
+		return 0
+	}
+	return max(0, pos-window+1)
+}
+
+// bandBlock is where a block of queries whose first stands at position pos begins to read: at most 15 positions before its band.
+func bandBlock(pos, window int) int { return bandStart(pos, window) &^ 15 }
+
+// bandWidth is how many positions, a multiple of 16, a block of queries reads at most of Tk.
+func bandWidth(Tk, window int) int {
+	if window == 0 || window > Tk {
+		return roundUp(Tk, 16)
+	}
+	return min(roundUp(Tk, 16), roundUp(window+attentionRows+14, 16))
+}
+
 // attendHead is the attention of one query head; keys [D,stride] are transposed, scores has room for min(Tq, attentionRows) rows
-// of stride.
-func attendHead(o []float32, ldo int, lse []float32, q []float32, ldq int, keys []float32, stride int, v []float32, ldv int, scores []float32, Tq, Tk, D int, scale float32) {
+// of bandWidth(Tk, window).
+func attendHead(o []float32, ldo int, lse []float32, q []float32, ldq int, keys []float32, stride int, v []float32, ldv int, scores []float32, Tq, Tk, D, window int, scale float32) {
+	ld := bandWidth(Tk, window)
 	for i := 0; i < Tq; i += attentionRows {
 		n := min(attentionRows, Tq-i)
-		first := Tk - Tq + i // position of query i
-		seen := first + n
+		first := Tk - Tq + i             // position of query i
+		from := bandBlock(first, window) // what the block reads: from this position
+		seen := first + n - from         // so many
 		width := roundUp(seen, 16)
-		mm(n, width, D, q[i*ldq:], ldq, keys, stride, scores, stride, false)
+		mm(n, width, D, q[i*ldq:], ldq, keys[from:], stride, scores, ld, false)
 		var factor [attentionRows]float32
 		for r := range n {
-			row := scores[r*stride:][:width]
-			live := row[:first+r+1]
+			row := scores[r*ld:][:width]
+			start, end := bandStart(first+r, window)-from, first+r+1-from
+			live := row[start:end]
 			shift := float32(scale * maximum(live))
 			total := expSum(live, live, scale, shift)
-			clear(row[first+r+1:])
+			clear(row[:start])
+			clear(row[end:])
 			factor[r] = 1 / total
 			if lse != nil {
 				lse[i+r] = shift + log(total)
 			}
 		}
-		mm(n, D, seen, scores, stride, v, ldv, o[i*ldo:], ldo, false)
+		mm(n, D, seen, scores, ld, v[from*ldv:], ldv, o[i*ldo:], ldo, false)
 		for r := range n {
 			scaleBy(o[(i+r)*ldo:][:D], factor[r])
 		}
@@ -96,9 +123,9 @@ func attendHead(o []float32, ldo int, lse []float32, q []float32, ldq int, keys 
 
 // AttentionBackward adds the gradients of Attention, with Tq = Tk = T, to dq, dk and dv, given do, the gradient of o, and what
 // the forward pass read and wrote. Leading dimensions as in Attention.
-func AttentionBackward(dq []float32, lddq int, dk []float32, lddk int, dv []float32, lddv int, do []float32, lddo int, o []float32, ldo int, lse, q []float32, ldq int, k []float32, ldk int, v []float32, ldv int, T, H, KV, D int, scale float32) {
-	if KV <= 0 || H%KV != 0 {
-		panic("kernel.AttentionBackward: KV does not divide H")
+func AttentionBackward(dq []float32, lddq int, dk []float32, lddk int, dv []float32, lddv int, do []float32, lddo int, o []float32, ldo int, lse, q []float32, ldq int, k []float32, ldk int, v []float32, ldv int, T, H, KV, D, window int, scale float32) {
+	if KV <= 0 || H%KV != 0 || window < 0 {
+		panic("kernel.AttentionBackward: KV does not divide H, or window is negative")
 	}
 	for _, m := range []struct {
 		name  string
@@ -112,35 +139,38 @@ func AttentionBackward(dq []float32, lddq int, dk []float32, lddk int, dv []floa
 	if T == 0 || D == 0 {
 		return
 	}
-	stride := roundUp(T, 16)
+	stride, ld := roundUp(T, 16), bandWidth(T, window)
 	block := min(T, attentionRows)
-	Parallel(KV, attentionGrain(T, T, 3*H/KV*D), func(lo, hi int) {
-		withScratch(stride*(2*D+2*block), func(s *scratch) {
+	Parallel(KV, attentionGrain(T, ld, 3*H/KV*D), func(lo, hi int) {
+		withScratch(2*stride*D+2*ld*block, func(s *scratch) {
 			keys, values := s.take(stride*D), s.take(stride*D)
-			p, ds := s.take(stride*block), s.take(stride*block)
+			p, ds := s.take(ld*block), s.take(ld*block)
 			for g := lo; g < hi; g++ {
 				transpose(keys, stride, k[g*D:], ldk, T, D)
 				transpose(values, stride, v[g*D:], ldv, T, D)
 				for h := g * (H / KV); h < (g+1)*(H/KV); h++ {
 					for i := 0; i < T; i += block {
 						n := min(block, T-i)
-						seen := i + n
+						from := bandBlock(i, window)
+						seen := i + n - from
 						width := roundUp(seen, 16)
 						qi, doi := q[i*ldq+h*D:], do[i*lddo+h*D:]
-						mm(n, width, D, qi, ldq, keys, stride, p, stride, false)
-						mm(n, width, D, doi, lddo, values, stride, ds, stride, false)
+						mm(n, width, D, qi, ldq, keys[from:], stride, p, ld, false)
+						mm(n, width, D, doi, lddo, values[from:], stride, ds, ld, false)
 						for r := range n {
-							live := i + r + 1
-							prob, grad := p[r*stride:][:width], ds[r*stride:][:width]
-							expSum(prob[:live], prob[:live], scale, lse[h*T+i+r])
-							clear(prob[live:])
+							start, end := bandStart(i+r, window)-from, i+r+1-from
+							prob, grad := p[r*ld:][:width], ds[r*ld:][:width]
+							expSum(prob[start:end], prob[start:end], scale, lse[h*T+i+r])
+							clear(prob[:start])
+							clear(prob[end:])
 							delta := dot(doi[r*lddo:][:D], o[(i+r)*ldo+h*D:][:D])
-							softmaxGrad(grad[:live], prob[:live], grad[:live], delta, scale)
-							clear(grad[live:])
+							softmaxGrad(grad[start:end], prob[start:end], grad[start:end], delta, scale)
+							clear(grad[:start])
+							clear(grad[end:])
 						}
-						mm(n, D, seen, ds, stride, k[g*D:], ldk, dq[i*lddq+h*D:], lddq, true)
-						mmT(seen, D, n, ds, stride, qi, ldq, dk[g*D:], lddk, true)
-						mmT(seen, D, n, p, stride, doi, lddo, dv[g*D:], lddv, true)
+						mm(n, D, seen, ds, ld, k[from*ldk+g*D:], ldk, dq[i*lddq+h*D:], lddq, true)
+						mmT(seen, D, n, ds, ld, qi, ldq, dk[from*lddk+g*D:], lddk, true)
+						mmT(seen, D, n, p, ld, doi, lddo, dv[from*lddv+g*D:], lddv, true)
 					}
 				}
 			}

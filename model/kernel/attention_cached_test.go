@@ -12,8 +12,8 @@ func TestAttentionCached(t *testing.T) {
 	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(51, 52))
 		for _, z := range headSizes {
-			s := newHeads(rng, z[0], z[1], z[2], z[3])
-			Attention(s.o, s.ldo, nil, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.scale)
+			s := sized(rng, z)
+			Attention(s.o, s.ldo, nil, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.window, s.scale)
 			stride := roundUp(s.T, 16) + 16*rng.IntN(2)
 			kt := make([]float32, s.KV*s.D*stride)
 			for i := range kt {
@@ -28,7 +28,7 @@ func TestAttentionCached(t *testing.T) {
 					Tk++
 				}
 				o, intact := guarded(t, (Tq-1)*s.ldo+s.H*s.D, 1)
-				AttentionCached(o, s.ldo, s.q[(Tk-Tq)*s.ldq:], s.ldq, kt, stride, s.v, s.ldv, Tq, Tk, s.H, s.KV, s.D, s.scale)
+				AttentionCached(o, s.ldo, s.q[(Tk-Tq)*s.ldq:], s.ldq, kt, stride, s.v, s.ldv, Tq, Tk, s.H, s.KV, s.D, s.window, s.scale)
 				intact()
 				for i := range o {
 					if i%s.ldo < s.H*s.D && o[i] != s.o[(Tk-Tq)*s.ldo+i] {

@@ -10,6 +10,7 @@ import (
 // heads are the arguments of an attention, all rows longer than they need to be.
 type heads struct {
 	T, H, KV, D        int
+	window             int // 0 = all
 	ldq, ldk, ldv, ldo int
 	q, k, v, o, lse    []float32
 	scale              float32
@@ -31,6 +32,10 @@ func (s *heads) forward(q, k, v []float64) (o, lse []float64) {
 			p := make([]float64, i+1)
 			largest, total := math.Inf(-1), 0.0
 			for j := range p {
+				if s.window > 0 && j <= i-s.window {
+					p[j] = math.Inf(-1)
+					continue
+				}
 				for d := range s.D {
 					p[j] += q[i*s.ldq+h*s.D+d] * k[j*s.ldk+g*s.D+d]
 				}
@@ -52,15 +57,26 @@ func (s *heads) forward(q, k, v []float64) (o, lse []float64) {
 	return o, lse
 }
 
-var headSizes = [][4]int{{1, 1, 1, 1}, {2, 1, 1, 3}, {5, 2, 2, 8}, {17, 4, 2, 24}, {33, 3, 1, 32}, {50, 4, 4, 16}, {70, 2, 1, 20}}
+// headSizes are T, H, KV, D and the window; the first denseSizes have none.
+var headSizes = [][5]int{{1, 1, 1, 1, 0}, {2, 1, 1, 3, 0}, {5, 2, 2, 8, 0}, {17, 4, 2, 24, 0}, {33, 3, 1, 32, 0}, {50, 4, 4, 16, 0}, {70, 2, 1, 20, 0},
+	{5, 2, 2, 8, 1}, {33, 3, 1, 32, 7}, {50, 4, 4, 16, 16}, {70, 2, 1, 20, 17}, {70, 4, 2, 8, 33}, {133, 2, 1, 8, 40}}
+
+const denseSizes = 7
+
+// sized are heads of one of headSizes.
+func sized(rng *rand.Rand, z [5]int) *heads {
+	s := newHeads(rng, z[0], z[1], z[2], z[3])
+	s.window = z[4]
+	return s
+}
 
 func TestAttention(t *testing.T) {
 	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(41, 42))
 		for _, z := range headSizes {
-			s := newHeads(rng, z[0], z[1], z[2], z[3])
+			s := sized(rng, z)
 			o, intact := guarded(t, len(s.o), 1)
-			Attention(o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.scale)
+			Attention(o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.window, s.scale)
 			intact()
 			want, lse := s.forward(wide(s.q), wide(s.k), wide(s.v))
 			for i, v := range o {
@@ -85,9 +101,9 @@ func TestAttention(t *testing.T) {
 func TestAttentionBits(t *testing.T) {
 	eachLevel(t, func(t *testing.T, fused bool) {
 		rng := rand.New(rand.NewPCG(43, 44))
-		for _, z := range append(headSizes, [4]int{130, 4, 2, 24}) {
-			s := newHeads(rng, z[0], z[1], z[2], z[3])
-			Attention(s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.scale)
+		for _, z := range append(headSizes, [5]int{130, 4, 2, 24, 0}) {
+			s := sized(rng, z)
+			Attention(s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.window, s.scale)
 			threaded(t, func(t *testing.T, threads int) {
 				for Tk := 1; Tk <= s.T; Tk++ {
 					Tq := 1 // one by one, and now and then several at the end
@@ -96,7 +112,7 @@ func TestAttentionBits(t *testing.T) {
 					}
 					first := Tk - Tq
 					o, lse := make([]float32, Tq*s.ldo), make([]float32, s.H*Tq)
-					Attention(o, s.ldo, lse, s.q[first*s.ldq:], s.ldq, s.k, s.ldk, s.v, s.ldv, Tq, Tk, s.H, s.KV, s.D, s.scale)
+					Attention(o, s.ldo, lse, s.q[first*s.ldq:], s.ldq, s.k, s.ldk, s.v, s.ldv, Tq, Tk, s.H, s.KV, s.D, s.window, s.scale)
 					for i := range Tq {
 						for c := range s.H * s.D {
 							if !same(o[i*s.ldo+c], s.o[(first+i)*s.ldo+c]) {
@@ -156,13 +172,13 @@ func (s *heads) differences(rng *rand.Rand, do []float32) (d [3][]difference) {
 func TestAttentionBackward(t *testing.T) {
 	rng := rand.New(rand.NewPCG(45, 46))
 	for _, z := range headSizes {
-		s := newHeads(rng, z[0], z[1], z[2], z[3])
+		s := sized(rng, z)
 		do := randoms(rng, s.T*s.ldo)
 		differences := s.differences(rng, do)
 		lddq, lddk, lddv := s.H*s.D+1, s.KV*s.D+2, s.KV*s.D+3
 		start := [][]float32{randoms(rng, s.T*lddq), randoms(rng, s.T*lddk), randoms(rng, s.T*lddv)}
 		eachLevel(t, func(t *testing.T, fused bool) {
-			Attention(s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.scale)
+			Attention(s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, s.H, s.KV, s.D, s.window, s.scale)
 			var first [][]float32
 			threaded(t, func(t *testing.T, threads int) {
 				var got [][]float32
@@ -172,7 +188,7 @@ func TestAttentionBackward(t *testing.T) {
 					copy(g, start[i])
 					got = append(got, g)
 				}
-				AttentionBackward(got[0], lddq, got[1], lddk, got[2], lddv, do, s.ldo, s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.H, s.KV, s.D, s.scale)
+				AttentionBackward(got[0], lddq, got[1], lddk, got[2], lddv, do, s.ldo, s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.H, s.KV, s.D, s.window, s.scale)
 				if first == nil {
 					first = got
 				}
@@ -202,6 +218,58 @@ func TestAttentionBackward(t *testing.T) {
 	}
 }
 
+// A window that reaches over all positions gives the bits of no window, forward and backward.
+func TestAttentionWindowOverAll(t *testing.T) {
+	eachLevel(t, func(t *testing.T, fused bool) {
+		rng := rand.New(rand.NewPCG(49, 50))
+		for _, T := range []int{1, 16, 33, 130} {
+			s := newHeads(rng, T, 4, 2, 24)
+			do := randoms(rng, T*s.ldo)
+			run := func(window int) (out [][]float32) {
+				o, lse := make([]float32, len(s.o)), make([]float32, len(s.lse))
+				dq, dk, dv := make([]float32, len(s.q)), make([]float32, len(s.k)), make([]float32, len(s.v))
+				Attention(o, s.ldo, lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, T, T, s.H, s.KV, s.D, window, s.scale)
+				AttentionBackward(dq, s.ldq, dk, s.ldk, dv, s.ldv, do, s.ldo, o, s.ldo, lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, T, s.H, s.KV, s.D, window, s.scale)
+				return [][]float32{o, lse, dq, dk, dv}
+			}
+			all := run(0)
+			for _, window := range []int{T, T + 1, T + 100, math.MaxInt} {
+				for i, got := range run(window) {
+					for j := range got {
+						if !same(got[j], all[i][j]) {
+							t.Fatalf("T %d, window %d: number %d of output %d is %v, without a window %v", T, window, j, i, got[j], all[i][j])
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// What lies well before the band is not even read, so the work is that of the window: a NaN there would show.
+func TestAttentionReadsItsBandOnly(t *testing.T) {
+	eachLevel(t, func(t *testing.T, fused bool) {
+		rng := rand.New(rand.NewPCG(51, 53))
+		const T, window = 300, 20
+		for _, Tq := range []int{1, 5, 32} {
+			s := newHeads(rng, T, 2, 1, 8)
+			for i := range T - Tq - window + 1 - 15 {
+				for c := range s.KV * s.D {
+					s.k[i*s.ldk+c], s.v[i*s.ldv+c] = float32(math.NaN()), float32(math.NaN())
+				}
+			}
+			Attention(s.o, s.ldo, nil, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, Tq, T, s.H, s.KV, s.D, window, s.scale)
+			for i := range Tq {
+				for c := range s.H * s.D {
+					if x := s.o[i*s.ldo+c]; x != x {
+						t.Fatalf("%d queries: row %d read what it does not see", Tq, i)
+					}
+				}
+			}
+		}
+	})
+}
+
 // Where every key is the same, attention is the mean of the values seen, however large the scores.
 func TestAttentionLargeScores(t *testing.T) {
 	eachLevel(t, func(t *testing.T, fused bool) {
@@ -210,7 +278,7 @@ func TestAttentionLargeScores(t *testing.T) {
 		for i := range s.k {
 			s.k[i] = 1e4
 		}
-		Attention(s.o, s.ldo, nil, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, 1, 1, 8, s.scale)
+		Attention(s.o, s.ldo, nil, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, s.T, s.T, 1, 1, 8, 0, s.scale)
 		var total float64
 		for i := range s.T {
 			total += float64(s.v[i*s.ldv])
@@ -224,7 +292,7 @@ func TestAttentionLargeScores(t *testing.T) {
 func ExampleAttention() {
 	// Two positions, one head of width 1: the second query sees both values alike, as all scores are zero.
 	q, k, v, o := []float32{0, 0}, []float32{5, 7}, []float32{1, 3}, make([]float32, 2)
-	Attention(o, 1, nil, q, 1, k, 1, v, 1, 2, 2, 1, 1, 1, 1)
+	Attention(o, 1, nil, q, 1, k, 1, v, 1, 2, 2, 1, 1, 1, 0, 1)
 	fmt.Println(o)
 	// Output: [1 2]
 }

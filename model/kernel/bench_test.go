@@ -97,10 +97,10 @@ func BenchmarkAttention(b *testing.B) {
 		s := newHeads(rng, Tk, H, H, D)
 		dq, dk, dv := make([]float32, Tk*s.ldq), make([]float32, Tk*s.ldk), make([]float32, Tk*s.ldv)
 		pairs := float64(Tq*Tk) - float64(Tq*(Tq-1))/2
-		Attention(s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, Tk, Tk, H, H, D, s.scale)
+		Attention(s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, Tk, Tk, H, H, D, 0, s.scale)
 		b.Run(fmt.Sprintf("forward_Tq%d_Tk%d", Tq, Tk), func(b *testing.B) {
 			for b.Loop() {
-				Attention(s.o, s.ldo, nil, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, Tq, Tk, H, H, D, s.scale)
+				Attention(s.o, s.ldo, nil, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, Tq, Tk, H, H, D, 0, s.scale)
 			}
 			b.ReportMetric(4*pairs*H*D*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 		})
@@ -109,7 +109,7 @@ func BenchmarkAttention(b *testing.B) {
 		}
 		b.Run(fmt.Sprintf("backward_T%d", Tk), func(b *testing.B) {
 			for b.Loop() {
-				AttentionBackward(dq, s.ldq, dk, s.ldk, dv, s.ldv, s.o, s.ldo, s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, Tk, H, H, D, s.scale)
+				AttentionBackward(dq, s.ldq, dk, s.ldk, dv, s.ldv, s.o, s.ldo, s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, Tk, H, H, D, 0, s.scale)
 			}
 			b.ReportMetric(10*pairs*H*D*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 		})

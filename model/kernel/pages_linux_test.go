@@ -77,8 +77,10 @@ func TestReadsNothingBeyond(t *testing.T) {
 			T, H, KV, D := n, 2, 1, 5
 			q, k, v, o := end(T*H*D), end(T*KV*D), end(T*KV*D), end(T*H*D)
 			lse := end(H * T)
-			Attention(o, H*D, lse, q, H*D, k, KV*D, v, KV*D, T, T, H, KV, D, .4)
-			AttentionBackward(end(T*H*D), H*D, end(T*KV*D), KV*D, end(T*KV*D), KV*D, end(T*H*D), H*D, o, H*D, lse, q, H*D, k, KV*D, v, KV*D, T, H, KV, D, .4)
+			for _, window := range []int{0, 3, 16} {
+				Attention(o, H*D, lse, q, H*D, k, KV*D, v, KV*D, T, T, H, KV, D, window, .4)
+				AttentionBackward(end(T*H*D), H*D, end(T*KV*D), KV*D, end(T*KV*D), KV*D, end(T*H*D), H*D, o, H*D, lse, q, H*D, k, KV*D, v, KV*D, T, H, KV, D, window, .4)
+			}
 		}
 	})
 }
