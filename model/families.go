@@ -16,6 +16,7 @@ type family struct {
 
 // families is the table: a new family is a file family_<name>.go and its row here.
 var families = map[string]family{
+	"gpt1":  {gpt1Specs, bindGPT1, validateGPT1, defaultsGPT2, nil},
 	"gpt2":  {gpt2Specs, bindGPT2, validateGPT2, defaultsGPT2, nil},
 	"gpt3":  {gpt2Specs, bindGPT2, validateGPT3, defaultsGPT3, []string{"Window"}},
 	"llama": {llamaSpecs, bindLlama, validateLlama, nil, []string{"KVHeads", "QKVBias", "RopeScaling"}},

@@ -13,7 +13,9 @@ import (
 //	x = x + mlp.c_proj(gelu_new(c_fc(ln_2(x))))
 //	logits = ln_f(x)·wteᵀ
 //
-// Weights are Conv1D, [in,out].
+// Differences from gpt1: each norm stands before its half of the block, inside the
+// residual branch, and one more before the head; the projections that write to the
+// residual stream start smaller, by 1/sqrt(2L). Weights are Conv1D, [in,out].
 type gpt2 struct {
 	cfg      Config
 	wte, wpe *Param
@@ -60,18 +62,27 @@ func gpt2Specs(c Config) []spec {
 }
 
 func bindGPT2(m *Transformer) blocks {
+	g := bindConv(m, "wte.weight", "wpe.weight")
+	g.lnF = layerNorm(m, "ln_f")
+	return &g
+}
+
+func layerNorm(m *Transformer, name string) norm {
+	return norm{w: m.Param(name + ".weight"), b: m.Param(name + ".bias"), eps: float32(m.cfg.NormEps)}
+}
+
+// bindConv binds the embeddings of those names and the layers, which have the same
+// names in gpt1.
+func bindConv(m *Transformer, wte, wpe string) gpt2 {
 	c := m.cfg
-	ln := func(name string) norm {
-		return norm{w: m.Param(name + ".weight"), b: m.Param(name + ".bias"), eps: float32(c.NormEps)}
-	}
 	conv := func(name string, in, out int) linear {
 		return linear{w: m.Param(name + ".weight"), b: m.Param(name + ".bias"), in: in, out: out}
 	}
-	g := &gpt2{cfg: c, wte: m.Param("wte.weight"), wpe: m.Param("wpe.weight"), lnF: ln("ln_f")}
+	g := gpt2{cfg: c, wte: m.Param(wte), wpe: m.Param(wpe)}
 	for l := range c.Layers {
 		h := fmt.Sprintf("h.%d.", l)
 		g.layers = append(g.layers, gpt2Layer{
-			ln1: ln(h + "ln_1"), ln2: ln(h + "ln_2"),
+			ln1: layerNorm(m, h+"ln_1"), ln2: layerNorm(m, h+"ln_2"),
 			attn: conv(h+"attn.c_attn", c.Width, 3*c.Width), proj: conv(h+"attn.c_proj", c.Width, c.Width),
 			fc: conv(h+"mlp.c_fc", c.Width, c.Hidden), out: conv(h+"mlp.c_proj", c.Hidden, c.Width),
 		})

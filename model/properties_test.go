@@ -20,6 +20,7 @@ var shapes = []model.Config{
 	{Family: "llama", Vocab: 45, Context: 48, Layers: 1, Width: 32, Heads: 4, KVHeads: 1, Hidden: 64, Tied: true, BOS: 1, EOS: 2},
 	{Family: "llama", Vocab: 50, Context: 40, Layers: 2, Width: 32, Heads: 4, KVHeads: 2, Hidden: 40, QKVBias: true, BOS: -1, EOS: -1,
 		RopeScaling: model.RopeScaling{Kind: "llama3", Factor: 8, LowFreq: 1, HighFreq: 4, Original: 32}},
+	{Family: "gpt1", Vocab: 47, Context: 50, Layers: 2, Width: 24, Heads: 3, BOS: -1, EOS: -1},
 	{Family: "gpt3", Vocab: 59, Context: 70, Layers: 3, Width: 24, Heads: 3, Window: 9, BOS: -1, EOS: -1},
 }
 

@@ -58,8 +58,9 @@ type hfConfig struct {
 func (c hfConfig) config(t *testing.T) model.Config {
 	t.Helper()
 	switch c.ModelType {
-	case "gpt2":
-		return model.Config{Family: "gpt2", Vocab: c.Vocab, Context: c.NPositions, Layers: c.NLayer, Width: c.NEmbd, Heads: c.NHead, NormEps: c.LNEps, BOS: -1, EOS: -1}
+	case "gpt2", "openai-gpt":
+		family := map[string]string{"gpt2": "gpt2", "openai-gpt": "gpt1"}[c.ModelType]
+		return model.Config{Family: family, Vocab: c.Vocab, Context: c.NPositions, Layers: c.NLayer, Width: c.NEmbd, Heads: c.NHead, NormEps: c.LNEps, BOS: -1, EOS: -1}
 	case "llama":
 		return model.Config{Family: "llama", Vocab: c.Vocab, Context: c.MaxPositions, Layers: c.Layers, Width: c.Hidden, Heads: c.Heads, KVHeads: c.KVHeads,
 			Hidden: c.Intermediate, NormEps: c.RMSEps, RopeTheta: c.RopeTheta, Tied: c.Tied, BOS: -1, EOS: -1}
@@ -181,6 +182,7 @@ func init() {
 	}
 }
 
+func TestReferenceGPT1(t *testing.T)  { reference(t, "gpt1") }
 func TestReferenceGPT2(t *testing.T)  { reference(t, "gpt2") }
 func TestReferenceLlama(t *testing.T) { reference(t, "llama") }
 

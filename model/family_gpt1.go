@@ -1,0 +1,105 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/rankloop/rankloop/model/kernel"
+)
+
+// gpt1 is the family of Radford et al. 2018 ("Improving Language Understanding by
+// Generative Pre-Training"), the decoder of Vaswani et al. 2017 without its encoder:
+//
+//	x = tokens_embed[id] + positions_embed[pos]
+//	x = ln_1(x + c_proj(attention(c_attn(x))))     for every layer
+//	x = ln_2(x + mlp.c_proj(gelu(c_fc(x))))
+//	logits = x·tokens_embedᵀ
+//
+// What makes it the first of the line: learned positions in place of sinusoids, GELU in
+// place of ReLU (its tanh form, as in OpenAI's code), the norms after each residual sum
+// and so none at the end. The hidden width is always 4·Width. Names and layout are those
+// of Hugging Face's openai-gpt: Conv1D weights, [in,out]. All matrices start at N(0, 0.02).
+//
+// Embeddings and linear layers are those of gpt2; only their order around the norms
+// differs, so the activations hold: mid the sum that enters ln_1, n1 its norm, n2 the sum
+// that enters ln_2.
+type gpt1 struct{ gpt2 }
+
+func validateGPT1(c Config) error {
+	if c.Hidden != 4*c.Width {
+		return invalid("Hidden", "%d is not 4*Width; gpt1 has no other", c.Hidden)
+	}
+	return nil
+}
+
+func gpt1Specs(c Config) []spec {
+	C, F := c.Width, c.Hidden
+	s := []spec{
+		{"tokens_embed.weight", []int{c.Vocab, C}, initNormal},
+		{"positions_embed.weight", []int{c.Context, C}, initNormal},
+	}
+	for l := range c.Layers {
+		h := fmt.Sprintf("h.%d.", l)
+		s = append(s,
+			spec{h + "attn.c_attn.weight", []int{C, 3 * C}, initNormal},
+			spec{h + "attn.c_attn.bias", []int{3 * C}, initZero},
+			spec{h + "attn.c_proj.weight", []int{C, C}, initNormal},
+			spec{h + "attn.c_proj.bias", []int{C}, initZero},
+			spec{h + "ln_1.weight", []int{C}, initOne},
+			spec{h + "ln_1.bias", []int{C}, initZero},
+			spec{h + "mlp.c_fc.weight", []int{C, F}, initNormal},
+			spec{h + "mlp.c_fc.bias", []int{F}, initZero},
+			spec{h + "mlp.c_proj.weight", []int{F, C}, initNormal},
+			spec{h + "mlp.c_proj.bias", []int{C}, initZero},
+			spec{h + "ln_2.weight", []int{C}, initOne},
+			spec{h + "ln_2.bias", []int{C}, initZero},
+		)
+	}
+	return s
+}
+
+func bindGPT1(m *Transformer) blocks {
+	return &gpt1{bindConv(m, "tokens_embed.weight", "positions_embed.weight")}
+}
+
+func (g *gpt1) final() *norm { return nil }
+
+func (g *gpt1) forward(p *planes, s *span, l int) {
+	C, F, n := g.cfg.Width, g.cfg.Hidden, s.rows()
+	b, a := &g.layers[l], p.at(l, s)
+	b.attn.forward(a.qkv, 3*C, a.x, C, n)
+	p.attend(s, l, a.att, a.qkv)
+	b.proj.forwardAdd(a.mid, a.x, a.att, C, n)
+	b.ln1.forward(a.n1, a.mean1, a.rstd1, a.mid, n)
+	b.fc.forward(a.pre, F, a.n1, C, n)
+	kernel.Parallel(n, 32, func(lo, hi int) { kernel.GELU(a.act[lo*F:hi*F], a.pre[lo*F:hi*F]) })
+	b.out.forwardAdd(a.n2, a.n1, a.act, F, n)
+	b.ln2.forward(a.next, a.mean2, a.rstd2, a.n2, n)
+}
+
+// backward leaves the gradient of the sum before ln_2 in mid, of the one before ln_1 in
+// norm.
+func (g *gpt1) backward(p *planes, s *span, l int) {
+	C, F, n := g.cfg.Width, g.cfg.Hidden, s.rows()
+	b, a, d := &g.layers[l], p.at(l, s), p.backAt(s)
+	b.ln2.backward(d.mid, d.share2, d.dy, a.n2, a.mean2, a.rstd2, n)
+	b.out.backX(d.pre, d.mid, C, n, false)
+	kernel.Parallel(n, 32, func(lo, hi int) { kernel.GELUBackward(d.pre[lo*F:hi*F], a.pre[lo*F:hi*F], d.pre[lo*F:hi*F]) })
+	b.fc.backX(d.norm, d.pre, F, n, false)
+	addTo(d.norm, d.mid)
+	b.ln1.backward(d.norm, d.share1, d.norm, a.mid, a.mean1, a.rstd1, n)
+	b.proj.backX(d.att, d.norm, C, n, false)
+	p.attendBack(s, l, d.qkv, d.att, a.att, a.qkv)
+	b.attn.backX(d.dx, d.qkv, 3*C, n, false)
+	addTo(d.dx, d.norm)
+}
+
+func (g *gpt1) addGrads(p *planes, l int) {
+	C, F, n := g.cfg.Width, g.cfg.Hidden, p.rows
+	b, a, d := &g.layers[l], &p.layers[l], &p.back
+	b.out.backW(a.act, F, d.mid, C, n)
+	b.fc.backW(a.n1, C, d.pre, F, n)
+	b.proj.backW(a.att, C, d.norm, C, n)
+	b.attn.backW(a.x, C, d.qkv, 3*C, n)
+	b.ln2.addShares(d.share2)
+	b.ln1.addShares(d.share1)
+}
