@@ -1,0 +1,42 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// Every benchmark runs, and its JSON holds rates beside limits.
+func TestBench(t *testing.T) {
+	for _, args := range []string{
+		"bench train --shape small8k --batch 1 --seq 4",
+		"bench decode --shape small8k --batch 2 --prompt 2 --tokens 2",
+		"bench kernels --rows 1",
+	} {
+		var out, errs bytes.Buffer
+		code := execute(context.Background(), append(strings.Fields(args), "--repeats", "1", "--json"), streams{strings.NewReader(""), &out, &errs})
+		if code != 0 {
+			t.Fatalf("%s: exit %d: %s", args, code, errs.String())
+		}
+		var got struct{ Figures []figure }
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+			t.Fatalf("%s: %v in %s", args, err, out.String())
+		}
+		for _, f := range got.Figures {
+			if !(f.Value > 0 && f.Limit > 0 && f.Ratio > 0 && f.Low <= f.Value && f.Value <= f.High) || f.Unit == "" {
+				t.Errorf("%s: %+v", args, f)
+			}
+		}
+		if len(got.Figures) == 0 {
+			t.Errorf("%s: no figures", args)
+		}
+	}
+	for _, args := range []string{"bench train --shape huge", "bench train --seq 9999", "bench kernels --rows 0", "bench decode --batch 0", "bench train --repeats 0"} {
+		var out, errs bytes.Buffer
+		if code := execute(context.Background(), strings.Fields(args), streams{strings.NewReader(""), &out, &errs}); code != exitUsage || errs.Len() == 0 {
+			t.Errorf("%s: exit %d, %q", args, code, errs.String())
+		}
+	}
+}
