@@ -14,9 +14,10 @@ type AdamW struct {
 	Eps          float32 // outside the root
 	Decay        float32 // of tensors with two or more dimensions, embeddings included
 	Clip         float32 // gradients are scaled by min(1, Clip/(norm+1e-6)), one norm over all; 0 = never
+	Seed         uint64  // of the stochastic rounding of BF16 weights
 
 	step int
-	m, v [][]float32 // in the order of Params
+	m, v [][]float32 // in the order of Trainable
 }
 
 // NewAdamW returns the optimizer with betas 0.9 and 0.95, eps 1e-8, decay 0.1, clip 1.
@@ -33,14 +34,18 @@ func (e *NonFiniteError) Error() string {
 // at once.
 const stepRows = 1 << 15
 
-// Step updates the weights of t from their gradients and sets those to zero. It
-// returns the norm of the gradients before clipping. Where one is not finite it
+// Step updates the weights of t that are not frozen from their gradients and sets
+// those to zero. It returns the norm of the gradients before clipping. Where one is not finite it
 // changes nothing and returns *NonFiniteError. A tensor whose gradient and moments
 // are zero throughout (a head that no loss reads) is left alone, decay included.
+//
+// A BF16 weight is stepped in float32 and rounded to one of its two neighbours at
+// random, a function of Seed, the step, the tensor and the place in it alone.
 func (o *AdamW) Step(t *Transformer, lr float32) (norm float64, err error) {
-	squares := make([]float64, len(t.params))
+	params := t.Trainable()
+	squares := make([]float64, len(params))
 	total := 0.0
-	for i, p := range t.params {
+	for i, p := range params {
 		squares[i] = sumSquares(p.Grad)
 		if math.IsNaN(squares[i]) || math.IsInf(squares[i], 0) {
 			return math.NaN(), &NonFiniteError{p.Name}
@@ -48,7 +53,7 @@ func (o *AdamW) Step(t *Transformer, lr float32) (norm float64, err error) {
 		total += squares[i]
 	}
 	norm = math.Sqrt(total)
-	if err := o.match(t); err != nil {
+	if err := o.match(params); err != nil {
 		return norm, err
 	}
 	o.step++
@@ -58,7 +63,7 @@ func (o *AdamW) Step(t *Transformer, lr float32) (norm float64, err error) {
 	}
 	bc1 := float32(1 - math.Pow(float64(o.Beta1), float64(o.step)))
 	bc2 := float32(1 - math.Pow(float64(o.Beta2), float64(o.step)))
-	for i, p := range t.params {
+	for i, p := range params {
 		if squares[i] == 0 && sumSquares(o.m[i]) == 0 {
 			continue
 		}
@@ -66,27 +71,41 @@ func (o *AdamW) Step(t *Transformer, lr float32) (norm float64, err error) {
 		if len(p.Shape) < 2 {
 			decay = 0
 		}
-		kernel.Parallel(len(p.Data), stepRows, func(a, b int) {
-			kernel.AdamW(p.Data[a:b], g[a:b], o.m[i][a:b], o.v[i][a:b], lr, o.Beta1, o.Beta2, o.Eps, decay, bc1, bc2, scale)
-			clear(g[a:b])
+		key := kernel.Random(kernel.Random(o.Seed, uint64(o.step)), uint64(i))
+		kernel.Parallel(p.Len(), stepRows, func(a, b int) {
+			if p.Half == nil {
+				kernel.AdamW(p.Data[a:b], g[a:b], o.m[i][a:b], o.v[i][a:b], lr, o.Beta1, o.Beta2, o.Eps, decay, bc1, bc2, scale)
+				clear(g[a:b])
+				return
+			}
+			wide := t.scratch(min(stepRows, b-a))
+			defer t.recycle(wide)
+			for ; a < b; a += stepRows {
+				x, to := (*wide)[:min(stepRows, b-a)], p.Half[a:]
+				e := a + len(x)
+				kernel.Widen(x, to)
+				kernel.AdamW(x, g[a:e], o.m[i][a:e], o.v[i][a:e], lr, o.Beta1, o.Beta2, o.Eps, decay, bc1, bc2, scale)
+				kernel.NarrowStochastic(to[:len(x)], x, key, a)
+				clear(g[a:e])
+			}
 		})
 	}
 	return norm, nil
 }
 
-// match makes the moments fit the tensors of t at first use.
-func (o *AdamW) match(t *Transformer) error {
+// match makes the moments fit the tensors at first use.
+func (o *AdamW) match(params []*Param) error {
 	if o.m == nil {
-		for _, p := range t.params {
-			o.m = append(o.m, make([]float32, len(p.Data)))
-			o.v = append(o.v, make([]float32, len(p.Data)))
+		for _, p := range params {
+			o.m = append(o.m, make([]float32, p.Len()))
+			o.v = append(o.v, make([]float32, p.Len()))
 		}
 	}
-	if len(o.m) != len(t.params) {
-		return fmt.Errorf("model: the optimizer has moments of %d tensors, the model %d", len(o.m), len(t.params))
+	if len(o.m) != len(params) {
+		return fmt.Errorf("model: the optimizer has moments of %d tensors, the model trains %d", len(o.m), len(params))
 	}
-	for i, p := range t.params {
-		if len(o.m[i]) != len(p.Data) || len(o.v[i]) != len(p.Data) {
+	for i, p := range params {
+		if len(o.m[i]) != p.Len() || len(o.v[i]) != p.Len() {
 			return fmt.Errorf("model: the optimizer's moments of %s have another size", p.Name)
 		}
 	}
@@ -112,7 +131,7 @@ func sumSquares(x []float32) float64 {
 	return sum
 }
 
-// State returns the steps made and the moments in the order of Params, nil before
+// State returns the steps made and the moments in the order of Trainable, nil before
 // the first step. The slices are the optimizer's own.
 func (o *AdamW) State() (step int, m, v [][]float32) { return o.step, o.m, o.v }
 

@@ -44,6 +44,8 @@ type blocks interface {
 	final() *norm
 	// head is the LM head's matrix [V,C].
 	head() *Param
+	// linears are the linear layers of all layers, in checkpoint order.
+	linears() []*linear
 }
 
 // widths are per-row sizes of activations: qkv of the queries, keys and values side

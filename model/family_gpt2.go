@@ -94,12 +94,20 @@ func (g *gpt2) widths() widths { return widths{qkv: 3 * g.cfg.Width, pre: g.cfg.
 func (g *gpt2) final() *norm   { return &g.lnF }
 func (g *gpt2) head() *Param   { return g.wte }
 
+func (g *gpt2) linears() (all []*linear) {
+	for i := range g.layers {
+		b := &g.layers[i]
+		all = append(all, &b.attn, &b.proj, &b.fc, &b.out)
+	}
+	return all
+}
+
 func (g *gpt2) embed(x []float32, ids, pos []int32) {
 	C := g.cfg.Width
 	for r, id := range ids {
 		row := x[r*C : (r+1)*C]
-		copy(row, g.wte.Data[int(id)*C:])
-		kernel.Add(row, g.wpe.Data[int(pos[r])*C:])
+		g.wte.row(row, int(id))
+		g.wpe.addRow(row, int(pos[r]))
 	}
 }
 

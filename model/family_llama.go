@@ -105,10 +105,18 @@ func (g *llama) widths() widths {
 func (g *llama) final() *norm { return &g.finalNorm }
 func (g *llama) head() *Param { return g.lmHead }
 
+func (g *llama) linears() (all []*linear) {
+	for i := range g.layers {
+		b := &g.layers[i]
+		all = append(all, &b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down)
+	}
+	return all
+}
+
 func (g *llama) embed(x []float32, ids, pos []int32) {
 	C := g.cfg.Width
 	for r, id := range ids {
-		copy(x[r*C:(r+1)*C], g.tokens.Data[int(id)*C:])
+		g.tokens.row(x[r*C:(r+1)*C], int(id))
 	}
 }
 

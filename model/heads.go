@@ -67,7 +67,7 @@ func (p *planes) hidden(lo, hi int) {
 // product computes the logits [hi-lo,V] of rows lo..hi.
 func (p *planes) product(dst []float32, lo, hi int) {
 	C, V := p.m.cfg.Width, p.m.cfg.Vocab
-	kernel.NT(hi-lo, V, C, p.heads.h[lo*C:hi*C], C, p.m.body.head().Data, C, dst, V, false)
+	p.m.body.head().timesT(hi-lo, V, C, p.heads.h[lo*C:hi*C], C, dst, V, false)
 }
 
 // readHeads computes what is asked for at rows lo..hi of the heads.
@@ -157,8 +157,10 @@ func (p *planes) backHeads(g headGrads) {
 				p.product(z, lo, hi)
 			}
 			p.backLogits(z, lo, hi, g)
-			kernel.NN(hi-lo, C, V, z, V, W.Data, C, dh[lo*C:hi*C], C, false)
-			kernel.TN(V, C, hi-lo, z, V, h.h[lo*C:hi*C], C, W.grad(), C, true)
+			W.times(hi-lo, C, V, z, V, dh[lo*C:hi*C], C, false)
+			if !W.Frozen {
+				kernel.TN(V, C, hi-lo, z, V, h.h[lo*C:hi*C], C, W.grad(), C, true)
+			}
 			if again != nil {
 				p.m.recycle(again)
 			}
@@ -229,10 +231,12 @@ func (p *planes) backScalar(dh, g []float32) {
 			continue
 		}
 		kernel.Axpy(dh[r*C:(r+1)*C], d, w.Data)
-		kernel.Axpy(dw, d, h.h[r*C:(r+1)*C])
+		if dw != nil {
+			kernel.Axpy(dw, d, h.h[r*C:(r+1)*C])
+		}
 		db += d
 	}
-	if b := p.m.scalarBias; b != nil {
+	if b := p.m.scalarBias; b != nil && !b.Frozen {
 		b.grad()[0] += db
 	}
 }

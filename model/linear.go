@@ -3,6 +3,7 @@ package model
 import "github.com/rankloop/rankloop/model/kernel"
 
 // linear is y = x·W + b. GPT-2 stores W as [in,out] (Conv1D), Llama as [out,in].
+// Where W carries an adapter, its share comes on top.
 type linear struct {
 	w, b    *Param // b nil = no bias
 	in, out int
@@ -36,34 +37,63 @@ func (l *linear) forwardAdd(y, res, x []float32, ldx, rows int) {
 
 func (l *linear) product(y []float32, ldy int, x []float32, ldx, rows int, acc bool) {
 	if l.outIn {
-		kernel.NT(rows, l.out, l.in, x, ldx, l.w.Data, l.in, y, ldy, acc)
+		l.w.timesT(rows, l.out, l.in, x, ldx, y, ldy, acc)
 	} else {
-		kernel.NN(rows, l.out, l.in, x, ldx, l.w.Data, l.out, y, ldy, acc)
+		l.w.times(rows, l.out, l.in, x, ldx, y, ldy, acc)
+	}
+	if a := l.w.adapter; a != nil {
+		a.forward(y, ldy, x, ldx, rows)
 	}
 }
 
 // backX computes dx [rows,in] packed, or adds to it, from dy [rows,out].
 func (l *linear) backX(dx []float32, dy []float32, lddy, rows int, acc bool) {
 	if l.outIn {
-		kernel.NN(rows, l.in, l.out, dy, lddy, l.w.Data, l.in, dx, l.in, acc)
+		l.w.times(rows, l.in, l.out, dy, lddy, dx, l.in, acc)
 	} else {
-		kernel.NT(rows, l.in, l.out, dy, lddy, l.w.Data, l.out, dx, l.in, acc)
+		l.w.timesT(rows, l.in, l.out, dy, lddy, dx, l.in, acc)
+	}
+	if a := l.w.adapter; a != nil {
+		a.backX(dx, dy, lddy, rows)
 	}
 }
 
-// backW adds to the gradients of W and b.
+// backW adds to the gradients of W, b and the adapter, as far as they are trained.
 func (l *linear) backW(x []float32, ldx int, dy []float32, lddy, rows int) {
-	if l.outIn {
+	switch {
+	case l.w.Frozen:
+	case l.outIn:
 		kernel.TN(l.out, l.in, rows, dy, lddy, x, ldx, l.w.grad(), l.in, true)
-	} else {
+	default:
 		kernel.TN(l.in, l.out, rows, x, ldx, dy, lddy, l.w.grad(), l.out, true)
 	}
 	if l.b != nil {
 		sumRows(l.b.grad(), dy, lddy, rows)
 	}
+	if a := l.w.adapter; a != nil {
+		a.backW(x, ldx, dy, lddy, rows)
+	}
 }
 
-// sumRows adds every row of x to dst, in row order.
+// times computes c [M,N] = a·w, or adds to it, with w [K,N].
+func (p *Param) times(M, N, K int, a []float32, lda int, c []float32, ldc int, acc bool) {
+	if p.Half != nil {
+		kernel.NNBF16(M, N, K, a, lda, p.Half, N, c, ldc, acc)
+		return
+	}
+	kernel.NN(M, N, K, a, lda, p.Data, N, c, ldc, acc)
+}
+
+// timesT computes c [M,N] = a·wᵀ, or adds to it, with w [N,K].
+func (p *Param) timesT(M, N, K int, a []float32, lda int, c []float32, ldc int, acc bool) {
+	if p.Half != nil {
+		kernel.NTBF16(M, N, K, a, lda, p.Half, K, c, ldc, acc)
+		return
+	}
+	kernel.NT(M, N, K, a, lda, p.Data, K, c, ldc, acc)
+}
+
+// sumRows adds every row of x to dst, in row order; dst nil takes nothing.
 func sumRows(dst, x []float32, ld, rows int) {
 	kernel.Parallel(len(dst), 64, func(lo, hi int) {
 		for r := range rows {

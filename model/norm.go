@@ -44,7 +44,7 @@ func (n *norm) backward(dx, share, dy, x, mean, rstd []float32, rows int) {
 	})
 }
 
-// addShares adds all shares to the gradients of w and b, in order.
+// addShares adds all shares to the gradients of w and b, in order, unless frozen.
 func (n *norm) addShares(share []float32) {
 	C := len(n.w.Data)
 	sumRows(n.w.grad(), share, 2*C, len(share)/(2*C))

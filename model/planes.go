@@ -194,8 +194,12 @@ func addTo(dst, x []float32) {
 	kernel.Parallel(len(dst), 1<<14, func(lo, hi int) { kernel.Add(dst[lo:hi], x[lo:hi]) })
 }
 
-// scatterRows adds row r of dx [n,C] to row at[r] of dst, in the order of r.
+// scatterRows adds row r of dx [n,C] to row at[r] of dst, in the order of r; dst nil
+// takes nothing.
 func scatterRows(dst, dx []float32, at []int32, C int) {
+	if dst == nil {
+		return
+	}
 	kernel.Parallel(C, 32, func(lo, hi int) {
 		for r, i := range at {
 			kernel.Add(dst[int(i)*C+lo:int(i)*C+hi], dx[r*C+lo:r*C+hi])

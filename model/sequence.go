@@ -2,8 +2,9 @@ package model
 
 // Sequence is one row of a batch: a prompt and its response.
 type Sequence struct {
-	IDs   []int32
-	Start int // index (>= 1) of the first response token; len(IDs) = no response (score only)
+	IDs    []int32
+	Start  int    // index (>= 1) of the first response token; len(IDs) = no response (score only)
+	Stream uint64 // names this sequence's dropout masks: equal streams, equal masks
 }
 
 // Want says what a pass is to compute.

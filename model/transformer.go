@@ -47,6 +47,9 @@ type Transformer struct {
 	scalarW    *Param
 	scalarBias *Param // nil = none
 
+	lora      *LoRA // what the adapters were made from, nil = none
+	recompute bool  // passes keep the inputs of layers only
+
 	mu      sync.Mutex
 	spare   []*planes    // activation buffers that no pass uses now
 	buffers []*[]float32 // scratch that nobody uses now
@@ -59,14 +62,25 @@ func New(cfg Config, seed uint64) (*Transformer, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, s := range families[m.cfg.Family].specs(m.cfg) {
-		s.fill(m.params[i].Data, m.cfg.Layers, seed, i)
-	}
+	m.fill(seed)
 	return m, nil
 }
 
 // NewZero makes a transformer whose weights are all zero, for a loader to fill.
 func NewZero(cfg Config) (*Transformer, error) {
+	m, err := NewEmpty(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range m.params {
+		p.Data = make([]float32, p.size())
+	}
+	return m, nil
+}
+
+// NewEmpty makes a transformer whose tensors have names and shapes but no data: for a
+// loader that sets Data or Half of each, and for counting what a shape needs.
+func NewEmpty(cfg Config) (*Transformer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -74,10 +88,17 @@ func NewZero(cfg Config) (*Transformer, error) {
 	fam := families[cfg.Family]
 	m := &Transformer{cfg: cfg}
 	for _, s := range fam.specs(cfg) {
-		m.params = append(m.params, &Param{Name: s.name, Shape: s.shape, Data: make([]float32, s.size())})
+		m.params = append(m.params, &Param{Name: s.name, Shape: s.shape})
 	}
 	m.body = fam.bind(m)
 	return m, nil
+}
+
+// fill initialises all tensors of the family.
+func (m *Transformer) fill(seed uint64) {
+	for i, s := range families[m.cfg.Family].specs(m.cfg) {
+		s.fill(m.params[i], m.cfg.Layers, seed, i)
+	}
 }
 
 // AddHead gives the model a fresh scalar head without bias, weights drawn from
@@ -139,18 +160,23 @@ func (m *Transformer) Param(name string) *Param {
 	return nil
 }
 
+// Trainable returns the tensors that are not frozen, in the order of Params.
+func (m *Transformer) Trainable() []*Param {
+	return slices.DeleteFunc(m.Params(), func(p *Param) bool { return p.Frozen })
+}
+
 // NumParams counts the weights; tied ones count once.
 func (m *Transformer) NumParams() int {
 	n := 0
 	for _, p := range m.params {
-		n += len(p.Data)
+		n += p.Len()
 	}
 	return n
 }
 
-// Clone copies shape and weights; gradients are not copied.
+// Clone copies shape, weights, adapters and what is frozen; gradients are not copied.
 func (m *Transformer) Clone() *Transformer {
-	c, err := NewZero(m.cfg)
+	c, err := NewEmpty(m.cfg)
 	if err != nil {
 		panic(err) // m has the same shape
 	}
@@ -160,9 +186,12 @@ func (m *Transformer) Clone() *Transformer {
 			c.AddHeadBias()
 		}
 	}
+	m.copyLoRA(c)
 	for i, p := range m.params {
-		copy(c.params[i].Data, p.Data)
+		q := c.params[i]
+		q.Data, q.Half, q.Frozen = slices.Clone(p.Data), slices.Clone(p.Half), p.Frozen
 	}
+	c.recompute = m.recompute
 	return c
 }
 
@@ -173,28 +202,34 @@ func (m *Transformer) ZeroGrad() {
 	}
 }
 
-// Digest is the SHA-256 over shape, names and weights, in hexadecimal. Two models
-// with the same digest compute the same.
+// Digest is the SHA-256 over shape, adapters, names and weights, in hexadecimal. Two
+// models with the same digest compute the same; BF16 weights count as the float32
+// numbers that they stand for.
 func (m *Transformer) Digest() string {
 	h := sha256.New()
-	if err := json.NewEncoder(h).Encode(m.cfg); err != nil {
-		panic(err) // a validated Config holds only finite numbers
+	encode := func(v any) {
+		if err := json.NewEncoder(h).Encode(v); err != nil {
+			panic(err) // validated shapes hold only finite numbers
+		}
+	}
+	encode(m.cfg)
+	if m.lora != nil {
+		encode(m.lora)
 	}
 	var buf [4096]byte
+	var wide [len(buf) / 4]float32
 	for _, p := range m.params {
-		if err := json.NewEncoder(h).Encode(struct {
+		encode(struct {
 			Name  string
 			Shape []int
-		}{p.Name, p.Shape}); err != nil {
-			panic(err)
-		}
-		for d := p.Data; len(d) > 0; {
-			n := min(len(d), len(buf)/4)
-			for i, x := range d[:n] {
-				binary.LittleEndian.PutUint32(buf[4*i:], math.Float32bits(x))
+		}{p.Name, p.Shape})
+		for at := 0; at < p.Len(); at += len(wide) {
+			x := wide[:min(len(wide), p.Len()-at)]
+			p.read(x, at)
+			for i, v := range x {
+				binary.LittleEndian.PutUint32(buf[4*i:], math.Float32bits(v))
 			}
-			h.Write(buf[:4*n])
-			d = d[n:]
+			h.Write(buf[:4*len(x)])
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
