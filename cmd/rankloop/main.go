@@ -40,6 +40,7 @@ type cli struct {
 	Score      scoreCmd      `cmd:"" help:"Log-probabilities of texts or ids, a JSON line each." group:"Offline"`
 	Generate   generateCmd   `cmd:"" help:"Continue a prompt." group:"Offline"`
 	Train      trainCmd      `cmd:"" help:"Pretrain, fine-tune, train a reward model or run PPO, without a database." group:"Offline"`
+	Eval       evalCmd       `cmd:"" help:"Ask models tasks with and without examples: zero-, one-, few-shot and fine-tuned in one table." group:"Offline"`
 	Reward     rewardCmd     `cmd:"" help:"Score with a reward model, or measure one." group:"Offline"`
 	Import     importCmd     `cmd:"" help:"Read preference data into rankings." group:"Offline"`
 	Model      modelCmd      `cmd:"" help:"Inspect, export, promote and roll back models." group:"Offline"`

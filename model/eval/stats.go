@@ -1,6 +1,9 @@
 package eval
 
-import "math"
+import (
+	"encoding/json"
+	"math"
+)
 
 // Estimate is a mean with what is needed to judge it. The interval is NaN where it cannot be known: with fewer than two
 // clusters.
@@ -10,6 +13,22 @@ type Estimate struct {
 	High     float64 // upper end of the 95% interval
 	N        int     // observations
 	Clusters int     // prompts; equals N where observations are independent
+}
+
+// MarshalJSON writes what is not known as null, which JSON has instead of NaN.
+func (e Estimate) MarshalJSON() ([]byte, error) {
+	number := func(x float64) *float64 {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return nil
+		}
+		return &x
+	}
+	return json.Marshal(struct {
+		Mean *float64 `json:"mean"`
+		Low  *float64 `json:"low"`
+		High *float64 `json:"high"`
+		N    int      `json:"n"`
+	}{number(e.Mean), number(e.Low), number(e.High), e.N})
 }
 
 // z95 is the 97.5% quantile of the normal distribution; clusters are many, so no t correction is made.
@@ -62,6 +81,44 @@ func WinRate(a, b []float64, prompts []string) Estimate {
 		}
 	}
 	return MeanByPrompt(wins, prompts)
+}
+
+// Proportion estimates a probability from right of n, independent; the interval is Wilson's score interval (Wilson 1927; Newcombe
+// 1998, method 3), which holds near 0 and 1 and for small n too.
+func Proportion(right, n int) Estimate {
+	if n == 0 {
+		return Estimate{Mean: math.NaN(), Low: math.NaN(), High: math.NaN()}
+	}
+	p, m := float64(right)/float64(n), float64(n)
+	middle := p + z95*z95/(2*m)
+	half := z95 * math.Sqrt(p*(1-p)/m+z95*z95/(4*m*m))
+	scale := 1 + z95*z95/m
+	return Estimate{Mean: p, Low: max(0, (middle-half)/scale), High: min(1, (middle+half)/scale), N: n, Clusters: n}
+}
+
+// Difference estimates how much more often a is right than b on the same items. The interval is Bonett and Price's for paired
+// proportions (2012): one more item of each kind of disagreement is added before the normal interval is taken. It panics where
+// the lengths differ.
+func Difference(a, b []bool) Estimate {
+	if len(a) != len(b) {
+		panic("eval: as many items of b as of a are needed")
+	}
+	n := float64(len(a))
+	onlyA, onlyB := 0.0, 0.0
+	for i := range a {
+		switch {
+		case a[i] && !b[i]:
+			onlyA++
+		case b[i] && !a[i]:
+			onlyB++
+		}
+	}
+	if n == 0 {
+		return Estimate{Mean: math.NaN(), Low: math.NaN(), High: math.NaN()}
+	}
+	x, y := (onlyA+1)/(n+2), (onlyB+1)/(n+2)
+	half := z95 * math.Sqrt((x+y-(x-y)*(x-y))/(n+2))
+	return Estimate{Mean: (onlyA - onlyB) / n, Low: max(-1, x-y-half), High: min(1, x-y+half), N: len(a), Clusters: len(a)}
 }
 
 func average(x []float64) float64 {
