@@ -27,6 +27,7 @@ type Grads struct {
 func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
 	pass := m.newPass(batch, want)
 	p := m.get(true)
+	p.again = m.recompute
 	p.load(batch, want)
 	lo := 0
 	for _, hi := range m.spanEnds(batch, want) {
@@ -187,7 +188,13 @@ func (p *planes) forward(s *span) {
 	}
 }
 
-// Backward adds the gradients of all tensors, given those of the pass's numbers.
+// SetRecompute chooses what Forward keeps for Backward: all activations, or (on) the
+// input of each layer alone, from which Backward computes the layer's again, to the
+// same bits (Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost). It saves
+// most of the memory for a third more work.
+func (m *Transformer) SetRecompute(on bool) { m.recompute = on }
+
+// Backward adds the gradients of the tensors that are not frozen, given those of the pass's numbers.
 // It may be called once, on a pass made by Forward, before the weights change.
 func (pass *Pass) Backward(g Grads) {
 	p := pass.p
@@ -203,9 +210,13 @@ func (pass *Pass) Backward(g Grads) {
 	p.backHeads(pass.spread(p, g))
 	for l := len(p.layers) - 1; l >= 0; l-- {
 		p.eachSpan(func(s *span) {
-			if s.rows() > 0 {
-				p.m.body.backward(p, s, l)
+			if s.rows() == 0 {
+				return
 			}
+			if p.again && l < len(p.layers)-1 { // the last layer's are still there
+				p.m.body.forward(p, s, l)
+			}
+			p.m.body.backward(p, s, l)
 		})
 		p.m.body.addGrads(p, l)
 		p.back.dy, p.back.dx = p.back.dx, p.back.dy

@@ -10,9 +10,10 @@ import (
 // row per token. A pass that will go backward keeps those of every layer; one that
 // will not uses one set for all layers.
 type planes struct {
-	m    *Transformer
-	keep bool // for a pass that goes backward
-	rows int  // N
+	m     *Transformer
+	keep  bool // for a pass that goes backward
+	again bool // keeps the inputs of layers only: Backward computes the rest again
+	rows  int  // N
 
 	ids, pos []int32   // [N] token and its position in its sequence
 	segs     []segment // one per sequence with rows
@@ -34,7 +35,8 @@ type segment struct {
 }
 
 // acts are one layer's activations. In a pass without backward x, mid and next are
-// one matrix, and so are the layers.
+// one matrix, and so are the layers; in one that computes again the layers share all
+// but x and next.
 type acts struct {
 	x            []float32 // [n,C] residual stream before the layer
 	n1           []float32 // [n,C] its norm
@@ -100,7 +102,7 @@ const maxSpare = 8
 
 // clear takes back what p held, for a new set of rows.
 func (p *planes) clear() {
-	p.rows = 0
+	p.rows, p.again = 0, false
 	p.ids, p.pos, p.segs, p.spans = p.ids[:0], p.pos[:0], p.segs[:0], p.spans[:0]
 	p.heads.clear()
 	p.arena.reset()
@@ -127,6 +129,12 @@ func (p *planes) alloc() {
 	for l := range p.layers {
 		if l > 0 && !p.keep {
 			p.layers[l] = p.layers[0]
+			continue
+		}
+		if l > 0 && p.again {
+			p.layers[l] = p.layers[0]
+			p.layers[l].x, p.layers[l].next = x, a.alloc(n*c.Width)
+			x = p.layers[l].next
 			continue
 		}
 		t := acts{
