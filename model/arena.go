@@ -5,8 +5,9 @@ package model
 // slab is as large as the whole next time.
 type arena struct {
 	slab []float32
-	used int // of the slab
-	over int // handed out beside it
+	used int  // of the slab
+	over int  // handed out beside it
+	dry  bool // hands out nothing and counts in used
 }
 
 // reset takes everything back; slices handed out before must not be used any more.
@@ -23,6 +24,10 @@ func (a *arena) alloc(n int) []float32 {
 		return nil
 	}
 	step := (n + 15) &^ 15
+	if a.dry {
+		a.used += step
+		return nil
+	}
 	if a.used+step > len(a.slab) {
 		a.over += step
 		return make([]float32, n)

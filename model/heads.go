@@ -140,7 +140,7 @@ type headGrads struct{ logprob, entropy, scalar []float32 }
 // writes the gradient of the body's output to p.back.dy.
 func (p *planes) backHeads(g headGrads) {
 	h, C, V, R := &p.heads, p.m.cfg.Width, p.m.cfg.Vocab, p.heads.rows
-	dh := p.arena.alloc(R * C)
+	dh := p.back.head
 	if g.logprob == nil && g.entropy == nil {
 		clear(dh)
 	} else {
@@ -171,7 +171,7 @@ func (p *planes) backHeads(g headGrads) {
 	}
 	dx := dh
 	if n := p.m.body.final(); n != nil {
-		share := p.arena.alloc(parts(R) * 2 * C)
+		share := p.back.headShare
 		n.backward(dh, share, dh, h.x, h.mean, h.rstd, R)
 		n.addShares(share)
 	}

@@ -34,6 +34,7 @@ func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
 		p.addSpan(lo, hi, int(pass.first[lo]), int(pass.first[hi]))
 		lo = hi
 	}
+	p.reserve()
 	p.alloc()
 	p.allocHeads()
 	p.eachSpan(p.forward)

@@ -62,6 +62,8 @@ type backActs struct {
 	qkv            []float32 // [n,qkv]
 	pre, up        []float32 // [n,pre], [n,up]
 	share1, share2 []float32 // [shares][2C] of the norms' weights and biases
+	head           []float32 // [R,C] of what the heads read
+	headShare      []float32 // [shares][2C] of the final norm's weights and biases
 }
 
 // get takes planes from the model's spare ones. Those that keep the activations of
@@ -118,6 +120,34 @@ func (p *planes) add(ids []int32, past int, c *Cache) {
 	p.rows += len(ids)
 }
 
+// reserve makes the slab as large as the whole pass needs it, on the way back too: a
+// large pass then takes its memory once, and lets go of a smaller slab before.
+func (p *planes) reserve() {
+	n := p.measure()
+	if n <= len(p.arena.slab) {
+		return
+	}
+	p.layers, p.last, p.back = nil, nil, backActs{}
+	p.heads = heads{want: p.heads.want, rows: p.heads.rows, at: p.heads.at, target: p.heads.target}
+	p.arena.slab = nil
+	p.arena.slab = make([]float32, n)
+}
+
+// measure is the number of floats that the pass lays out.
+func (p *planes) measure() int {
+	dry := planes{m: p.m, keep: p.keep, again: p.again, rows: p.rows, spans: slices.Clone(p.spans), arena: arena{dry: true}}
+	dry.heads.want, dry.heads.rows = p.heads.want, p.heads.rows
+	dry.alloc()
+	dry.allocHeads()
+	if p.keep {
+		dry.allocBack()
+		for range 3 { // gradients of the pass's numbers
+			dry.arena.alloc(dry.heads.rows)
+		}
+	}
+	return dry.arena.used
+}
+
 // alloc lays out the matrices of the rows added.
 func (p *planes) alloc() {
 	c, w, n, a := p.m.cfg, p.m.body.widths(), p.rows, &p.arena
@@ -166,6 +196,7 @@ func (p *planes) allocBack() {
 		norm: a.alloc(n * c.Width), att: a.alloc(n * c.Width), qkv: a.alloc(n * w.qkv),
 		pre: a.alloc(n * w.pre), up: a.alloc(n * w.up),
 		share1: a.alloc(shares * 2 * c.Width), share2: a.alloc(shares * 2 * c.Width),
+		head: a.alloc(p.heads.rows * c.Width), headShare: a.alloc(parts(p.heads.rows) * 2 * c.Width),
 	}
 }
 
