@@ -47,8 +47,19 @@ const (
 // that wraps [ErrCorrupt] for broken content, a [TensorsError] for weights of another
 // model, an [InvalidError] (also of packages model and token) for a field that cannot
 // be carried out.
-func Load(dir string) (*Checkpoint, error) {
-	c, err := load(os.DirFS(dir))
+//
+// Float32 weights may be pages of the file, see "Mapped weights" in the package
+// comment: changing them changes the model alone, but a slice of them must not
+// outlive the model.
+func Load(dir string) (*Checkpoint, error) { return loadDir(dir, false) }
+
+// LoadBF16 is [Load] for a model whose matrices are kept as BF16 (model.Param.Half),
+// half the memory: as they stand in a BF16 file, rounded to nearest even from others.
+// Vectors are float32 all the same.
+func LoadBF16(dir string) (*Checkpoint, error) { return loadDir(dir, true) }
+
+func loadDir(dir string, half bool) (*Checkpoint, error) {
+	c, err := load(os.DirFS(dir), half)
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", dir, err)
 	}
@@ -61,19 +72,19 @@ func LoadFS(fsys fs.FS, dir string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", dir, err)
 	}
-	c, err := load(sub)
+	c, err := load(sub, false)
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", dir, err)
 	}
 	return c, nil
 }
 
-func load(fsys fs.FS) (*Checkpoint, error) {
+func load(fsys fs.FS, half bool) (*Checkpoint, error) {
 	list, err := readSums(fsys)
 	if err != nil {
 		return nil, err
 	}
-	files, err := openWeights(fsys)
+	files, err := openWeights(fsys, list != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -106,10 +117,13 @@ func load(fsys fs.FS) (*Checkpoint, error) {
 	case c.Tokenizer.Vocab() > cfg.Vocab:
 		return nil, invalid("tokenizer", "it has %d ids, the model %d", c.Tokenizer.Vocab(), cfg.Vocab)
 	}
-	if c.Model, err = readModel(cfg, files); err != nil {
+	if c.Model, err = readModel(cfg, files, half); err != nil {
 		return nil, err
 	}
 	for _, f := range files {
+		if list == nil {
+			break
+		}
 		if err := list.check(f.name, hex.EncodeToString(f.hash.Sum(nil))); err != nil {
 			return nil, err
 		}

@@ -12,21 +12,14 @@ import (
 // chunk is the number of bytes converted at once; a multiple of every element size.
 const chunk = 1 << 18
 
-// each reads the tensors that keep accepts (nil: all) in data order and hands them
-// to f, passing over the bytes of the others.
-func (r *reader) each(keep func(name string) bool, f func(Tensor) error) error {
+// each reads the tensors in data order and hands them to f.
+func (r *reader) each(f func(Tensor) error) error {
 	var largest int64
 	for _, e := range r.entries {
 		largest = max(largest, e.end-e.begin)
 	}
 	buf := make([]byte, min(chunk, largest))
 	for _, e := range r.entries {
-		if keep != nil && !keep(e.name) {
-			if _, err := io.CopyN(io.Discard, r.in, e.end-e.begin); err != nil {
-				return corrupt("tensor %q: %v", e.name, err)
-			}
-			continue
-		}
 		t, err := readTensor(r.in, e, buf)
 		if err != nil {
 			return err
@@ -140,7 +133,8 @@ func layout(tensors []Tensor) ([]entry, error) {
 	entries := make([]entry, len(tensors))
 	var at int64
 	for i, t := range tensors {
-		n, ok := map[string]int{"F32": len(t.F32), "F16": len(t.F32), "BF16": len(t.F32),
+		f32 := len(t.F32) + len(t.half)
+		n, ok := map[string]int{"F32": f32, "F16": f32, "BF16": f32,
 			"F64": len(t.F64), "I64": len(t.I64), "I32": len(t.I64)}[t.DType]
 		if !ok {
 			return nil, fmt.Errorf("tensor %q: dtype %q cannot be written", t.Name, t.DType)
@@ -155,7 +149,7 @@ func layout(tensors []Tensor) ([]entry, error) {
 		if len(t.Shape) > maxDims {
 			return nil, fmt.Errorf("tensor %q has %d dimensions, the limit is %d", t.Name, len(t.Shape), maxDims)
 		}
-		if len(t.F32)+len(t.F64)+len(t.I64) != n || numel(t.Shape) != n {
+		if f32+len(t.F64)+len(t.I64) != n || numel(t.Shape) != n {
 			return nil, fmt.Errorf("tensor %q: %d elements for %s %v", t.Name, n, t.DType, t.Shape)
 		}
 		end := at + int64(n)*elemSize[t.DType]
@@ -203,6 +197,16 @@ func encodeAll(w io.Writer, tensors []Tensor) error {
 }
 
 func encodeData(w io.Writer, t Tensor, buf []byte) error {
+	for wide := make([]float32, min(len(t.half), pieceLen)); len(t.half) > 0; {
+		n := min(len(t.half), len(wide))
+		for i, h := range t.half[:n] {
+			wide[i] = fromBF16(h)
+		}
+		if err := encodeData(w, Tensor{DType: t.DType, F32: wide[:n]}, buf); err != nil {
+			return err
+		}
+		t.half = t.half[n:]
+	}
 	le := binary.LittleEndian
 	switch t.DType {
 	case "F32":

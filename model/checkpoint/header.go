@@ -39,6 +39,7 @@ type entry struct {
 type header struct {
 	entries []entry // in data order: begins where the one before ends
 	meta    map[string]string
+	start   int64 // where in the file the data section begins
 }
 
 // readHeader reads and checks the header of a safetensors file of size bytes.
@@ -66,7 +67,8 @@ func readHeader(r io.Reader, size int64) (*header, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h, h.checkLayout(size - int64(len(raw)))
+	h.start = int64(len(raw))
+	return h, h.checkLayout(size - h.start)
 }
 
 // checkLayout sees to it that the tensors fill the data section of size bytes

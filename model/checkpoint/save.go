@@ -84,14 +84,15 @@ func (c *Checkpoint) export(d disk, dir string, f Format) error {
 
 // weights are the tensors of a model as they go into a file.
 func weights(m *model.Transformer, dtype string) ([]Tensor, error) {
+	if _, ok := m.LoRA(); ok {
+		return nil, invalid("adapters", "the model carries some: merge them first, or save them as an adapter")
+	}
 	var out []Tensor
 	for _, p := range m.Params() {
-		for i, v := range p.Data {
-			if v-v != 0 {
-				return nil, fmt.Errorf("tensor %q: element %d is %g", p.Name, i, v)
-			}
+		if err := finite(p.Name, p); err != nil {
+			return nil, err
 		}
-		out = append(out, Tensor{Name: fileName(m.Config().Family, p.Name), DType: dtype, Shape: p.Shape, F32: p.Data})
+		out = append(out, Tensor{Name: fileName(m.Config().Family, p.Name), DType: dtype, Shape: p.Shape, F32: p.Data, half: p.Half})
 	}
 	return out, nil
 }

@@ -104,7 +104,7 @@ func readState(f *os.File) (map[string]Tensor, []byte, error) {
 	}
 	r.entries = r.entries[:n]
 	all := make(map[string]Tensor, n)
-	err = r.each(nil, func(t Tensor) error {
+	err = r.each(func(t Tensor) error {
 		all[t.Name] = t
 		return nil
 	})

@@ -22,6 +22,8 @@ type Tensor struct {
 	F32   []float32
 	F64   []float64
 	I64   []int64
+
+	half []uint16 // BF16 in memory, instead of F32: only to be written
 }
 
 // bytes is the size of the tensor's data in a file.
@@ -83,7 +85,7 @@ func readAll(f fs.File) (map[string]Tensor, error) {
 		return nil, err
 	}
 	out := make(map[string]Tensor, len(r.entries))
-	err = r.each(nil, func(t Tensor) error {
+	err = r.each(func(t Tensor) error {
 		out[t.Name] = t
 		return nil
 	})
