@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"runtime"
 
 	"github.com/rankloop/rankloop/model/kernel"
 )
@@ -42,6 +43,7 @@ const stepRows = 1 << 15
 // A BF16 weight is stepped in float32 and rounded to one of its two neighbours at
 // random, a function of Seed, the step, the tensor and the place in it alone.
 func (o *AdamW) Step(t *Transformer, lr float32) (norm float64, err error) {
+	defer runtime.KeepAlive(t) // weights may be mapped pages that go with the model
 	params := t.Trainable()
 	squares := make([]float64, len(params))
 	total := 0.0

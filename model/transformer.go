@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 )
@@ -176,6 +177,7 @@ func (m *Transformer) NumParams() int {
 
 // Clone copies shape, weights, adapters and what is frozen; gradients are not copied.
 func (m *Transformer) Clone() *Transformer {
+	defer runtime.KeepAlive(m) // weights may be mapped pages that go with the model
 	c, err := NewEmpty(m.cfg)
 	if err != nil {
 		panic(err) // m has the same shape
@@ -206,6 +208,7 @@ func (m *Transformer) ZeroGrad() {
 // models with the same digest compute the same; BF16 weights count as the float32
 // numbers that they stand for.
 func (m *Transformer) Digest() string {
+	defer runtime.KeepAlive(m)
 	h := sha256.New()
 	encode := func(v any) {
 		if err := json.NewEncoder(h).Encode(v); err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"runtime"
 
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/checkpoint"
@@ -82,6 +83,7 @@ type saved struct {
 
 // Save writes the whole state into dir, as one file that appears whole or not at all.
 func (t *Trainer) Save(dir string) error {
+	defer runtime.KeepAlive(t) // weights may be mapped pages that go with the model
 	s := saved{
 		Identity: t.ids, Iteration: t.iteration, Unit: t.unit, KLCoef: t.control.Coef(),
 		Episodes: len(t.batch.episodes), Finished: t.batch.advantages != nil, Samples: t.samples,

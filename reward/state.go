@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"runtime"
 
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/checkpoint"
@@ -44,6 +45,7 @@ func (t *Trainer) Save(dir string) error {
 	if err != nil {
 		return fmt.Errorf("reward: save: %w", err)
 	}
+	defer runtime.KeepAlive(t) // weights may be mapped pages that go with the model
 	s := saved{Identity: id, Member: t.member, Step: t.step, HasBest: t.best != nil, Chosen: t.chosen}
 	var m1, m2 [][]float32
 	s.OptStep, m1, m2 = t.opt.State()
