@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/rankloop/rankloop/model"
@@ -19,47 +20,35 @@ func invalid(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// hfConfig is config.json of Hugging Face's transformers: the fields of both
-// families that decide what is computed. A pointer is nil where the field is absent.
-type hfConfig struct {
-	ModelType string `json:"model_type"`
-	VocabSize int    `json:"vocab_size"`
+// hfKind is how transformers writes one kind of model: a row of the table of kinds.
+type hfKind struct {
+	family string                                   // of package model
+	writes func(model.Config) bool                  // whether shapes of the family are written so; nil = all
+	decode func(data []byte) (model.Config, error)  // config.json, but for what all kinds share
+	encode func(c model.Config, out map[string]any) // the same the other way
+	lm     string                                   // class of the language model
+	reward string                                   // class of the model with a score
+	prefix string                                   // of the tensors' names in a model with a head
+}
 
-	// gpt2
-	NPositions       *int     `json:"n_positions"`
-	NCtx             *int     `json:"n_ctx"`
-	NEmbd            *int     `json:"n_embd"`
-	NLayer           *int     `json:"n_layer"`
-	NHead            *int     `json:"n_head"`
-	NInner           *int     `json:"n_inner"`
-	Activation       string   `json:"activation_function"`
-	LayerNormEps     *float64 `json:"layer_norm_epsilon"`
-	ScaleAttn        *bool    `json:"scale_attn_weights"`
-	ScaleAttnByLayer bool     `json:"scale_attn_by_inverse_layer_idx"`
-	CrossAttention   bool     `json:"add_cross_attention"`
+// hfKinds is the table, by model_type: a new kind is its decode and encode, in a file
+// config_<name>.go, and its row here.
+var hfKinds = map[string]hfKind{
+	"openai-gpt": {"gpt1", nil, decodeGPT1, encodeGPT1, "OpenAIGPTLMHeadModel", "OpenAIGPTForSequenceClassification", "transformer."},
+	"gpt2":       {"gpt2", nil, decodeGPT2, encodeGPT2, "GPT2LMHeadModel", "GPT2ForSequenceClassification", "transformer."},
+	"gpt3":       {"gpt3", nil, decodeGPT3, encodeGPT3, "GPT3LMHeadModel", "GPT3ForSequenceClassification", "transformer."}, // transformers has no such classes
+	"llama":      {"llama", withoutBias, decodeLlama, encodeLlama, "LlamaForCausalLM", "LlamaForSequenceClassification", "model."},
+	"qwen2":      {"llama", withBias, decodeQwen2, encodeQwen2, "Qwen2ForCausalLM", "Qwen2ForSequenceClassification", "model."},
+}
 
-	// llama
-	HiddenSize     *int            `json:"hidden_size"`
-	Intermediate   *int            `json:"intermediate_size"`
-	HiddenLayers   *int            `json:"num_hidden_layers"`
-	AttentionHeads *int            `json:"num_attention_heads"`
-	KVHeads        *int            `json:"num_key_value_heads"`
-	HeadDim        *int            `json:"head_dim"`
-	MaxPositions   *int            `json:"max_position_embeddings"`
-	RMSNormEps     *float64        `json:"rms_norm_eps"`
-	RopeTheta      *float64        `json:"rope_theta"`
-	RopeScaling    json.RawMessage `json:"rope_scaling"`
-	RopeParameters *struct {
-		Type  string   `json:"rope_type"`
-		Theta *float64 `json:"rope_theta"`
-	} `json:"rope_parameters"` // where newer versions keep rope_theta
-	HiddenAct     string `json:"hidden_act"`
-	AttentionBias bool   `json:"attention_bias"`
-	MLPBias       bool   `json:"mlp_bias"`
-
-	Tied *bool `json:"tie_word_embeddings"`
-	BOS  hfID  `json:"bos_token_id"`
-	EOS  hfID  `json:"eos_token_id"`
+// kindOf finds the row that writes a shape, with its model_type.
+func kindOf(c model.Config) (string, hfKind, error) {
+	for name, l := range hfKinds {
+		if l.family == c.Family && (l.writes == nil || l.writes(c)) {
+			return name, l, nil
+		}
+	}
+	return "", hfKind{}, invalid("family", "%q has no Hugging Face layout", c.Family)
 }
 
 // hfID is a token id: a number, null, or a list of which the first counts.
@@ -91,6 +80,7 @@ func (v hfID) or(none int) int {
 	return none
 }
 
+// or is what p points to; a pointer is nil where config.json does not have the field.
 func or[T any](p *T, absent T) T {
 	if p == nil {
 		return absent
@@ -98,73 +88,33 @@ func or[T any](p *T, absent T) T {
 	return *p
 }
 
-// ParseConfig reads config.json of the families gpt2 and llama. Absent fields have
-// transformers' defaults, but for the ids of BOS and EOS, which are -1 then. What
-// would make the model compute something else than rankloop does is refused.
+// ParseConfig reads config.json of every model_type in the table of kinds. Absent
+// fields have transformers' defaults, but for the ids of BOS and EOS, which are -1 then.
+// What would make the model compute something else than rankloop does is refused.
 func ParseConfig(data []byte) (model.Config, error) {
-	var h hfConfig
+	var h struct {
+		ModelType string `json:"model_type"`
+		VocabSize int    `json:"vocab_size"`
+		BOS       hfID   `json:"bos_token_id"`
+		EOS       hfID   `json:"eos_token_id"`
+	}
 	if err := json.Unmarshal(data, &h); err != nil {
-		return model.Config{}, invalid("config.json", "%v", err)
+		return model.Config{}, invalid(configName, "%v", err)
 	}
-	var c model.Config
-	var err error
-	switch h.ModelType {
-	case "gpt2":
-		c, err = h.gpt2()
-	case "llama":
-		c, err = h.llama()
-	default:
-		err = invalid("config.json: model_type", "%q is not gpt2 or llama", h.ModelType)
+	l, ok := hfKinds[h.ModelType]
+	if !ok {
+		return model.Config{}, invalid(configName+": model_type", "%q is not one of %s", h.ModelType,
+			strings.Join(slices.Sorted(maps.Keys(hfKinds)), ", "))
 	}
+	c, err := l.decode(data)
 	if err != nil {
 		return model.Config{}, err
 	}
-	c.Family, c.Vocab, c.BOS, c.EOS = h.ModelType, h.VocabSize, h.BOS.or(-1), h.EOS.or(-1)
+	c.Family, c.Vocab, c.BOS, c.EOS = l.family, h.VocabSize, h.BOS.or(-1), h.EOS.or(-1)
 	if err := c.Validate(); err != nil {
-		return model.Config{}, fmt.Errorf("checkpoint: config.json: %w", err)
+		return model.Config{}, fmt.Errorf("checkpoint: %s: %w", configName, err)
 	}
 	return c.WithDefaults(), nil
-}
-
-func (h *hfConfig) gpt2() (model.Config, error) {
-	c := model.Config{
-		Context: or(h.NPositions, or(h.NCtx, 1024)), Layers: or(h.NLayer, 12), Width: or(h.NEmbd, 768),
-		Heads: or(h.NHead, 12), NormEps: or(h.LayerNormEps, 1e-5), Tied: true,
-	}
-	c.KVHeads, c.Hidden = c.Heads, or(h.NInner, 4*min(c.Width, math.MaxInt32))
-	switch {
-	case h.Activation != "" && h.Activation != "gelu_new" && h.Activation != "gelu_pytorch_tanh":
-		return c, invalid("config.json: activation_function", "%q is not gelu_new", h.Activation)
-	case !or(h.ScaleAttn, true) || h.ScaleAttnByLayer || h.CrossAttention:
-		return c, invalid("config.json", "scale_attn_weights, scale_attn_by_inverse_layer_idx or add_cross_attention is not as in GPT-2")
-	}
-	return c, nil
-}
-
-func (h *hfConfig) llama() (model.Config, error) {
-	c := model.Config{
-		Context: or(h.MaxPositions, 2048), Layers: or(h.HiddenLayers, 32), Width: or(h.HiddenSize, 4096),
-		Heads: or(h.AttentionHeads, 32), Hidden: or(h.Intermediate, 11008), NormEps: or(h.RMSNormEps, 1e-6),
-		RopeTheta: or(h.RopeTheta, 10000), Tied: or(h.Tied, false),
-	}
-	c.KVHeads = or(h.KVHeads, c.Heads)
-	if p := h.RopeParameters; p != nil {
-		c.RopeTheta = or(p.Theta, c.RopeTheta)
-		if p.Type != "" && p.Type != "default" {
-			return c, invalid("config.json: rope_parameters", "rope_type %q is not supported", p.Type)
-		}
-	}
-	switch {
-	case h.HiddenAct != "" && h.HiddenAct != "silu":
-		return c, invalid("config.json: hidden_act", "%q is not silu", h.HiddenAct)
-	case h.AttentionBias || h.MLPBias:
-		return c, invalid("config.json", "attention_bias or mlp_bias is not supported")
-	case len(h.RopeScaling) > 0 && string(h.RopeScaling) != "null":
-		return c, invalid("config.json: rope_scaling", "not supported")
-	case h.HeadDim != nil && (c.Heads < 1 || *h.HeadDim != c.Width/c.Heads):
-		return c, invalid("config.json: head_dim", "%d is not hidden_size/num_attention_heads", *h.HeadDim)
-	}
-	return c, nil
 }
 
 // torchNames are the types of weights in config.json.
@@ -172,44 +122,21 @@ var torchNames = map[string]string{"F32": "float32", "F16": "float16", "BF16": "
 
 // encodeConfig writes config.json as transformers reads it.
 func encodeConfig(c model.Config, head model.Head, dtype string) ([]byte, error) {
+	name, l, err := kindOf(c)
+	if err != nil {
+		return nil, err
+	}
 	out := map[string]any{
-		"model_type": c.Family, "vocab_size": c.Vocab, "torch_dtype": torchNames[dtype],
+		"model_type": name, "architectures": []string{l.lm}, "vocab_size": c.Vocab, "torch_dtype": torchNames[dtype],
 		"tie_word_embeddings": c.Tied, "bos_token_id": idOrNull(c.BOS), "eos_token_id": idOrNull(c.EOS),
 		"initializer_range": 0.02, "use_cache": true,
 	}
-	switch c.Family {
-	case "gpt2":
-		set(out, map[string]any{
-			"n_positions": c.Context, "n_ctx": c.Context, "n_embd": c.Width, "n_layer": c.Layers, "n_head": c.Heads,
-			"n_inner": c.Hidden, "activation_function": "gelu_new", "layer_norm_epsilon": c.NormEps,
-			"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
-		})
-	case "llama":
-		set(out, map[string]any{
-			"hidden_size": c.Width, "intermediate_size": c.Hidden, "num_hidden_layers": c.Layers,
-			"num_attention_heads": c.Heads, "num_key_value_heads": c.KVHeads, "max_position_embeddings": c.Context,
-			"rms_norm_eps": c.NormEps, "rope_theta": c.RopeTheta, "hidden_act": "silu",
-			"attention_bias": false, "mlp_bias": false, "attention_dropout": 0.0,
-		})
-	default:
-		return nil, invalid("family", "%q has no Hugging Face layout", c.Family)
-	}
-	class := map[string]string{"gpt2": "GPT2", "llama": "Llama"}[c.Family]
-	out["architectures"] = []string{class + "LMHeadModel"}
-	if c.Family == "llama" {
-		out["architectures"] = []string{class + "ForCausalLM"}
-	}
+	l.encode(c, out)
 	if head == model.HeadScore {
-		out["architectures"] = []string{class + "ForSequenceClassification"}
+		out["architectures"] = []string{l.reward}
 		out["id2label"], out["label2id"] = map[string]string{"0": "REWARD"}, map[string]int{"REWARD": 0}
 	}
 	return encodeJSON(out)
-}
-
-func set(dst, src map[string]any) {
-	for k, v := range src {
-		dst[k] = v
-	}
 }
 
 func idOrNull(id int) any {
@@ -248,15 +175,20 @@ func fileName(family, name string) string {
 	if name == headName || strings.HasPrefix(name, "score.") || strings.HasPrefix(name, "value.") {
 		return name
 	}
-	return map[string]string{"gpt2": "transformer.", "llama": "model."}[family] + name
+	for _, l := range hfKinds { // those of one family have one prefix
+		if l.family == family {
+			return l.prefix + name
+		}
+	}
+	return name
 }
 
 // headName is the LM head where it is not the embedding.
 const headName = "lm_head.weight"
 
 // isBuffer says whether a tensor is a constant that old versions of transformers
-// saved with the weights: causal masks and rotary frequencies.
+// saved with the weights: causal masks, positions and rotary frequencies.
 func isBuffer(name string) bool {
 	return strings.HasSuffix(name, ".attn.bias") || strings.HasSuffix(name, ".attn.masked_bias") ||
-		strings.HasSuffix(name, ".rotary_emb.inv_freq")
+		strings.HasSuffix(name, ".rotary_emb.inv_freq") || canonical(name) == "position_ids"
 }
