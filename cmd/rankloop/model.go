@@ -16,13 +16,14 @@ import (
 )
 
 type modelCmd struct {
-	Inspect  modelInspectCmd  `cmd:"" help:"Shape, size and card of a model folder."`
-	Import   modelImportCmd   `cmd:"" help:"Register a model folder as a version, to be promoted."`
-	Export   modelExportCmd   `cmd:"" help:"Write a version, or the starter model, as a Hugging Face folder."`
-	List     modelListCmd     `cmd:"" help:"List the versions, newest first."`
-	Promote  modelPromoteCmd  `cmd:"" help:"Let a version answer customers."`
-	Rollback modelRollbackCmd `cmd:"" help:"Let the version that served before serve again."`
-	Lineage  modelLineageCmd  `cmd:"" help:"Show what a version was made from."`
+	Inspect   modelInspectCmd   `cmd:"" help:"Shape, size and card of a model folder."`
+	Import    modelImportCmd    `cmd:"" help:"Register a model folder as a version, to be promoted."`
+	Export    modelExportCmd    `cmd:"" help:"Write a version, or the starter model, as a Hugging Face folder."`
+	List      modelListCmd      `cmd:"" help:"List the versions, newest first."`
+	Promote   modelPromoteCmd   `cmd:"" help:"Let a version answer customers."`
+	Rollback  modelRollbackCmd  `cmd:"" help:"Let the version that served before serve again."`
+	Lineage   modelLineageCmd   `cmd:"" help:"Show what a version was made from."`
+	Attention modelAttentionCmd `cmd:"" help:"Show what each token of a text looks at, as a heat map."`
 }
 
 type modelInspectCmd struct {
