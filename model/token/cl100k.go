@@ -31,7 +31,7 @@ var cl100k = sync.OnceValue(func() Tokenizer {
 	return t
 })
 
-func parseCL100K(packed []byte) (*byteLevel, error) {
+func parseCL100K(packed []byte) (*bpe, error) {
 	z, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		return nil, err
@@ -60,13 +60,17 @@ func parseCL100K(packed []byte) (*byteLevel, error) {
 		tokens = append(tokens, text[begin:len(text):len(text)])
 		merges[i] = m
 	}
-	base := int32(len(tokens))
-	t, err := newByteLevel(patternCL100K, tokens, merges, []added{{name: EndOfText, id: base + 1},
-		{name: "<|fim_prefix|>", id: base + 2}, {name: "<|fim_middle|>", id: base + 3}, {name: "<|fim_suffix|>", id: base + 4},
-		{name: "<|endofprompt|>", id: base + 20}})
+	var added []hfAdded
+	for _, x := range []struct {
+		offset int32
+		name   string
+	}{{1, EndOfText}, {2, "<|fim_prefix|>"}, {3, "<|fim_middle|>"}, {4, "<|fim_suffix|>"}, {20, "<|endofprompt|>"}} {
+		added = append(added, hfAdded{ID: int32(len(tokens)) + x.offset, Content: x.name, Special: true})
+	}
+	t, err := newBPE(byteLevelSplitSpec(cl100kRegex, added...), vocabulary{tokens: tokens, merges: merges})
 	if err != nil {
 		return nil, err
 	}
-	t.setEnds("", "")
+	t.setEnds(config{})
 	return t, nil
 }

@@ -41,7 +41,7 @@ func TestCL100KVocabulary(t *testing.T) {
 // TestCL100KWholeTokens: tiktoken looks a word up before it merges; merging gives the
 // same token.
 func TestCL100KWholeTokens(t *testing.T) {
-	tok := cl100k().(*byteLevel)
+	tok := cl100k().(*bpe)
 	for id := range int32(100256) {
 		if got := tok.encodeWord(nil, string(tok.tokens[id])); len(got) != 1 || got[0] != id {
 			t.Fatalf("%q (%d) merges into %v", tok.tokens[id], id, got)

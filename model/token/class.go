@@ -73,3 +73,16 @@ func runLen(text string, c class) int {
 	}
 	return n
 }
+
+func isSpace(r rune) bool { return runeClass(r) == space }
+
+// isWord says whether r is matched by \w, as Unicode's Technical Standard 18 has it.
+func isWord(r rune) bool {
+	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
+}
+
+// isPunctuation says what BERT's tokenizers split off: Unicode's punctuation, and all
+// of ASCII that is neither letter, digit nor white space.
+func isPunctuation(r rune) bool {
+	return r > ' ' && r < 0x7f && classes[r] == symbol || unicode.IsPunct(r)
+}

@@ -51,11 +51,12 @@ func parseGPT2(packed []byte) (Tokenizer, error) {
 			return nil, err
 		}
 	}
-	t, err := newByteLevel(patternGPT2, b.tokens, b.merges, []added{{name: EndOfText, id: int32(len(b.tokens))}})
+	spec := byteLevelSpec(hfAdded{ID: int32(len(b.tokens)), Content: EndOfText, Special: true})
+	t, err := newBPE(spec, vocabulary{tokens: b.tokens, merges: b.merges})
 	if err != nil {
 		return nil, err
 	}
-	t.setEnds("", "")
+	t.setEnds(config{})
 	return t, nil
 }
 

@@ -89,7 +89,7 @@ func rawBytes(t Tokenizer, ids []int32) string {
 
 // TestShortAndLongMergeAgree: the two merge loops are one rule.
 func TestShortAndLongMergeAgree(t *testing.T) {
-	tok := GPT2().(*byteLevel)
+	tok := GPT2().(*bpe)
 	for _, v := range vectors(t, "gpt2_tokens.jsonl") {
 		patternGPT2.words(v.Text, func(w string) {
 			if len(w) > shortWord {

@@ -4,18 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io/fs"
-	"maps"
-	"os"
-	"path/filepath"
-	"slices"
 )
 
-// hfFile is tokenizer.json of Hugging Face's tokenizers library, as far as a
-// byte-level BPE uses it.
+// hfFile is tokenizer.json of Hugging Face's tokenizers library.
 type hfFile struct {
 	Version       string          `json:"version"`
-	Truncation    json.RawMessage `json:"truncation"`
+	Truncation    json.RawMessage `json:"truncation"` // this and padding are the caller's
 	Padding       json.RawMessage `json:"padding"`
 	AddedTokens   []hfAdded       `json:"added_tokens"`
 	Normalizer    *hfPart         `json:"normalizer"`
@@ -25,6 +19,9 @@ type hfFile struct {
 	Model         hfModel         `json:"model"`
 }
 
+// hfAdded is a token outside the model. It is found in a text where it stands by
+// itself (SingleWord) or anywhere, takes the white space beside it in (LStrip,
+// RStrip), and is looked for after normalisation or before.
 type hfAdded struct {
 	ID         int32  `json:"id"`
 	Content    string `json:"content"`
@@ -35,11 +32,65 @@ type hfAdded struct {
 	Special    bool   `json:"special"`
 }
 
+// hfPart is a step of a pipeline: its type, and what the types that are supported are
+// told. nil is the library's default.
 type hfPart struct {
-	Type           string `json:"type"`
-	AddPrefixSpace bool   `json:"add_prefix_space"`
-	TrimOffsets    bool   `json:"trim_offsets"`
-	UseRegex       *bool  `json:"use_regex,omitempty"` // nil = true
+	Type string `json:"type"`
+
+	Normalizers   []hfPart `json:"normalizers,omitempty"` // of a Sequence
+	PreTokenizers []hfPart `json:"pretokenizers,omitempty"`
+	Processors    []hfPart `json:"processors,omitempty"`
+	Decoders      []hfPart `json:"decoders,omitempty"`
+
+	Prepend            *string    `json:"prepend,omitempty"` // Prepend
+	Pattern            *hfPattern `json:"pattern,omitempty"` // Replace, Split
+	Content            *string    `json:"content,omitempty"` // Replace, Strip
+	Start              *int       `json:"start,omitempty"`   // Strip of a decoder
+	Stop               *int       `json:"stop,omitempty"`
+	StripLeft          *bool      `json:"strip_left,omitempty"` // Strip of a normalizer
+	StripRight         *bool      `json:"strip_right,omitempty"`
+	CleanText          *bool      `json:"clean_text,omitempty"` // BertNormalizer
+	HandleChineseChars *bool      `json:"handle_chinese_chars,omitempty"`
+	StripAccents       *bool      `json:"strip_accents,omitempty"`
+	Lowercase          *bool      `json:"lowercase,omitempty"`
+	Behavior           string     `json:"behavior,omitempty"` // Split
+	Invert             *bool      `json:"invert,omitempty"`
+	Replacement        *string    `json:"replacement,omitempty"` // Metaspace
+	StrRep             *string    `json:"str_rep,omitempty"`     // the same in older files
+	PrependScheme      *string    `json:"prepend_scheme,omitempty"`
+	Split              *bool      `json:"split,omitempty"`
+	IndividualDigits   *bool      `json:"individual_digits,omitempty"` // Digits
+	AddPrefixSpace     *bool      `json:"add_prefix_space,omitempty"`  // ByteLevel, Metaspace of older files
+	TrimOffsets        *bool      `json:"trim_offsets,omitempty"`      // ByteLevel
+	UseRegex           *bool      `json:"use_regex,omitempty"`
+	Suffix             *string    `json:"suffix,omitempty"` // BPEDecoder
+
+	Single        []hfTemplate    `json:"single,omitempty"` // TemplateProcessing
+	Pair          json.RawMessage `json:"pair,omitempty"`
+	SpecialTokens json.RawMessage `json:"special_tokens,omitempty"`
+}
+
+// or is what p points to, or else.
+func or[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
+type hfPattern struct {
+	String *string `json:"String,omitempty"`
+	Regex  *string `json:"Regex,omitempty"`
+}
+
+type hfTemplate struct {
+	SpecialToken *hfTemplatePart `json:"SpecialToken,omitempty"`
+	Sequence     *hfTemplatePart `json:"Sequence,omitempty"`
+}
+
+type hfTemplatePart struct {
+	ID     string `json:"id"`
+	TypeID int    `json:"type_id"`
 }
 
 type hfModel struct {
@@ -79,175 +130,37 @@ func (m *hfMerge) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-func loadJSON(fsys fs.FS, conf config) (Tokenizer, error) {
-	data, err := readLimited(fsys, "tokenizer.json")
-	if err != nil {
-		return nil, err
-	}
-	var kind struct {
-		Model struct{ Type string } `json:"model"`
-	}
-	if err := json.Unmarshal(data, &kind); err != nil {
-		return nil, invalid("tokenizer.json", "%v", err)
-	}
-	if kind.Model.Type != "BPE" && kind.Model.Type != "" { // very old files do not say
-		return nil, unsupported("model.type", "%q", kind.Model.Type)
-	}
-	var f hfFile
-	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, invalid("tokenizer.json", "%v", err)
-	}
-	if err := f.supported(); err != nil {
-		return nil, err
-	}
-	vocab, err := parseVocab(f.Model.Vocab)
-	if err != nil {
-		return nil, err
-	}
-	var extra []added
-	for _, a := range f.AddedTokens {
-		if a.ID < 0 || a.ID >= maxVocab {
-			return nil, invalid("added_tokens", "id %d is not below %d", a.ID, maxVocab)
-		}
-		extra = append(extra, added{name: a.Content, id: a.ID, plain: !a.Special})
-	}
-	merges := make([][2]string, len(f.Model.Merges))
-	for i, m := range f.Model.Merges {
-		merges[i] = m
-	}
-	t, err := assemble(vocab, merges, extra)
-	if err != nil {
-		return nil, err
-	}
-	t.setEnds(conf.bos, conf.eos)
-	return t, nil
+func ptr[T any](v T) *T { return &v }
+
+// byteLevelSpec describes a byte-level BPE with GPT-2's pattern.
+func byteLevelSpec(added ...hfAdded) hfFile {
+	step := hfPart{Type: "ByteLevel", AddPrefixSpace: ptr(false), TrimOffsets: ptr(true), UseRegex: ptr(true)}
+	decoder := step
+	decoder.AddPrefixSpace = ptr(true)
+	return hfFile{Version: "1.0", AddedTokens: added, PreTokenizer: &step, PostProcessor: &step, Decoder: &decoder,
+		Model: hfModel{Type: "BPE"}}
 }
 
-func unsupported(field, format string, args ...any) error {
-	return fmt.Errorf("token: tokenizer.json: %s: %s: %w", field, fmt.Sprintf(format, args...), errUnsupported)
+// byteLevelSplitSpec is byteLevelSpec with the pattern of a regular expression, which
+// must be one of knownPatterns.
+func byteLevelSplitSpec(regex string, added ...hfAdded) hfFile {
+	f := byteLevelSpec(added...)
+	f.PreTokenizer = &hfPart{Type: "Sequence", PreTokenizers: []hfPart{
+		{Type: "Split", Pattern: &hfPattern{Regex: &regex}, Behavior: "Isolated", Invert: ptr(false)},
+		{Type: "ByteLevel", AddPrefixSpace: ptr(false), TrimOffsets: ptr(true), UseRegex: ptr(false)}}}
+	return f
 }
 
-// supported refuses what would give other ids than the library gives.
-func (f *hfFile) supported() error {
-	m := f.Model
-	set := func(s *string) bool { return s != nil && *s != "" }
-	switch {
-	case f.Normalizer != nil:
-		return unsupported("normalizer", "%q", f.Normalizer.Type)
-	case f.PreTokenizer == nil || f.PreTokenizer.Type != "ByteLevel":
-		return unsupported("pre_tokenizer", "it is not ByteLevel")
-	case f.PreTokenizer.AddPrefixSpace:
-		return unsupported("pre_tokenizer", "add_prefix_space")
-	case f.PreTokenizer.UseRegex != nil && !*f.PreTokenizer.UseRegex:
-		return unsupported("pre_tokenizer", "use_regex false")
-	case f.Decoder != nil && f.Decoder.Type != "ByteLevel":
-		return unsupported("decoder", "%q", f.Decoder.Type)
-	case m.Dropout != nil && *m.Dropout != 0:
-		return unsupported("model.dropout", "%g", *m.Dropout)
-	case set(m.SubPrefix) || set(m.WordSuffix):
-		return unsupported("model", "continuing_subword_prefix or end_of_word_suffix")
-	case m.ByteFallback || m.IgnoreMerges:
-		return unsupported("model", "byte_fallback or ignore_merges")
-	case len(m.Merges) > maxVocab:
-		return invalid("merges", "more than %d", maxVocab)
+// plain says whether the file describes no more than byteLevelSpec does.
+func (f *hfFile) plain() bool {
+	p := f.PreTokenizer
+	if f.Normalizer != nil || p == nil || p.Type != "ByteLevel" || or(p.AddPrefixSpace, true) || !or(p.UseRegex, true) || f.Model.IgnoreMerges {
+		return false
 	}
 	for _, a := range f.AddedTokens {
 		if a.SingleWord || a.LStrip || a.RStrip {
-			return unsupported("added_tokens", "%q: single_word, lstrip or rstrip", a.Content)
+			return false
 		}
 	}
-	return nil
-}
-
-// Save writes tokenizer.json and tokenizer_config.json as Hugging Face's libraries
-// read them.
-func (t *byteLevel) Save(dir string) error {
-	yes := true
-	f := hfFile{
-		Version:       "1.0",
-		AddedTokens:   []hfAdded{},
-		PreTokenizer:  &hfPart{Type: "ByteLevel", TrimOffsets: true, UseRegex: &yes},
-		PostProcessor: &hfPart{Type: "ByteLevel", TrimOffsets: true, UseRegex: &yes},
-		Decoder:       &hfPart{Type: "ByteLevel", AddPrefixSpace: true, TrimOffsets: true, UseRegex: &yes},
-		Model:         hfModel{Type: "BPE", Merges: make([]hfMerge, len(t.merges))},
-	}
-	for _, id := range slices.Sorted(maps.Keys(t.names)) {
-		_, plain := t.plain[t.names[id]]
-		f.AddedTokens = append(f.AddedTokens, hfAdded{ID: id, Content: t.names[id], Special: !plain})
-	}
-	for i, m := range t.merges {
-		f.Model.Merges[i] = hfMerge{toLetters(t.tokens[m.left]), toLetters(t.tokens[m.right])}
-	}
-	var err error
-	if f.Model.Vocab, err = t.vocabJSON(); err != nil {
-		return err
-	}
-	if err := writeJSON(dir, "tokenizer.json", "", f); err != nil {
-		return err
-	}
-	conf := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false}
-	if t.bos >= 0 {
-		conf["bos_token"] = t.names[t.bos]
-	}
-	if t.eos >= 0 {
-		conf["eos_token"] = t.names[t.eos]
-	}
-	return writeJSON(dir, "tokenizer_config.json", "  ", conf)
-}
-
-// vocabJSON is {"token": id} in the order of ids, added tokens among them: a name
-// that is not there would get the next free id from the library.
-func (t *byteLevel) vocabJSON() (json.RawMessage, error) {
-	var b bytes.Buffer
-	b.WriteByte('{')
-	for id, text := range t.tokens {
-		name, outside := t.names[int32(id)]
-		if !outside && text == nil {
-			continue
-		}
-		if !outside {
-			name = toLetters(text)
-		}
-		key, err := json.Marshal(name)
-		if err != nil {
-			return nil, err
-		}
-		if b.Len() > 1 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, "%s:%d", key, id)
-	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
-}
-
-// Save writes tokenizer.model as it was read, and tokenizer_config.json.
-func (t *sentencePiece) Save(dir string) error {
-	if err := os.WriteFile(filepath.Join(dir, "tokenizer.model"), t.raw, 0o600); err != nil {
-		return err
-	}
-	conf := map[string]any{
-		"tokenizer_class": "LlamaTokenizer", "legacy": true, "add_bos_token": true, "add_eos_token": false,
-		"clean_up_tokenization_spaces": false,
-	}
-	for name, id := range t.control {
-		if id == t.bos {
-			conf["bos_token"] = name
-		}
-		if id == t.eos {
-			conf["eos_token"] = name
-		}
-	}
-	return writeJSON(dir, "tokenizer_config.json", "  ", conf)
-}
-
-func writeJSON(dir, name, indent string, v any) error {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", indent)
-	if err := e.Encode(v); err != nil {
-		return fmt.Errorf("token: %s: %w", name, err)
-	}
-	return os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o600)
+	return true
 }

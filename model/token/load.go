@@ -41,10 +41,9 @@ func LoadFS(fsys fs.FS) (Tokenizer, error) {
 // errUnsupported marks a well-formed file of a kind that is not read.
 var errUnsupported = errors.New("not supported")
 
-// config is what counts of tokenizer_config.json.
-type config struct {
-	bos, eos string // names; empty = not said
-}
+// config is what counts of tokenizer_config.json: the names of tokens, empty for none
+// and nil where it does not say.
+type config struct{ bos, eos *string }
 
 func loadConfig(fsys fs.FS) (config, error) {
 	const name = "tokenizer_config.json"
@@ -62,22 +61,20 @@ func loadConfig(fsys fs.FS) (config, error) {
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return config{}, invalid(name, "%v", err)
 	}
-	return config{bos: string(raw.BOS), eos: string(raw.EOS)}, nil
+	return config{raw.BOS.name, raw.EOS.name}, nil
 }
 
 // tokenName is a token in tokenizer_config.json: a string, null or {"content": ..}.
-type tokenName string
+type tokenName struct{ name *string }
 
 func (n *tokenName) UnmarshalJSON(b []byte) error {
+	var object struct{ Content string }
+	to := any(&object.Content)
 	if bytes.HasPrefix(b, []byte("{")) {
-		var object struct{ Content string }
-		err := json.Unmarshal(b, &object)
-		*n = tokenName(object.Content)
-		return err
+		to = &object
 	}
-	var s string
-	err := json.Unmarshal(b, &s)
-	*n = tokenName(s)
+	err := json.Unmarshal(b, to)
+	n.name = &object.Content
 	return err
 }
 
@@ -98,24 +95,22 @@ func loadVocabMerges(fsys fs.FS, conf config) (Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What is neither a byte nor made by a merge is a special token: there is no other
-	// statement about them in these files.
 	made := map[string]bool{}
 	for _, m := range merges {
 		made[m[0]+m[1]] = true
 	}
-	var extra []added
+	if isGPT1(vocab) {
+		return assemble(gpt1Spec(vocab), vocab, merges, conf)
+	}
+	// What is neither a byte nor made by a merge is a special token: there is no other
+	// statement about them in these files.
+	var extra []hfAdded
 	for name, id := range vocab {
 		if b, ok := fromLetters(name); !ok || len(b) != 1 && !made[name] {
-			extra = append(extra, added{name: name, id: id})
+			extra = append(extra, hfAdded{ID: id, Content: name, Special: true})
 		}
 	}
-	t, err := assemble(vocab, merges, extra)
-	if err != nil {
-		return nil, err
-	}
-	t.setEnds(conf.bos, conf.eos)
-	return t, nil
+	return assemble(byteLevelSpec(extra...), vocab, merges, conf)
 }
 
 func loadModel(fsys fs.FS, _ config) (Tokenizer, error) {
@@ -128,49 +123,6 @@ func loadModel(fsys fs.FS, _ config) (Tokenizer, error) {
 		return nil, err
 	}
 	return t, nil
-}
-
-// assemble builds a tokenizer from a vocabulary in byte letters and its merges.
-func assemble(vocab map[string]int32, merges [][2]string, extra []added) (*byteLevel, error) {
-	outside := map[string]bool{}
-	top := int32(-1)
-	for _, a := range extra {
-		if id, ok := vocab[a.name]; ok && id != a.id {
-			return nil, invalid("added_tokens", "%q has the ids %d and %d", a.name, id, a.id)
-		}
-		outside[a.name] = true
-		top = max(top, a.id)
-	}
-	for _, id := range vocab {
-		top = max(top, id)
-	}
-	tokens := make([][]byte, top+1)
-	taken := make([]bool, top+1)
-	for name, id := range vocab {
-		if taken[id] {
-			return nil, invalid("vocab", "id %d stands twice", id)
-		}
-		taken[id] = true
-		if outside[name] {
-			continue
-		}
-		b, ok := fromLetters(name)
-		if !ok || len(b) == 0 {
-			return nil, invalid("vocab", "token %q is not made of byte letters", name)
-		}
-		tokens[id] = b
-	}
-	rules := make([]merge, len(merges))
-	for i, m := range merges {
-		left, okL := vocab[m[0]]
-		right, okR := vocab[m[1]]
-		into, ok := vocab[m[0]+m[1]]
-		if !okL || !okR || !ok || outside[m[0]] || outside[m[1]] || outside[m[0]+m[1]] {
-			return nil, invalid("merges", "%q %q: a part or the result is not in the vocabulary", m[0], m[1])
-		}
-		rules[i] = merge{left, right, into}
-	}
-	return newByteLevel(patternGPT2, tokens, rules, extra)
 }
 
 // parseVocab reads {"token": id, ...}, refusing what stands twice and ids beyond the limit.

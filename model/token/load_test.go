@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"unicode/utf8"
 )
 
 // lessons is a small corpus with a few words often.
@@ -63,7 +65,7 @@ func TestSaveLoad(t *testing.T) {
 
 // TestLoadVocabMerges: the two files of the first GPT-2 release give the same ids.
 func TestLoadVocabMerges(t *testing.T) {
-	tok := GPT2().(*byteLevel)
+	tok := GPT2().(*bpe)
 	vocab, err := tok.vocabJSON()
 	if err != nil {
 		t.Fatal(err)
@@ -164,17 +166,52 @@ func TestLoadJSONForms(t *testing.T) {
 
 func TestLoadRefuses(t *testing.T) {
 	vocabOf := func(m map[string]any) map[string]any { return m["vocab"].(map[string]any) }
+	part := func(at, kind string, more ...any) func(f, _ map[string]any) {
+		return func(f, _ map[string]any) {
+			p := map[string]any{"type": kind}
+			for i := 0; i < len(more); i += 2 {
+				p[more[i].(string)] = more[i+1]
+			}
+			f[at] = p
+		}
+	}
+	regex := func(s string) map[string]any { return map[string]any{"Regex": s} }
+	sequence := func(kinds ...string) []any {
+		var out []any
+		for _, k := range kinds {
+			out = append(out, map[string]any{"type": k})
+		}
+		return out
+	}
 	for name, edit := range map[string]func(file, model map[string]any){
-		"normalizer":        func(f, _ map[string]any) { f["normalizer"] = map[string]any{"type": "NFC"} },
-		"pre-tokenizer":     func(f, _ map[string]any) { f["pre_tokenizer"] = map[string]any{"type": "Whitespace"} },
-		"no pre-tokenizer":  func(f, _ map[string]any) { f["pre_tokenizer"] = nil },
-		"prefix space":      func(f, _ map[string]any) { f["pre_tokenizer"].(map[string]any)["add_prefix_space"] = true },
-		"no pattern":        func(f, _ map[string]any) { f["pre_tokenizer"].(map[string]any)["use_regex"] = false },
-		"decoder":           func(f, _ map[string]any) { f["decoder"] = map[string]any{"type": "WordPiece"} },
+		"normalizer":            part("normalizer", "Precompiled"),
+		"strip accents":         part("normalizer", "StripAccents"),
+		"replace by regex":      part("normalizer", "Replace", "pattern", regex("a+"), "content", ""),
+		"in a sequence":         part("normalizer", "Sequence", "normalizers", sequence("NFC", "Nmt")),
+		"unknown field":         part("normalizer", "NFC", "strength", 3),
+		"pre-tokenizer":         part("pre_tokenizer", "UnicodeScripts"),
+		"other regex":           part("pre_tokenizer", "Split", "pattern", regex(`\w+`), "behavior", "Isolated", "invert", false),
+		"other behavior":        part("pre_tokenizer", "Split", "pattern", regex(cl100kRegex), "behavior", "MergedWithNext", "invert", false),
+		"removed":               part("pre_tokenizer", "Split", "pattern", regex(cl100kRegex), "behavior", "Removed", "invert", false),
+		"split at a string":     part("pre_tokenizer", "Split", "pattern", map[string]any{"String": " "}, "behavior", "Isolated", "invert", false),
+		"after byte-level":      part("pre_tokenizer", "Sequence", "pretokenizers", sequence("ByteLevel", "Digits")),
+		"metaspace scheme":      part("pre_tokenizer", "Metaspace", "replacement", "_", "prepend_scheme", "last"),
+		"metaspace replacement": part("pre_tokenizer", "Metaspace", "replacement", "__"),
+		"characters, no unk":    part("pre_tokenizer", "Whitespace"),
+		"no pre-tokenizer":      func(f, _ map[string]any) { f["pre_tokenizer"] = nil },
+		"decoder":               part("decoder", "WordPiece"),
+		"decoder of characters": part("decoder", "Metaspace"),
+		"post-processor":        part("post_processor", "BertProcessing", "sep", []any{"a", 1}, "cls", []any{"b", 2}),
+		"template of a pair": part("post_processor", "TemplateProcessing", "single", []any{map[string]any{"Sequence": map[string]any{"id": "A"}},
+			map[string]any{"Sequence": map[string]any{"id": "B"}}}),
+		"template without text": part("post_processor", "TemplateProcessing", "single", []any{}),
+		"template of unknown": part("post_processor", "TemplateProcessing", "single",
+			[]any{map[string]any{"SpecialToken": map[string]any{"id": "<q>"}}, map[string]any{"Sequence": map[string]any{"id": "A"}}}),
 		"unigram":           func(_, m map[string]any) { m["type"] = "Unigram" },
 		"dropout":           func(_, m map[string]any) { m["dropout"] = 0.1 },
+		"subword prefix":    func(_, m map[string]any) { m["continuing_subword_prefix"] = "##" },
 		"word suffix":       func(_, m map[string]any) { m["end_of_word_suffix"] = "</w>" },
-		"ignore_merges":     func(_, m map[string]any) { m["ignore_merges"] = true },
+		"byte fallback":     func(_, m map[string]any) { m["byte_fallback"] = true },
 		"byte missing":      func(_, m map[string]any) { delete(vocabOf(m), "!") },
 		"id twice":          func(_, m map[string]any) { vocabOf(m)["!"] = 1 },
 		"id negative":       func(_, m map[string]any) { vocabOf(m)["!"] = -1 },
@@ -187,7 +224,6 @@ func TestLoadRefuses(t *testing.T) {
 		"merge of a number": func(_, m map[string]any) { m["merges"] = []any{7} },
 		"added id in use":   func(f, _ map[string]any) { f["added_tokens"].([]any)[0].(map[string]any)["id"] = 3 },
 		"added id huge":     func(f, _ map[string]any) { f["added_tokens"].([]any)[0].(map[string]any)["id"] = maxVocab },
-		"added lstrip":      func(f, _ map[string]any) { f["added_tokens"].([]any)[0].(map[string]any)["lstrip"] = true },
 		"added twice":       func(f, _ map[string]any) { l := f["added_tokens"].([]any); f["added_tokens"] = append(l, l[0]) },
 	} {
 		_, err := LoadFS(fstest.MapFS{"tokenizer.json": {Data: savedJSON(t, edit)}})
@@ -225,15 +261,65 @@ func TestLoadRefuses(t *testing.T) {
 func FuzzTokenizerJSON(f *testing.F) {
 	f.Add(savedJSON(f, func(_, _ map[string]any) {}), "the fox")
 	f.Add([]byte(`{"model":{"type":"BPE","vocab":{"a":0},"merges":["a a"]},"pre_tokenizer":{"type":"ByteLevel"}}`), "a")
+	shapes, _ := filepath.Glob("testdata/hf/*.vectors.jsonl")
+	for _, file := range shapes {
+		data, err := os.ReadFile(strings.TrimSuffix(file, ".vectors.jsonl") + ".json")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, "The fox <s> didn't\n\n go 12345 \xff 中文é")
+	}
 	f.Fuzz(func(t *testing.T, data []byte, text string) {
 		tok, err := LoadFS(fstest.MapFS{"tokenizer.json": {Data: data}})
 		if err != nil {
 			return
 		}
-		if got := rawBytes(tok, tok.Encode(text)); got != text {
-			t.Fatalf("Encode(%q) spells %q", text, got)
+		ids := tok.Encode(text)
+		if b := tok.(*bpe); b.pieces == nil && b.spec.plain() && len(b.added.names) == 0 {
+			if got := rawBytes(tok, ids); got != text {
+				t.Fatalf("Encode(%q) spells %q", text, got)
+			}
 		}
+		checkStream(t, tok, append(ids, EncodeSpecial(tok, text)...))
 	})
+}
+
+// TestStreamWholeCharacters: whatever the tokens, no piece of a stream ends within a
+// character, and the pieces joined are the text.
+func TestStreamWholeCharacters(t *testing.T) {
+	toks := map[string]Tokenizer{"gpt2": GPT2(), "cl100k": CL100K(), "trained": mustTrain(t, 300), "sentencepiece": mustModel(t, testModel{bytes: true}),
+		"llama2": loadShape(t, "llama2"), "mistral": loadShape(t, "mistral"), "gpt1": loadShape(t, "gpt1"), "qwen2": loadShape(t, "qwen2")}
+	for name, tok := range toks {
+		rng := rand.New(rand.NewPCG(7, 11))
+		t.Run(name, func(t *testing.T) {
+			for range 300 {
+				ids := make([]int32, rng.IntN(40))
+				for i := range ids {
+					ids[i] = int32(rng.IntN(min(tok.Vocab(), 600))) // the bytes are among the first
+				}
+				checkStream(t, tok, ids)
+			}
+			checkStream(t, tok, tok.Encode("中文😀 é👩‍👩‍👧‍👦 ∑ \xff\xe4 naïve"))
+		})
+	}
+}
+
+func checkStream(t *testing.T, tok Tokenizer, ids []int32) {
+	t.Helper()
+	s, all := NewStream(tok), ""
+	for _, id := range ids {
+		if id < 0 || int(id) >= tok.Vocab() {
+			t.Fatalf("id %d of %d", id, tok.Vocab())
+		}
+		piece := s.Next(id)
+		if !utf8.ValidString(piece) {
+			t.Fatalf("%v: %q ends within a character", ids, piece)
+		}
+		all += piece
+	}
+	if all += s.Flush(); all != Continue(tok, ids) {
+		t.Fatalf("%v: streamed %q, whole %q", ids, all, Continue(tok, ids))
+	}
 }
 
 func FuzzVocabMerges(f *testing.F) {

@@ -15,6 +15,7 @@ type sentencePiece struct {
 	text     [][]byte          // id -> what the token adds to a text; nil = control
 	ids      map[string]ranked // normal pieces, with U+2581 for space
 	control  map[string]int32
+	finder   finder     // of control tokens
 	bytes    [256]int32 // byte -> id, where fallback
 	fallback bool
 	unk      int32
@@ -70,6 +71,7 @@ func newSentencePiece(raw []byte) (*sentencePiece, error) {
 			t.text[i] = []byte(unkSurface)
 		case pieceControl:
 			t.control[p.text] = id
+			t.finder.add(p.text, hfAdded{ID: id})
 		case pieceByte:
 			b, ok := bytePiece(p.text)
 			if !ok || haveByte[b] {
@@ -150,11 +152,9 @@ func (t *sentencePiece) Encode(text string) []int32 {
 func (t *sentencePiece) encodeSpecial(text string) []int32 {
 	out := []int32{}
 	first := true
-	around(text, t.control, func(s string) {
-		if s != "" {
-			out = t.encode(out, s, t.prefix && first)
-			first = false
-		}
+	t.finder.cut(text, func(part string, _ bool) {
+		out = t.encode(out, part, t.prefix && first)
+		first = false
 	}, func(id int32) { out = append(out, id) })
 	return out
 }

@@ -37,15 +37,15 @@ func Train(texts iter.Seq[string], vocab int, specials []string) (Tokenizer, err
 		}
 		b.apply(p)
 	}
-	extra := make([]added, len(specials))
+	extra := make([]hfAdded, len(specials))
 	for i, name := range specials {
-		extra[i] = added{name: name, id: int32(len(b.tokens) + i)}
+		extra[i] = hfAdded{ID: int32(len(b.tokens) + i), Content: name, Special: true}
 	}
-	t, err := newByteLevel(patternGPT2, b.tokens, b.merges, extra)
+	t, err := newBPE(byteLevelSpec(extra...), vocabulary{tokens: b.tokens, merges: b.merges})
 	if err != nil {
 		return nil, err
 	}
-	t.setEnds("", "")
+	t.setEnds(config{})
 	return t, nil
 }
 

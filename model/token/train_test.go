@@ -83,7 +83,7 @@ func TestTrainEqualsNaive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		bl := tok.(*byteLevel)
+		bl := tok.(*bpe)
 		var got [][2]string
 		for _, m := range bl.merges {
 			got = append(got, [2]string{string(bl.tokens[m.left]), string(bl.tokens[m.right])})
