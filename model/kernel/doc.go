@@ -31,7 +31,8 @@
 // gemm.go has the products and how they are cut into tiles for the threads, gemm_amd64.go the walk over blocks, gemm_portable.go
 // the same in Go. The assembly's tiles are 8 × 48 (24 of the 32 AVX-512 registers hold sums) and 6 × 16 (12 of 16), with every
 // smaller number of rows and vectors, so that no product is padded. A is read where it lies, by two strides; B is read where it
-// lies for few rows, otherwise a panel of it (384 deep, 48 wide) is copied to consecutive memory, transposed in registers where
+// lies for few rows (for a single one along its rows, as memory likes it; for eight or less of the transposed layout in blocks that
+// are turned in registers), otherwise a panel of it (384 deep, 48 wide) is copied to consecutive memory, transposed in registers where
 // the layout asks for it. These choices, and the blocks' sizes, were measured on Zen 4.
 //
 // bf16.go has weights in bfloat16: arithmetic is float32 on blocks that are widened where they are used, so that a product has

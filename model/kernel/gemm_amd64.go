@@ -5,10 +5,11 @@ package kernel
 import "sync"
 
 const (
-	kcMax    = 384 // depth of one block: a panel of B of this depth stays in the second-level cache
-	rowsMax  = 256 // rows of A that are worked on with one panel of B; with kcMax they too fit that cache
-	packRows = 112 // fewer rows do not repay copying B,
-	fewRows  = 32  // unless its rows fall on the same cache lines (2 KiB apart), and there even fewer
+	kcMax    = 384  // depth of one block: a panel of B of this depth stays in the second-level cache
+	rowsMax  = 256  // rows of A that are worked on with one panel of B; with kcMax they too fit that cache
+	packRows = 112  // fewer rows do not repay copying B,
+	fewRows  = 32   // unless its rows fall on the same cache lines (2 KiB apart), and there even fewer
+	rowPart  = 2048 // columns of a single row of C that stay in the first-level cache
 	// parallelWork is the number of multiply-adds below which a second goroutine is not worth waking.
 	parallelWork = 1 << 19
 )
@@ -34,6 +35,9 @@ func (p *product) split(threads int) (rows, cols int) {
 	lanes, mr, nv := shape()
 	// About four tiles for each thread: rows first, because each tile copies its own panels of B, then panels, then fewer rows.
 	want := 4 * threads
+	if p.M == 1 {
+		want = threads // memory is the limit: long runs of it are read faster
+	}
 	rows = min(p.M, rowsMax)
 	across := (p.M + rows - 1) / rows
 	if across >= want {
@@ -54,6 +58,14 @@ func (p *product) split(threads int) (rows, cols int) {
 func (p *product) run(i0, i1, j0, j1 int) {
 	if level == portable {
 		p.runGo(i0, i1, j0, j1)
+		return
+	}
+	if i1-i0 == 1 && p.bns == 1 {
+		p.runRow(i0, j0, j1)
+		return
+	}
+	if i1-i0 <= 8 && p.bns != 1 && p.aks == 1 && level == avx512 {
+		p.runFew(i0, i1, j0, j1)
 		return
 	}
 	lanes, _, nv := shape()
@@ -92,6 +104,36 @@ func (p *product) run(i0, i1, j0, j1 int) {
 				j += width
 			}
 		}
+	}
+}
+
+// runRow computes C[i, j0:j1] where B is row-major. Memory is the limit: B is read along its rows, eight at a time, with a part
+// of C that stays in the first-level cache.
+func (p *product) runRow(i, j0, j1 int) {
+	lanes, _, _ := shape()
+	for ; j0 < j1; j0 += rowPart {
+		n := min(rowPart, j1-j0)
+		c := p.c[i*p.ldc+j0:][:n]
+		if !p.acc {
+			clear(c)
+		}
+		vectors, whole := (n+lanes-1)/lanes, p.K&^7
+		edge := n - (vectors-1)*lanes
+		if whole > 0 && lanes == 16 {
+			rowAVX512(whole, &p.a[i*p.ars], p.aks, &p.b[j0], p.bks, &c[0], vectors, edge)
+		} else if whole > 0 {
+			rowAVX2(whole, &p.a[i*p.ars], p.aks, &p.b[j0], p.bks, &c[0], vectors, edge)
+		}
+		for k := whole; k < p.K; k++ {
+			axpy(c, p.a[i*p.ars+k*p.aks], p.b[k*p.bks+j0:])
+		}
+	}
+}
+
+// runFew computes C[i0:i1, j0:j1], eight rows at most, where B is stored by columns.
+func (p *product) runFew(i0, i1, j0, j1 int) {
+	for ; j0 < j1; j0 += 16 {
+		fewAVX512(i1-i0, p.K, &p.a[i0*p.ars], p.ars, &p.b[j0*p.bns], p.bns, &p.c[i0*p.ldc+j0], p.ldc, min(16, j1-j0), p.acc)
 	}
 }
 

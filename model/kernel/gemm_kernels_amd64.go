@@ -19,6 +19,15 @@ package kernel
 //go:noescape
 func rowsAVX512(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool)
 
+// rowAVX512 adds one row of a product to vectors·16 columns of C, the last vector counting n; kc is a multiple of 8:
+//
+//	for k := range kc {
+//		for j := range (vectors-1)*16 + n { c[j] = fma(a[k*aks], b[k*bks+j], c[j]) }
+//	}
+//
+//go:noescape
+func rowAVX512(kc int, a *float32, aks int, b *float32, bks int, c *float32, vectors int, n int)
+
 // copyPanelAVX512 copies kc rows of nv vectors of 16 columns, of which the last counts n, from rows that are ld elements apart to consecutive ones, padded with zeros.
 //
 //go:noescape
@@ -39,10 +48,32 @@ func copyPanelAVX512(dst *float32, src *float32, ld int, kc int, nv int, n int)
 //go:noescape
 func rowsAVX2(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool)
 
+// rowAVX2 adds one row of a product to vectors·8 columns of C, the last vector counting n; kc is a multiple of 8:
+//
+//	for k := range kc {
+//		for j := range (vectors-1)*8 + n { c[j] = fma(a[k*aks], b[k*bks+j], c[j]) }
+//	}
+//
+//go:noescape
+func rowAVX2(kc int, a *float32, aks int, b *float32, bks int, c *float32, vectors int, n int)
+
 // copyPanelAVX2 copies kc rows of nv vectors of 8 columns, of which the last counts n, from rows that are ld elements apart to consecutive ones, padded with zeros.
 //
 //go:noescape
 func copyPanelAVX2(dst *float32, src *float32, ld int, kc int, nv int, n int)
+
+// fewAVX512 computes M (1 to 8) rows and n (1 to 16) columns of a product with a transposed matrix:
+//
+//	for i := range M {
+//		for j := range n {
+//			s := 0 or, with acc, c[i*ldc+j]
+//			for k := range kc { s = fma(a[i*ars+k], b[j*bns+k], s) }
+//			c[i*ldc+j] = s
+//		}
+//	}
+//
+//go:noescape
+func fewAVX512(M int, kc int, a *float32, ars int, b *float32, bns int, c *float32, ldc int, n int, acc bool)
 
 // transpose16 writes the first n (1 to 16) rows of src [n,k], ld elements apart, to the 16 columns of dst [k,16], stride elements from row to row; columns from n on become zero.
 //

@@ -112,7 +112,7 @@ func TestProductSizes(t *testing.T) {
 				p := newProblem(rng, layout, 1+rng.IntN(90), 1+rng.IntN(120), 1+rng.IntN(90), rng.IntN(2) == 0)
 				p.check(t, p.run(t), fused)
 			}
-			for _, s := range [][3]int{{300, 20, 7}, {7, 500, 9}, {9, 50, 1000}, {70, 49, 385}, {65, 97, 97}} { // beyond every block
+			for _, s := range [][3]int{{300, 20, 7}, {7, 500, 9}, {9, 50, 1000}, {70, 49, 385}, {65, 97, 97}, {1, 4500, 29}, {1, 21, 500}, {8, 33, 401}} { // beyond every block
 				p := newProblem(rng, layout, s[0], s[1], s[2], rng.IntN(2) == 0)
 				p.check(t, p.run(t), fused)
 			}

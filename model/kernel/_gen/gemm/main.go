@@ -15,8 +15,10 @@ func main() {
 	masks()
 	for _, c := range []class{avx512, avx2} {
 		c.rows()
+		c.row()
 		c.copyPanel()
 	}
+	few512()
 	transpose512()
 	transpose256()
 	Generate()

@@ -61,28 +61,8 @@ func transpose512() {
 	for r := range 16 {
 		walk(func(m Mem) { VMOVUPS_Z(m, K1, zmm[r]) })
 	}
-	// Pairs of rows, then pairs of pairs within each 128-bit part: part p of row k%4 of four rows; then the parts.
-	a, b := zmm[:16], zmm[16:]
-	for q := 0; q < 16; q += 4 {
-		VUNPCKLPS(a[q+1], a[q], b[q])
-		VUNPCKHPS(a[q+1], a[q], b[q+1])
-		VUNPCKLPS(a[q+3], a[q+2], b[q+2])
-		VUNPCKHPS(a[q+3], a[q+2], b[q+3])
-		VUNPCKLPD(b[q+2], b[q], a[q])
-		VUNPCKHPD(b[q+2], b[q], a[q+1])
-		VUNPCKLPD(b[q+3], b[q+1], a[q+2])
-		VUNPCKHPD(b[q+3], b[q+1], a[q+3])
-	}
-	for i := range 4 { // a[4q+i], part p: rows 4q to 4q+3 at k = 4p+i
-		VSHUFF32X4(Imm(0x44), a[4+i], a[i], b[0])    // q0p0 q0p1 q1p0 q1p1
-		VSHUFF32X4(Imm(0xee), a[4+i], a[i], b[1])    // q0p2 q0p3 q1p2 q1p3
-		VSHUFF32X4(Imm(0x44), a[12+i], a[8+i], b[2]) // q2p0 q2p1 q3p0 q3p1
-		VSHUFF32X4(Imm(0xee), a[12+i], a[8+i], b[3]) // q2p2 q2p3 q3p2 q3p3
-		VSHUFF32X4(Imm(0x88), b[2], b[0], a[i])      // p0 of all
-		VSHUFF32X4(Imm(0xdd), b[2], b[0], a[4+i])    // p1
-		VSHUFF32X4(Imm(0x88), b[3], b[1], a[8+i])    // p2
-		VSHUFF32X4(Imm(0xdd), b[3], b[1], a[12+i])   // p3
-	}
+	a := zmm[:16]
+	transposeBlock(a, zmm[16:20])
 	for k := range 16 {
 		VMOVAPS_Z(a[k], K2, a[k])
 		VMOVUPS(a[k], Mem{Base: RDI})
