@@ -23,50 +23,32 @@ func fixtures() string {
 	return filepath.Join("testdata", "fixtures")
 }
 
-func cases(t *testing.T, kind string) []string {
-	t.Helper()
-	all, err := filepath.Glob(filepath.Join(fixtures(), "numerics", kind, "*", "reference.json"))
-	if err != nil || len(all) == 0 {
-		t.Fatalf("no cases of %s in %s: %v", kind, fixtures(), err)
-	}
-	for i := range all {
-		all[i] = filepath.Dir(all[i])
-	}
-	return all
-}
+// elsewhere are the folders of numbers that the tests of other packages read; all
+// others hold cases of a family.
+var elsewhere = []string{"rm", "ppo", "sampling", "stats"}
 
-// hfConfig are the keys of config.json that the reference cases use.
-type hfConfig struct {
-	ModelType    string  `json:"model_type"`
-	NLayer       int     `json:"n_layer"`
-	NEmbd        int     `json:"n_embd"`
-	NHead        int     `json:"n_head"`
-	NPositions   int     `json:"n_positions"`
-	Vocab        int     `json:"vocab_size"`
-	LNEps        float64 `json:"layer_norm_epsilon"`
-	Layers       int     `json:"num_hidden_layers"`
-	Hidden       int     `json:"hidden_size"`
-	Heads        int     `json:"num_attention_heads"`
-	KVHeads      int     `json:"num_key_value_heads"`
-	Intermediate int     `json:"intermediate_size"`
-	MaxPositions int     `json:"max_position_embeddings"`
-	RMSEps       float64 `json:"rms_norm_eps"`
-	RopeTheta    float64 `json:"rope_theta"`
-	Tied         bool    `json:"tie_word_embeddings"`
-}
-
-func (c hfConfig) config(t *testing.T) model.Config {
+// cases are the folders of all cases of all families, by a short name: those of the
+// fixtures, and those made by testdata/reference/gen.py for what fixtures do not cover.
+func cases(t *testing.T) map[string]string {
 	t.Helper()
-	switch c.ModelType {
-	case "gpt2", "openai-gpt":
-		family := map[string]string{"gpt2": "gpt2", "openai-gpt": "gpt1"}[c.ModelType]
-		return model.Config{Family: family, Vocab: c.Vocab, Context: c.NPositions, Layers: c.NLayer, Width: c.NEmbd, Heads: c.NHead, NormEps: c.LNEps, BOS: -1, EOS: -1}
-	case "llama":
-		return model.Config{Family: "llama", Vocab: c.Vocab, Context: c.MaxPositions, Layers: c.Layers, Width: c.Hidden, Heads: c.Heads, KVHeads: c.KVHeads,
-			Hidden: c.Intermediate, NormEps: c.RMSEps, RopeTheta: c.RopeTheta, Tied: c.Tied, BOS: -1, EOS: -1}
+	folders, err := filepath.Glob(filepath.Join(fixtures(), "numerics", "*"))
+	if err != nil || len(folders) == 0 {
+		t.Fatalf("no numbers in %s: %v", fixtures(), err)
 	}
-	t.Fatalf("unknown model_type %q", c.ModelType)
-	return model.Config{}
+	folders = slices.DeleteFunc(folders, func(dir string) bool { return slices.Contains(elsewhere, filepath.Base(dir)) })
+	out := map[string]string{}
+	for _, folder := range append(folders, filepath.Join("testdata", "reference")) {
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.IsDir() {
+				out[filepath.Base(folder)+"/"+e.Name()] = filepath.Join(folder, e.Name())
+			}
+		}
+	}
+	return out
 }
 
 func readJSON(t *testing.T, path string, to any) {
@@ -82,24 +64,11 @@ func readJSON(t *testing.T, path string, to any) {
 
 func loadModel(t *testing.T, dir string) *model.Transformer {
 	t.Helper()
-	var hf hfConfig
-	readJSON(t, filepath.Join(dir, "config.json"), &hf)
-	m, err := model.NewZero(hf.config(t))
+	c, err := checkpoint.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tensors := readTensors(t, filepath.Join(dir, "model.safetensors"))
-	if len(tensors) != len(m.Params()) {
-		t.Fatalf("the checkpoint has %d tensors, the model %d", len(tensors), len(m.Params()))
-	}
-	for _, p := range m.Params() {
-		x, ok := tensors[p.Name]
-		if !ok || !slices.Equal(x.Shape, p.Shape) {
-			t.Fatalf("%s: %v in the checkpoint, %v in the model", p.Name, x.Shape, p.Shape)
-		}
-		copy(p.Data, x.F32)
-	}
-	return m
+	return c.Model
 }
 
 func readTensors(t *testing.T, path string) map[string]checkpoint.Tensor {
@@ -182,21 +151,25 @@ func init() {
 	}
 }
 
-func TestReferenceGPT1(t *testing.T)  { reference(t, "gpt1") }
-func TestReferenceGPT2(t *testing.T)  { reference(t, "gpt2") }
-func TestReferenceLlama(t *testing.T) { reference(t, "llama") }
-
-func reference(t *testing.T, kind string) {
-	for _, dir := range cases(t, kind) {
-		t.Run(filepath.Base(dir), func(t *testing.T) {
+// TestReference walks every case that is there; one that is not understood fails.
+func TestReference(t *testing.T) {
+	seen := map[string]bool{}
+	for name, dir := range cases(t) {
+		m := loadModel(t, dir)
+		seen[m.Config().Family] = true
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := loadModel(t, dir)
 			ref := readTensors(t, filepath.Join(dir, "reference.safetensors"))
 			t.Run("forward", func(t *testing.T) { referenceForward(t, m, ref) })
 			t.Run("greedy", func(t *testing.T) { referenceGreedy(t, m, dir) })
 			t.Run("leftpad", func(t *testing.T) { referenceLeftPad(t, m, ref) })
 			t.Run("train", func(t *testing.T) { referenceTrain(t, m, dir, ref) })
 		})
+	}
+	for _, family := range []string{"gpt1", "gpt2", "gpt3", "llama"} {
+		if !seen[family] {
+			t.Errorf("no case of %s", family)
+		}
 	}
 }
 
