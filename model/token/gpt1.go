@@ -23,17 +23,14 @@ func isGPT1(vocab map[string]int32) bool {
 // such places.
 func gpt1Spec(vocab map[string]int32) hfFile {
 	f := hfFile{Version: "1.0",
-		Normalizer: &hfPart{Type: "BertNormalizer", CleanText: ptr(true), HandleChineseChars: ptr(true), StripAccents: nil,
-			Lowercase: ptr(true)},
+		Normalizer:   &hfPart{Type: "BertNormalizer", CleanText: ptr(true), HandleChineseChars: ptr(true), Lowercase: ptr(true)},
 		PreTokenizer: &hfPart{Type: "BertPreTokenizer"},
 		Decoder:      &hfPart{Type: "BPEDecoder", Suffix: ptr(wordEnd)},
 		Model:        hfModel{Type: "BPE", WordSuffix: ptr(wordEnd)},
 	}
-	for _, unk := range []string{"<unk>"} {
-		if id, ok := vocab[unk]; ok {
-			f.Model.UnkToken = &unk
-			f.AddedTokens = []hfAdded{{ID: id, Content: unk, Special: true}}
-		}
+	if id, ok := vocab["<unk>"]; ok {
+		f.Model.UnkToken = ptr("<unk>")
+		f.AddedTokens = []hfAdded{{ID: id, Content: "<unk>", Special: true}}
 	}
 	return f
 }
