@@ -164,8 +164,12 @@ func TestAdaptersBeginAndEnd(t *testing.T) {
 		if !ok || !slices.Equal(l.Targets, want) {
 			t.Errorf("%s: targets %v, want %v", cfg.Family, l.Targets, want)
 		}
-		if m.Digest() == before.Digest() {
-			t.Error("adapters do not show in the digest")
+		other := before.Clone()
+		if err := other.AddLoRA(model.LoRA{Rank: 2, Alpha: 5}, 7); err != nil {
+			t.Fatal(err)
+		}
+		if m.Digest() == before.Digest() || m.Digest() == other.Digest() {
+			t.Error("adapters, or their alpha, do not show in the digest")
 		}
 		params := m.Params()
 		if got, factors := len(params)-plain, 2*cfg.Layers*len(want); got != factors || params[len(params)-2].Name != "value.weight" {
