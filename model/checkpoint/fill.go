@@ -57,9 +57,9 @@ func (e *TensorsError) hint() string {
 	return ""
 }
 
-// readModel makes the model that cfg describes and fills it from the files. Its
-// matrices are BF16 where half says so.
-func readModel(cfg model.Config, files []*weightFile, half bool) (*model.Transformer, error) {
+// emptyModel makes the model that cfg describes, with the scalar head that the files
+// have, and compares its tensors, by their canonical names, with theirs.
+func emptyModel(cfg model.Config, files []*weightFile) (*model.Transformer, map[string]*model.Param, error) {
 	have := map[string]entry{}
 	elements := 0.0
 	for _, f := range files {
@@ -73,20 +73,30 @@ func readModel(cfg model.Config, files []*weightFile, half bool) (*model.Transfo
 	}
 	// A few bytes of config.json must not make the program allocate terabytes.
 	if least := leastParams(cfg); least > elements {
-		return nil, corrupt("config.json describes at least %.0f parameters, the weights are %.0f", least, elements)
+		return nil, nil, corrupt("config.json describes at least %.0f parameters, the weights are %.0f", least, elements)
 	}
 	m, err := model.NewEmpty(cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := addHead(m, have); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	params := map[string]*model.Param{}
 	for _, p := range m.Params() {
 		params[canonical(p.Name)] = p
 	}
 	if err := compare(params, have, cfg.Tied); err != nil {
+		return nil, nil, err
+	}
+	return m, params, nil
+}
+
+// readModel makes the model that cfg describes and fills it from the files. Its
+// matrices are BF16 where half says so.
+func readModel(cfg model.Config, files []*weightFile, half bool) (*model.Transformer, error) {
+	m, params, err := emptyModel(cfg, files)
+	if err != nil {
 		return nil, err
 	}
 	var head *model.Param // of the file, where the model's is the embedding

@@ -28,6 +28,11 @@ func Base() (*checkpoint.Checkpoint, error) { return base() }
 // train.
 func SFT() (*checkpoint.Checkpoint, error) { return sft() }
 
+// Describe says what the folder of "base" or "sft" holds.
+func Describe(name string) (checkpoint.Description, error) {
+	return checkpoint.DescribeFS(weights, "weights/"+name)
+}
+
 var (
 	base = sync.OnceValues(func() (*checkpoint.Checkpoint, error) { return checkpoint.LoadFS(weights, "weights/base") })
 	sft  = sync.OnceValues(func() (*checkpoint.Checkpoint, error) { return checkpoint.LoadFS(weights, "weights/sft") })
