@@ -20,17 +20,27 @@ import (
 func TestExportShards(t *testing.T) {
 	for _, cfg := range []model.Config{smallGPT2, smallLlama} {
 		c := &Checkpoint{Model: mustModel(t, cfg, model.HeadScore, true)}
-		for _, f := range []Format{{"F32", 1}, {"F32", 4000}, {"F32", 20000}, {"F16", 4000}, {"BF16", 1 << 30}} {
+		for _, f := range []Format{{DType: "F32", MaxShard: 1}, {DType: "F32", MaxShard: 4000}, {DType: "F32", MaxShard: 20000}, {DType: "F16", MaxShard: 4000}, {DType: "BF16", MaxShard: 1 << 30}} {
 			dir := filepath.Join(t.TempDir(), "model")
+			var done, all int64
+			f.Progress = func(d, n int64) {
+				if d < done || d > n || all != 0 && n != all {
+					t.Errorf("progress from %d of %d to %d of %d", done, all, d, n)
+				}
+				done, all = d, n
+			}
 			if err := c.Export(dir, f); err != nil {
 				t.Fatal(err)
+			}
+			if done != all || all == 0 {
+				t.Errorf("progress ends at %d of %d", done, all)
 			}
 			got, err := Load(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if same := sameWeights(got.Model, c.Model); same != (f.DType == "F32") {
-				t.Errorf("%s %+v: same weights: %v", cfg.Family, f, same)
+				t.Errorf("%s %s in %d bytes: same weights: %v", cfg.Family, f.DType, f.MaxShard, same)
 			}
 			files := must(filepath.Glob(filepath.Join(dir, "*.safetensors")))
 			if f.MaxShard == 1<<30 {
@@ -62,12 +72,12 @@ func TestExportShards(t *testing.T) {
 					size += x.bytes()
 				}
 				if size > f.MaxShard && len(tensors) > 1 {
-					t.Errorf("%+v: %s holds %d tensors of %d bytes", f, name, len(tensors), size)
+					t.Errorf("by %d: %s holds %d tensors of %d bytes", f.MaxShard, name, len(tensors), size)
 				}
 				total += size
 			}
 			if !maps.Equal(found, index.Map) || total != index.Metadata.Total {
-				t.Errorf("%+v: index of %d bytes %v, want %d %v", f, index.Metadata.Total, index.Map, total, found)
+				t.Errorf("by %d: index of %d bytes %v, want %d %v", f.MaxShard, index.Metadata.Total, index.Map, total, found)
 			}
 			if f.MaxShard == 1 && len(files) != len(found) {
 				t.Errorf("%d files for %d tensors", len(files), len(found))
@@ -79,14 +89,14 @@ func TestExportShards(t *testing.T) {
 		}
 	}
 	c := &Checkpoint{Model: mustModel(t, smallGPT2, model.HeadLM, false)}
-	for _, f := range []Format{{"F32", -1}, {"F64", 0}} {
+	for _, f := range []Format{{DType: "F32", MaxShard: -1}, {DType: "F64", MaxShard: 0}} {
 		if err := c.Export(filepath.Join(t.TempDir(), "x"), f); err == nil {
-			t.Errorf("exported as %+v", f)
+			t.Errorf("exported as %s by %d", f.DType, f.MaxShard)
 		}
 	}
 	// Indexes of other writers count in other ways, or not at all.
 	dir := filepath.Join(t.TempDir(), "model")
-	if err := c.Export(dir, Format{"F32", 20000}); err != nil {
+	if err := c.Export(dir, Format{DType: "F32", MaxShard: 20000}); err != nil {
 		t.Fatal(err)
 	}
 	var index map[string]any

@@ -32,28 +32,28 @@ func inMemory(t testing.TB, dir string) fstest.MapFS {
 func TestMappedLoad(t *testing.T) {
 	for _, cfg := range []model.Config{smallGPT2, smallLlama} {
 		c := &Checkpoint{Model: mustModel(t, cfg, model.HeadScore, true)}
-		for _, f := range []Format{{"F32", 0}, {"F32", 4000}, {"F16", 0}, {"BF16", 0}, {"BF16", 4000}} {
+		for _, f := range []Format{{DType: "F32", MaxShard: 0}, {DType: "F32", MaxShard: 4000}, {DType: "F16", MaxShard: 0}, {DType: "BF16", MaxShard: 0}, {DType: "BF16", MaxShard: 4000}} {
 			dir := filepath.Join(t.TempDir(), "model")
 			if err := c.Export(dir, f); err != nil {
 				t.Fatal(err)
 			}
 			mapped, read := must(Load(dir)), must(LoadFS(inMemory(t, dir), "m"))
 			if !sameWeights(mapped.Model, read.Model) {
-				t.Errorf("%s %+v: mapped and read weights differ", cfg.Family, f)
+				t.Errorf("%s %s: mapped and read weights differ", cfg.Family, f.DType)
 			}
 			half := must(LoadBF16(dir))
 			read.Model.ToBF16()
 			if !half.Model.BF16() || !slices.EqualFunc(half.Model.Params(), read.Model.Params(), func(a, b *model.Param) bool {
 				return a.Name == b.Name && slices.Equal(a.Half, b.Half) && slices.Equal(a.Data, b.Data)
 			}) {
-				t.Errorf("%s %+v: BF16 weights are not the rounded float32 ones", cfg.Family, f)
+				t.Errorf("%s %s: BF16 weights are not the rounded float32 ones", cfg.Family, f.DType)
 			}
 			if a, b := mustDigest(t, save(t, half, "BF16")), mustDigest(t, save(t, read, "BF16")); a != b {
-				t.Errorf("%s %+v: saved from BF16 as another folder", cfg.Family, f)
+				t.Errorf("%s %s: saved from BF16 as another folder", cfg.Family, f.DType)
 			}
 			seq := []model.Sequence{{IDs: []int32{3, 4, 5, 6}, Start: 1}}
 			if a, b := half.Model.Score(seq, model.WantLogprobs).Logprobs[0], read.Model.Score(seq, model.WantLogprobs).Logprobs[0]; !slices.Equal(a, b) {
-				t.Errorf("%s %+v: log-probabilities %v, want %v", cfg.Family, f, a, b)
+				t.Errorf("%s %s: log-probabilities %v, want %v", cfg.Family, f.DType, a, b)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/rankloop/rankloop/model"
 )
@@ -16,6 +17,8 @@ import (
 type Format struct {
 	DType    string // "F32" (bit-equal), "F16" or "BF16" (rounded to nearest even)
 	MaxShard int64  // bytes of weights in one file, of which a single larger tensor may be more; 0 = one file
+
+	Progress func(done, total int64) // told of the bytes of weights that are written; nil = nobody
 }
 
 // Save is [Checkpoint.Export] into one file of weights of that type.
@@ -71,7 +74,7 @@ func (c *Checkpoint) export(d disk, dir string, f Format) error {
 				return err
 			}
 		}
-		if err := d.saveWeights(tmp, shards(tensors, f.MaxShard)); err != nil {
+		if err := d.saveWeights(tmp, shards(tensors, f.MaxShard), f.Progress); err != nil {
 			return err
 		}
 		list, err := sumDir(tmp)
@@ -150,10 +153,14 @@ func shards(tensors []Tensor, limit int64) [][]Tensor {
 
 // saveWeights writes model.safetensors, or where there is more than one part numbered
 // files and the index of what is in which.
-func (d disk) saveWeights(dir string, parts [][]Tensor) error {
+func (d disk) saveWeights(dir string, parts [][]Tensor, progress func(done, total int64)) error {
+	meter := meter{progress: progress}
+	for _, t := range slices.Concat(parts...) {
+		meter.total += t.bytes()
+	}
 	write := func(name string, tensors []Tensor) error {
 		return d.create(filepath.Join(dir, name), func(w io.Writer) error {
-			return encodeTensors(w, tensors, map[string]string{"format": "pt"})
+			return encodeTensors(io.MultiWriter(w, &meter), tensors, map[string]string{"format": "pt"})
 		})
 	}
 	if len(parts) == 1 {
@@ -162,22 +169,34 @@ func (d disk) saveWeights(dir string, parts [][]Tensor) error {
 	if len(parts) > maxShards {
 		return invalid("size of a shard", "the weights would be %d files, the limit is %d: make it larger", len(parts), maxShards)
 	}
-	where, total := map[string]string{}, int64(0)
+	where := map[string]string{}
 	for i, part := range parts {
 		name := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(parts))
 		for _, t := range part {
 			where[t.Name] = name
-			total += t.bytes()
 		}
 		if err := write(name, part); err != nil {
 			return err
 		}
 	}
-	text, err := encodeJSON(weightIndex{map[string]any{"total_size": total}, where})
+	text, err := encodeJSON(weightIndex{map[string]any{"total_size": meter.total}, where})
 	if err != nil {
 		return err
 	}
 	return d.createFile(filepath.Join(dir, indexName), text)
+}
+
+// meter counts what is written, headers too, against the total of the tensors.
+type meter struct {
+	progress    func(done, total int64)
+	done, total int64
+}
+
+func (m *meter) Write(p []byte) (int, error) {
+	if m.done = min(m.done+int64(len(p)), m.total); m.progress != nil {
+		m.progress(m.done, m.total)
+	}
+	return len(p), nil
 }
 
 // weightIndex is model.safetensors.index.json.
