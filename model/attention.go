@@ -27,7 +27,7 @@ func (p *planes) attend(s *span, l int, out, qkv []float32) {
 				if p.keep {
 					lse = p.layers[l].lse[g.lo*H : g.hi*H]
 				}
-				kernel.Attention(o, c.Width, lse, q, W, k, W, v, W, T, T, H, KV, D, c.window(l), scale)
+				kernel.AttentionMasked(p.mask(l, g.lo), o, c.Width, lse, q, W, k, W, v, W, T, T, H, KV, D, c.window(l), scale)
 				continue
 			}
 			g.cache.store(l, k, v, W, T)
@@ -51,7 +51,7 @@ func (p *planes) attendBack(s *span, l int, dqkv, datt, out, qkv []float32) {
 			}
 			d, f := dqkv[at*W:(at+T)*W], qkv[at*W:(at+T)*W]
 			clear(d)
-			kernel.AttentionBackward(d, W, d[H*D:], W, d[(H+KV)*D:], W, datt[at*C:], C, out[at*C:], C,
+			kernel.AttentionMaskedBackward(p.mask(l, g.lo), d, W, d[H*D:], W, d[(H+KV)*D:], W, datt[at*C:], C, out[at*C:], C,
 				p.layers[l].lse[g.lo*H:g.hi*H], f, W, f[H*D:], W, f[(H+KV)*D:], W, T, H, KV, D, c.window(l), scale)
 		}
 	})

@@ -68,11 +68,11 @@ func (g *gpt1) forward(p *planes, s *span, l int) {
 	b, a := &g.layers[l], p.at(l, s)
 	b.attn.forward(a.qkv, 3*C, a.x, C, n)
 	p.attend(s, l, a.att, a.qkv)
-	b.proj.forwardAdd(a.mid, a.x, a.att, C, n)
+	p.addBranch(s, l, attention, &b.proj, a.mid, a.x, a.att)
 	b.ln1.forward(a.n1, a.mean1, a.rstd1, a.mid, n)
 	b.fc.forward(a.pre, F, a.n1, C, n)
 	kernel.Parallel(n, 32, func(lo, hi int) { kernel.GELU(a.act[lo*F:hi*F], a.pre[lo*F:hi*F]) })
-	b.out.forwardAdd(a.n2, a.n1, a.act, F, n)
+	p.addBranch(s, l, mlp, &b.out, a.n2, a.n1, a.act)
 	b.ln2.forward(a.next, a.mean2, a.rstd2, a.n2, n)
 }
 
@@ -82,12 +82,12 @@ func (g *gpt1) backward(p *planes, s *span, l int) {
 	C, F, n := g.cfg.Width, g.cfg.Hidden, s.rows()
 	b, a, d := &g.layers[l], p.at(l, s), p.backAt(s)
 	b.ln2.backward(d.mid, d.share2, d.dy, a.n2, a.mean2, a.rstd2, n)
-	b.out.backX(d.pre, d.mid, C, n, false)
+	b.out.backX(d.pre, p.backBranch(s, l, mlp, d.mid), C, n, false)
 	kernel.Parallel(n, 32, func(lo, hi int) { kernel.GELUBackward(d.pre[lo*F:hi*F], a.pre[lo*F:hi*F], d.pre[lo*F:hi*F]) })
 	b.fc.backX(d.norm, d.pre, F, n, false)
 	addTo(d.norm, d.mid)
 	b.ln1.backward(d.norm, d.share1, d.norm, a.mid, a.mean1, a.rstd1, n)
-	b.proj.backX(d.att, d.norm, C, n, false)
+	b.proj.backX(d.att, p.backBranch(s, l, attention, d.norm), C, n, false)
 	p.attendBack(s, l, d.qkv, d.att, a.att, a.qkv)
 	b.attn.backX(d.dx, d.qkv, 3*C, n, false)
 	addTo(d.dx, d.norm)
@@ -96,9 +96,9 @@ func (g *gpt1) backward(p *planes, s *span, l int) {
 func (g *gpt1) addGrads(p *planes, l int) {
 	C, F, n := g.cfg.Width, g.cfg.Hidden, p.rows
 	b, a, d := &g.layers[l], &p.layers[l], &p.back
-	b.out.backW(a.act, F, d.mid, C, n)
+	b.out.backW(a.act, F, p.branchGrad(mlp, d.mid), C, n)
 	b.fc.backW(a.n1, C, d.pre, F, n)
-	b.proj.backW(a.att, C, d.norm, C, n)
+	b.proj.backW(a.att, C, p.branchGrad(attention, d.norm), C, n)
 	b.attn.backW(a.x, C, d.qkv, 3*C, n)
 	b.ln2.addShares(d.share2)
 	b.ln1.addShares(d.share1)

@@ -122,22 +122,22 @@ func (g *gpt2) forward(p *planes, s *span, l int) {
 	b.ln1.forward(a.n1, a.mean1, a.rstd1, a.x, n)
 	b.attn.forward(a.qkv, 3*C, a.n1, C, n)
 	p.attend(s, l, a.att, a.qkv)
-	b.proj.forwardAdd(a.mid, a.x, a.att, C, n)
+	p.addBranch(s, l, attention, &b.proj, a.mid, a.x, a.att)
 	b.ln2.forward(a.n2, a.mean2, a.rstd2, a.mid, n)
 	b.fc.forward(a.pre, F, a.n2, C, n)
 	kernel.Parallel(n, 32, func(lo, hi int) { kernel.GELU(a.act[lo*F:hi*F], a.pre[lo*F:hi*F]) })
-	b.out.forwardAdd(a.next, a.mid, a.act, F, n)
+	p.addBranch(s, l, mlp, &b.out, a.next, a.mid, a.act)
 }
 
 func (g *gpt2) backward(p *planes, s *span, l int) {
 	C, F, n := g.cfg.Width, g.cfg.Hidden, s.rows()
 	b, a, d := &g.layers[l], p.at(l, s), p.backAt(s)
-	b.out.backX(d.pre, d.dy, C, n, false)
+	b.out.backX(d.pre, p.backBranch(s, l, mlp, d.dy), C, n, false)
 	kernel.Parallel(n, 32, func(lo, hi int) { kernel.GELUBackward(d.pre[lo*F:hi*F], a.pre[lo*F:hi*F], d.pre[lo*F:hi*F]) })
 	b.fc.backX(d.norm, d.pre, F, n, false)
 	b.ln2.backward(d.mid, d.share2, d.norm, a.mid, a.mean2, a.rstd2, n)
 	addTo(d.mid, d.dy)
-	b.proj.backX(d.att, d.mid, C, n, false)
+	b.proj.backX(d.att, p.backBranch(s, l, attention, d.mid), C, n, false)
 	p.attendBack(s, l, d.qkv, d.att, a.att, a.qkv)
 	b.attn.backX(d.norm, d.qkv, 3*C, n, false)
 	b.ln1.backward(d.dx, d.share1, d.norm, a.x, a.mean1, a.rstd1, n)
@@ -147,9 +147,9 @@ func (g *gpt2) backward(p *planes, s *span, l int) {
 func (g *gpt2) addGrads(p *planes, l int) {
 	C, F, n := g.cfg.Width, g.cfg.Hidden, p.rows
 	b, a, d := &g.layers[l], &p.layers[l], &p.back
-	b.out.backW(a.act, F, d.dy, C, n)
+	b.out.backW(a.act, F, p.branchGrad(mlp, d.dy), C, n)
 	b.fc.backW(a.n2, C, d.pre, F, n)
-	b.proj.backW(a.att, C, d.mid, C, n)
+	b.proj.backW(a.att, C, p.branchGrad(attention, d.mid), C, n)
 	b.attn.backW(a.n1, C, d.qkv, 3*C, n)
 	b.ln2.addShares(d.share2)
 	b.ln1.addShares(d.share1)

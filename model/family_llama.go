@@ -133,7 +133,7 @@ func (g *llama) forward(p *planes, s *span, l int) {
 	b.v.forward(a.qkv[C+KW:], W, a.n1, C, n)
 	g.rope.rotate(a.qkv, W, g.cfg.Heads+g.cfg.KVHeads, p.pos[s.lo:s.hi], false)
 	p.attend(s, l, a.att, a.qkv)
-	b.o.forwardAdd(a.mid, a.x, a.att, C, n)
+	p.addBranch(s, l, attention, &b.o, a.mid, a.x, a.att)
 	b.n2.forward(a.n2, nil, a.rstd2, a.mid, n)
 	b.gate.forward(a.pre, F, a.n2, C, n)
 	b.up.forward(a.up, F, a.n2, C, n)
@@ -141,13 +141,13 @@ func (g *llama) forward(p *planes, s *span, l int) {
 		kernel.SiLU(a.act[lo*F:hi*F], a.pre[lo*F:hi*F])
 		kernel.Mul(a.act[lo*F:hi*F], a.up[lo*F:hi*F])
 	})
-	b.down.forwardAdd(a.next, a.mid, a.act, F, n)
+	p.addBranch(s, l, mlp, &b.down, a.next, a.mid, a.act)
 }
 
 func (g *llama) backward(p *planes, s *span, l int) {
 	C, F, KW, W, n := g.cfg.Width, g.cfg.Hidden, g.kvWidth(), g.qkv(), s.rows()
 	b, a, d := &g.layers[l], p.at(l, s), p.backAt(s)
-	b.down.backX(d.pre, d.dy, C, n, false)
+	b.down.backX(d.pre, p.backBranch(s, l, mlp, d.dy), C, n, false)
 	kernel.Parallel(n, 32, func(lo, hi int) {
 		lo, hi = lo*F, hi*F
 		dact := d.pre[lo:hi]
@@ -160,7 +160,7 @@ func (g *llama) backward(p *planes, s *span, l int) {
 	b.up.backX(d.norm, d.up, F, n, true)
 	b.n2.backward(d.mid, d.share2, d.norm, a.mid, nil, a.rstd2, n)
 	addTo(d.mid, d.dy)
-	b.o.backX(d.att, d.mid, C, n, false)
+	b.o.backX(d.att, p.backBranch(s, l, attention, d.mid), C, n, false)
 	p.attendBack(s, l, d.qkv, d.att, a.att, a.qkv)
 	g.rope.rotate(d.qkv, W, g.cfg.Heads+g.cfg.KVHeads, p.pos[s.lo:s.hi], true)
 	b.q.backX(d.norm, d.qkv, W, n, false)
@@ -173,10 +173,10 @@ func (g *llama) backward(p *planes, s *span, l int) {
 func (g *llama) addGrads(p *planes, l int) {
 	C, F, KW, W, n := g.cfg.Width, g.cfg.Hidden, g.kvWidth(), g.qkv(), p.rows
 	b, a, d := &g.layers[l], &p.layers[l], &p.back
-	b.down.backW(a.act, F, d.dy, C, n)
+	b.down.backW(a.act, F, p.branchGrad(mlp, d.dy), C, n)
 	b.gate.backW(a.n2, C, d.pre, F, n)
 	b.up.backW(a.n2, C, d.up, F, n)
-	b.o.backW(a.att, C, d.mid, C, n)
+	b.o.backW(a.att, C, p.branchGrad(attention, d.mid), C, n)
 	b.q.backW(a.n1, C, d.qkv, W, n)
 	b.k.backW(a.n1, C, d.qkv[C:], W, n)
 	b.v.backW(a.n1, C, d.qkv[C+KW:], W, n)

@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Pass is what the model says about a batch. Rows of Logprobs, Values and Entropy
 // have len(IDs)-Start entries, one per response token; fields not asked for are
@@ -27,7 +30,7 @@ type Grads struct {
 func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
 	pass := m.newPass(batch, want)
 	p := m.get(true)
-	p.again = m.recompute
+	p.again, p.drop = m.recompute, m.drop
 	p.load(batch, want)
 	lo := 0
 	for _, hi := range m.spanEnds(batch, want) {
@@ -44,7 +47,7 @@ func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
 }
 
 // Score computes the same numbers as Forward, to the bit, without keeping the
-// activations.
+// activations; it drops nothing.
 func (m *Transformer) Score(batch []Sequence, want Want) *Pass {
 	pass := m.newPass(batch, want)
 	ends := m.spanEnds(batch, want)
@@ -145,6 +148,9 @@ func (p *planes) load(batch []Sequence, want Want) {
 	for _, s := range batch {
 		at, n := p.rows, s.fed(want)
 		p.add(s.IDs[:n], 0, nil)
+		if p.drop.on() {
+			p.streams = append(p.streams, slices.Repeat([]uint64{s.Stream}, n)...)
+		}
 		if want&(WantLogprobs|WantValues|WantEntropy) != 0 {
 			for t := s.Start; t < len(s.IDs); t++ {
 				p.heads.add(at+t-1, s.IDs[t])
@@ -179,7 +185,9 @@ func (pass *Pass) collect(p *planes, lo, hi int) {
 func (p *planes) forward(s *span) {
 	if s.rows() > 0 {
 		C := p.m.cfg.Width
-		p.m.body.embed(p.layers[0].x[s.lo*C:s.hi*C], p.ids[s.lo:s.hi], p.pos[s.lo:s.hi])
+		x := p.layers[0].x[s.lo*C : s.hi*C]
+		p.m.body.embed(x, p.ids[s.lo:s.hi], p.pos[s.lo:s.hi])
+		p.dropRows(x, s.lo, 0, embedding)
 		for l := range p.layers {
 			p.m.body.forward(p, s, l)
 		}
@@ -222,6 +230,7 @@ func (pass *Pass) Backward(g Grads) {
 		p.m.body.addGrads(p, l)
 		p.back.dy, p.back.dx = p.back.dx, p.back.dy
 	}
+	p.dropRows(p.back.dy, 0, 0, embedding)
 	p.m.body.embedGrads(p.back.dy, p.ids, p.pos)
 }
 

@@ -15,7 +15,10 @@ type planes struct {
 	again bool // keeps the inputs of layers only: Backward computes the rest again
 	rows  int  // N
 
+	drop dropout // of a pass that trains
+
 	ids, pos []int32   // [N] token and its position in its sequence
+	streams  []uint64  // [N] its sequence's masks, where elements are dropped
 	segs     []segment // one per sequence with rows
 	spans    []span    // what goes through the layers together
 
@@ -64,6 +67,8 @@ type backActs struct {
 	share1, share2 []float32 // [shares][2C] of the norms' weights and biases
 	head           []float32 // [R,C] of what the heads read
 	headShare      []float32 // [shares][2C] of the final norm's weights and biases
+
+	branch [mlp + 1][]float32 // [n,C] of what attention and MLP add, where elements are dropped
 }
 
 // get takes planes from the model's spare ones. Those that keep the activations of
@@ -104,7 +109,7 @@ const maxSpare = 8
 
 // clear takes back what p held, for a new set of rows.
 func (p *planes) clear() {
-	p.rows, p.again = 0, false
+	p.rows, p.again, p.drop, p.streams = 0, false, dropout{}, p.streams[:0]
 	p.ids, p.pos, p.segs, p.spans = p.ids[:0], p.pos[:0], p.segs[:0], p.spans[:0]
 	p.heads.clear()
 	p.arena.reset()
@@ -135,7 +140,7 @@ func (p *planes) reserve() {
 
 // measure is the number of floats that the pass lays out.
 func (p *planes) measure() int {
-	dry := planes{m: p.m, keep: p.keep, again: p.again, rows: p.rows, spans: slices.Clone(p.spans), arena: arena{dry: true}}
+	dry := planes{m: p.m, keep: p.keep, again: p.again, drop: p.drop, rows: p.rows, spans: slices.Clone(p.spans), arena: arena{dry: true}}
 	dry.heads.want, dry.heads.rows = p.heads.want, p.heads.rows
 	dry.alloc()
 	dry.allocHeads()
@@ -197,6 +202,9 @@ func (p *planes) allocBack() {
 		pre: a.alloc(n * w.pre), up: a.alloc(n * w.up),
 		share1: a.alloc(shares * 2 * c.Width), share2: a.alloc(shares * 2 * c.Width),
 		head: a.alloc(p.heads.rows * c.Width), headShare: a.alloc(parts(p.heads.rows) * 2 * c.Width),
+	}
+	if p.drop.on() {
+		p.back.branch[attention], p.back.branch[mlp] = a.alloc(n*c.Width), a.alloc(n*c.Width)
 	}
 }
 

@@ -59,6 +59,7 @@ func TestRecompute(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			m.SetDropout(0.2, 3)
 			again := m.Clone()
 			again.SetRecompute(true)
 			batch := deepBatch(cfg, 20)
@@ -74,7 +75,7 @@ func TestRecompute(t *testing.T) {
 					}
 					equalBits(t, "gradient of "+p.Name, again.Params()[i].Grad, p.Grad)
 				}
-				if few > all*2/5 {
+				if few > all/2 {
 					t.Errorf("round %d: %d floats, %d without recomputation", round, few, all)
 				}
 			}

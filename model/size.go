@@ -66,6 +66,7 @@ type MemoryPlan struct {
 	Recompute bool  // see SetRecompute
 	EMA       bool  // a second, averaged copy of what is trained, in float32
 	LoRA      *LoRA // train adapters only; nil = all weights
+	Dropout   bool  // see SetDropout
 }
 
 // Memory is what a plan takes, in bytes.
@@ -123,25 +124,28 @@ func (c Config) Memory(plan MemoryPlan) Memory {
 	longest = min(longest, c.Context, tokens)
 	if plan.Train {
 		out.Gradients, out.Moments = trained, 2*trained
-		out.Activations = 4 * (m.passSize(tokens, longest, true, plan.Recompute) + m.scratchSize(tokens, true))
+		out.Activations = 4 * (m.passSize(tokens, longest, plan) + m.scratchSize(tokens, true))
 		return out
 	}
 	rows, threads := min(tokens, max(longest, m.spanRows(tokens))), int64(1)
 	if !m.wide() && rows > 0 { // each thread takes a span at a time
 		threads = int64(min(kernel.Threads(), (tokens+rows-1)/rows))
 	}
-	out.Activations = 4 * threads * (m.passSize(rows, longest, false, false) + m.scratchSize(rows, false))
+	out.Activations = 4 * threads * (m.passSize(rows, longest, plan) + m.scratchSize(rows, false))
 	out.Cache = 4 * 2 * int64(c.Layers) * int64(tokens) * int64(c.KVHeads*c.headDim())
 	return out
 }
 
 // passSize is the number of floats that a pass over rows lays out, in sequences of
 // longest tokens, the heads read at every row.
-func (m *Transformer) passSize(rows, longest int, train, again bool) int64 {
+func (m *Transformer) passSize(rows, longest int, plan MemoryPlan) int64 {
 	if rows == 0 {
 		return 0
 	}
-	p := &planes{m: m, keep: train, again: again, rows: rows}
+	p := &planes{m: m, keep: plan.Train, again: plan.Train && plan.Recompute, rows: rows}
+	if plan.Train && plan.Dropout {
+		p.drop.limit = 1
+	}
 	p.heads.rows, p.heads.want = rows, WantLogprobs
 	for at := 0; at < rows; at += longest {
 		end, last := min(at+longest, rows), len(p.spans)-1

@@ -3,14 +3,18 @@ package model
 import (
 	"math"
 	"testing"
+
+	"github.com/rankloop/rankloop/model/kernel"
 )
 
 // NumParams and Memory agree with what is really allocated, for every family.
 func TestSizesAreWhatIsAllocated(t *testing.T) {
+	defer kernel.SetThreads(kernel.Threads())
+	kernel.SetThreads(1) // with more, chance decides how many buffers are in use
 	for _, cfg := range deep {
 		for _, plan := range []MemoryPlan{
 			{Train: true}, {Train: true, Recompute: true}, {Train: true, BF16: true, EMA: true},
-			{Train: true, LoRA: &LoRA{Rank: 3, Alpha: 6}}, {Train: true, BF16: true, Recompute: true, LoRA: &LoRA{Rank: 2, Alpha: 1}}, {}, {BF16: true},
+			{Train: true, Dropout: true, LoRA: &LoRA{Rank: 3, Alpha: 6}}, {Train: true, BF16: true, Recompute: true, LoRA: &LoRA{Rank: 2, Alpha: 1}}, {}, {BF16: true},
 		} {
 			m, err := New(cfg, 1)
 			if err != nil {
@@ -28,6 +32,9 @@ func TestSizesAreWhatIsAllocated(t *testing.T) {
 				}
 			}
 			m.SetRecompute(plan.Recompute)
+			if plan.Dropout {
+				m.SetDropout(0.1, 1)
+			}
 			const n, long = 30, 37
 			var batch []Sequence
 			for range n {

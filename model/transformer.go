@@ -50,6 +50,7 @@ type Transformer struct {
 
 	lora      *LoRA // what the adapters were made from, nil = none
 	recompute bool  // passes keep the inputs of layers only
+	drop      dropout
 
 	mu      sync.Mutex
 	spare   []*planes    // activation buffers that no pass uses now
@@ -175,7 +176,8 @@ func (m *Transformer) NumParams() int {
 	return n
 }
 
-// Clone copies shape, weights, adapters and what is frozen; gradients are not copied.
+// Clone copies shape, weights, adapters, what is frozen, recomputation and dropout;
+// gradients are not copied.
 func (m *Transformer) Clone() *Transformer {
 	defer runtime.KeepAlive(m) // weights may be mapped pages that go with the model
 	c, err := NewEmpty(m.cfg)
@@ -193,7 +195,7 @@ func (m *Transformer) Clone() *Transformer {
 		q := c.params[i]
 		q.Data, q.Half, q.Frozen = slices.Clone(p.Data), slices.Clone(p.Half), p.Frozen
 	}
-	c.recompute = m.recompute
+	c.recompute, c.drop = m.recompute, m.drop
 	return c
 }
 

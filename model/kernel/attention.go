@@ -37,8 +37,20 @@ func withScratch(n int, f func(s *scratch)) {
 // The bits of a row of o do not depend on Tq: decoding position by position equals one pass over the sequence. They do not
 // depend on window either where it is at least Tk.
 func Attention(o []float32, ldo int, lse []float32, q []float32, ldq int, k []float32, ldk int, v []float32, ldv int, Tq, Tk, H, KV, D, window int, scale float32) {
+	AttentionMasked(nil, o, ldo, lse, q, ldq, k, ldk, v, ldv, Tq, Tk, H, KV, D, window, scale)
+}
+
+// Mask changes the attention weights w that query i of head h gives to the positions from j on: it may scale them, to zero too,
+// by factors that depend on h, i and the position alone. nil changes nothing.
+type Mask func(h, i, j int, w []float32)
+
+// AttentionMasked is Attention whose weights mask changes once they sum to 1; Tq = Tk where it is not nil.
+func AttentionMasked(mask Mask, o []float32, ldo int, lse []float32, q []float32, ldq int, k []float32, ldk int, v []float32, ldv int, Tq, Tk, H, KV, D, window int, scale float32) {
 	if Tq > Tk || KV <= 0 || H%KV != 0 || window < 0 {
 		panic("kernel.Attention: Tq exceeds Tk, KV does not divide H, or window is negative")
+	}
+	if mask != nil && Tq != Tk {
+		panic("kernel.AttentionMasked: the queries are not all positions")
 	}
 	check("Attention", "o", o, Tq, H*D, ldo)
 	check("Attention", "q", q, Tq, H*D, ldq)
@@ -63,7 +75,7 @@ func Attention(o []float32, ldo int, lse []float32, q []float32, ldq int, k []fl
 					if lse != nil {
 						sums = lse[h*Tq:][:Tq]
 					}
-					attendHead(o[h*D:], ldo, sums, q[h*D:], ldq, keys, stride, v[g*D:], ldv, scores, Tq, Tk, D, window, scale)
+					attendHead(mask, h, o[h*D:], ldo, sums, q[h*D:], ldq, keys, stride, v[g*D:], ldv, scores, Tq, Tk, D, window, scale)
 				}
 			}
 		})
@@ -90,8 +102,8 @@ func bandWidth(Tk, window int) int {
 }
 
 // attendHead is the attention of one query head; keys [D,stride] are transposed, scores has room for min(Tq, attentionRows) rows
-// of bandWidth(Tk, window).
-func attendHead(o []float32, ldo int, lse []float32, q []float32, ldq int, keys []float32, stride int, v []float32, ldv int, scores []float32, Tq, Tk, D, window int, scale float32) {
+// of bandWidth(Tk, window); h is what mask is told.
+func attendHead(mask Mask, h int, o []float32, ldo int, lse []float32, q []float32, ldq int, keys []float32, stride int, v []float32, ldv int, scores []float32, Tq, Tk, D, window int, scale float32) {
 	ld := bandWidth(Tk, window)
 	for i := 0; i < Tq; i += attentionRows {
 		n := min(attentionRows, Tq-i)
@@ -107,6 +119,9 @@ func attendHead(o []float32, ldo int, lse []float32, q []float32, ldq int, keys 
 			live := row[start:end]
 			shift := float32(scale * maximum(live))
 			total := expSum(live, live, scale, shift)
+			if mask != nil {
+				mask(h, i+r, from+start, live)
+			}
 			clear(row[:start])
 			clear(row[end:])
 			factor[r] = 1 / total
@@ -124,6 +139,11 @@ func attendHead(o []float32, ldo int, lse []float32, q []float32, ldq int, keys 
 // AttentionBackward adds the gradients of Attention, with Tq = Tk = T, to dq, dk and dv, given do, the gradient of o, and what
 // the forward pass read and wrote. Leading dimensions as in Attention.
 func AttentionBackward(dq []float32, lddq int, dk []float32, lddk int, dv []float32, lddv int, do []float32, lddo int, o []float32, ldo int, lse, q []float32, ldq int, k []float32, ldk int, v []float32, ldv int, T, H, KV, D, window int, scale float32) {
+	AttentionMaskedBackward(nil, dq, lddq, dk, lddk, dv, lddv, do, lddo, o, ldo, lse, q, ldq, k, ldk, v, ldv, T, H, KV, D, window, scale)
+}
+
+// AttentionMaskedBackward is AttentionBackward for AttentionMasked with the same mask.
+func AttentionMaskedBackward(mask Mask, dq []float32, lddq int, dk []float32, lddk int, dv []float32, lddv int, do []float32, lddo int, o []float32, ldo int, lse, q []float32, ldq int, k []float32, ldk int, v []float32, ldv int, T, H, KV, D, window int, scale float32) {
 	if KV <= 0 || H%KV != 0 || window < 0 {
 		panic("kernel.AttentionBackward: KV does not divide H, or window is negative")
 	}
@@ -164,7 +184,13 @@ func AttentionBackward(dq []float32, lddq int, dk []float32, lddk int, dv []floa
 							clear(prob[:start])
 							clear(prob[end:])
 							delta := dot(doi[r*lddo:][:D], o[(i+r)*ldo+h*D:][:D])
+							if mask != nil {
+								mask(h, i+r, from+start, grad[start:end])
+							}
 							softmaxGrad(grad[start:end], prob[start:end], grad[start:end], delta, scale)
+							if mask != nil { // for dv
+								mask(h, i+r, from+start, prob[start:end])
+							}
 							clear(grad[:start])
 							clear(grad[end:])
 						}

@@ -25,7 +25,7 @@ func AttentionCached(o []float32, ldo int, q []float32, ldq int, kt []float32, s
 			scores := s.take(width * min(Tq, attentionRows))
 			for h := lo * (H / KV); h < hi*(H/KV); h++ {
 				g := h / (H / KV)
-				attendHead(o[h*D:], ldo, nil, q[h*D:], ldq, kt[g*D*stride:], stride, v[g*D:], ldv, scores, Tq, Tk, D, window, scale)
+				attendHead(nil, h, o[h*D:], ldo, nil, q[h*D:], ldq, kt[g*D*stride:], stride, v[g*D:], ldv, scores, Tq, Tk, D, window, scale)
 			}
 		})
 	})
