@@ -16,7 +16,7 @@ import (
 )
 
 type modelCmd struct {
-	Inspect   modelInspectCmd   `cmd:"" help:"Shape, size and card of a model folder."`
+	Inspect   modelInspectCmd   `cmd:"" help:"Shape, parameters, memory and arithmetic of a model folder or a published shape."`
 	Import    modelImportCmd    `cmd:"" help:"Register a model folder as a version, to be promoted."`
 	Export    modelExportCmd    `cmd:"" help:"Write a version, or the starter model, as a Hugging Face folder."`
 	List      modelListCmd      `cmd:"" help:"List the versions, newest first."`
@@ -24,36 +24,6 @@ type modelCmd struct {
 	Rollback  modelRollbackCmd  `cmd:"" help:"Let the version that served before serve again."`
 	Lineage   modelLineageCmd   `cmd:"" help:"Show what a version was made from."`
 	Attention modelAttentionCmd `cmd:"" help:"Show what each token of a text looks at, as a heat map."`
-}
-
-type modelInspectCmd struct {
-	Model string `arg:"" help:"A model folder, or base or sft for the starter model."`
-	JSON  bool   `name:"json" help:"As JSON."`
-}
-
-func (modelInspectCmd) Help() string { return "Example:\n  rankloop model inspect sft" }
-
-func (c modelInspectCmd) Run(std streams) error {
-	cp, err := loadModel(c.Model)
-	if err != nil {
-		return err
-	}
-	cfg, n := cp.Model.Config(), cp.Model.NumParams()
-	if c.JSON {
-		return json.NewEncoder(std.out).Encode(map[string]any{"config": cfg, "parameters": n, "flops_per_token": 2 * n, "digest": cp.Model.Digest(), "card": cp.Card})
-	}
-	tw := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "family\t%s\nlayers\t%d\nwidth\t%d\nheads\t%d (%d for keys and values)\ncontext\t%d tokens\nvocabulary\t%d\n",
-		cfg.Family, cfg.Layers, cfg.Width, cfg.Heads, cfg.KVHeads, cfg.Context, cfg.Vocab)
-	fmt.Fprintf(tw, "parameters\t%d\nmemory, float32\t%.1f MB for inference, %.1f MB to train (weights, gradients, AdamW's moments)\n", n, float64(4*n)/1e6, float64(16*n)/1e6)
-	fmt.Fprintf(tw, "arithmetic\t%.2f MFLOP per token forward, %.2f to train\ndigest\t%s\n", float64(2*n)/1e6, float64(6*n)/1e6, cp.Model.Digest())
-	if cp.Card.Kind != "" {
-		fmt.Fprintf(tw, "kind\t%s\n", cp.Card.Kind)
-	}
-	for name, v := range cp.Card.Metrics {
-		fmt.Fprintf(tw, "%s\t%.4g\n", name, v)
-	}
-	return tw.Flush()
 }
 
 type modelImportCmd struct {
