@@ -1,7 +1,7 @@
 package token
 
-// Embedded gives a tokenizer that ships with the program by its name, one of
-// EmbeddedNames.
+// Embedded gives a tokenizer that ships with the program by its name: "gpt2" or
+// "cl100k_base".
 func Embedded(name string) (Tokenizer, error) {
 	switch name {
 	case "gpt2":
@@ -11,6 +11,3 @@ func Embedded(name string) (Tokenizer, error) {
 	}
 	return nil, invalid("tokenizer", "%q is not known; there are gpt2 and cl100k_base", name)
 }
-
-// EmbeddedNames lists what Embedded knows.
-func EmbeddedNames() []string { return []string{"gpt2", "cl100k_base"} }

@@ -6,39 +6,55 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // minCount is how often a pair must occur to be merged: a pair seen once is chance.
 const minCount = 2
 
+// Training says what a new tokenizer is to be.
+type Training struct {
+	Vocab    int      // ids to reach, specials included; fewer where no more pairs occur twice
+	Specials []string // special tokens, which get the last ids
+	// Progress, where it is not nil, hears how many ids there are of those to reach.
+	Progress func(ids, of int)
+}
+
+// Train learns a byte-level BPE from texts; see [Training.Train].
+func Train(texts iter.Seq[string], vocab int, specials []string) (Tokenizer, error) {
+	return Training{Vocab: vocab, Specials: specials}.Train(texts)
+}
+
 // Train learns a byte-level BPE from texts (Sennrich et al. 2016, algorithm 1, over
 // the words of GPT-2's pattern). Ids are numbered as in GPT-2: the 256 bytes, the
-// merges in order, then specials. vocab is the number of ids to reach, specials
-// included; there are fewer where the texts give no more pairs that occur twice.
+// merges in order, then specials.
 //
 // The result is a function of how often each word occurs: neither the order of the
 // texts nor where they are cut between words matters. Equal counts go to the pair of
 // the lower ids, first left, then right, as in Hugging Face's trainer.
 //
 // EOS is <|endoftext|> or </s> where specials has one of them.
-func Train(texts iter.Seq[string], vocab int, specials []string) (Tokenizer, error) {
-	if low := 256 + len(specials); vocab < low || vocab > maxVocab {
-		return nil, invalid("vocab", "%d is not in %d..%d", vocab, low, maxVocab)
+func (o Training) Train(texts iter.Seq[string]) (Tokenizer, error) {
+	if low := 256 + len(o.Specials); o.Vocab < low || o.Vocab > maxVocab {
+		return nil, invalid("vocab", "%d is not in %d..%d", o.Vocab, low, maxVocab)
 	}
-	counts := map[string]int{}
+	counts := wordCounts{}
 	for text := range texts {
-		patternGPT2.words(text, func(w string) { counts[w]++ })
+		patternGPT2.words(text, counts.add)
 	}
 	b := newTrainer(counts)
-	for len(b.tokens) < vocab-len(specials) {
+	for len(b.tokens) < o.Vocab-len(o.Specials) {
 		p, ok := b.best()
 		if !ok {
 			break
 		}
 		b.apply(p)
+		if o.Progress != nil {
+			o.Progress(len(b.tokens)+len(o.Specials), o.Vocab)
+		}
 	}
-	extra := make([]hfAdded, len(specials))
-	for i, name := range specials {
+	extra := make([]hfAdded, len(o.Specials))
+	for i, name := range o.Specials {
 		extra[i] = hfAdded{ID: int32(len(b.tokens) + i), Content: name, Special: true}
 	}
 	t, err := newBPE(byteLevelSpec(extra...), vocabulary{tokens: b.tokens, merges: b.merges})
@@ -47,6 +63,18 @@ func Train(texts iter.Seq[string], vocab int, specials []string) (Tokenizer, err
 	}
 	t.setEnds(config{})
 	return t, nil
+}
+
+// wordCounts is how often each word occurs. It keeps copies: a word is a piece of its
+// text, which would stay in memory with it.
+type wordCounts map[string]*int
+
+func (c wordCounts) add(word string) {
+	if n := c[word]; n != nil {
+		*n++
+		return
+	}
+	c[strings.Clone(word)] = ptr(1)
 }
 
 // trainer holds the words as token ids and, for each pair of neighbours, how often it
@@ -81,7 +109,7 @@ func (a heapPair) before(b heapPair) bool {
 	return a.key < b.key
 }
 
-func newTrainer(counts map[string]int) *trainer {
+func newTrainer(counts wordCounts) *trainer {
 	v := newVocabBuilder()
 	t := &trainer{tokens: v.tokens, pairs: map[uint64]*pairCount{}}
 	for _, w := range slices.Sorted(maps.Keys(counts)) {
@@ -92,7 +120,7 @@ func newTrainer(counts map[string]int) *trainer {
 		for i := range ids {
 			ids[i] = v.ids[w[i:i+1]]
 		}
-		t.words = append(t.words, trainWord{ids, counts[w]})
+		t.words = append(t.words, trainWord{ids, *counts[w]})
 	}
 	for i, w := range t.words {
 		for j := range len(w.ids) - 1 {
