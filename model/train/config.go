@@ -24,9 +24,11 @@ type Config struct {
 	// BatchTokens is the budget of one step: sequences are taken in order as long as their tokens fit (one at least).
 	// Default 4096.
 	BatchTokens int `json:"batch_tokens,omitempty"`
-	// MicroTokens bounds the tokens of one forward pass, and with it the memory; a batch of more is taken in parts that
-	// give the same gradient but for rounding. Default 8192.
+	// MicroTokens bounds the tokens of one forward pass, and with it the memory; a batch of more is taken in parts whose
+	// gradients are accumulated: the same gradient but for rounding. Default 8192.
 	MicroTokens int `json:"micro_tokens,omitempty"`
+	// Accumulate sets the budget of a step in passes instead of tokens: BatchTokens = Accumulate*MicroTokens.
+	Accumulate int `json:"accumulate,omitempty"`
 	// LR is the peak learning rate of AdamW.
 	LR float64 `json:"lr"`
 	// Schedule is constant, linear or cosine (the default).
@@ -42,8 +44,47 @@ type Config struct {
 	Clip    float64 `json:"clip,omitempty"`
 	NoDecay bool    `json:"no_decay,omitempty"`
 	NoClip  bool    `json:"no_clip,omitempty"`
-	// Seed decides the order of the data.
+	// Seed decides the order of the data, what dropout drops and how adapters begin.
 	Seed uint64 `json:"seed,omitempty"`
+
+	// Dropout is the share of embeddings, attention weights and residual branches that a step drops, as in GPT-2 (0.1 there).
+	Dropout float64 `json:"dropout,omitempty"`
+	// EMADecay d keeps an average of the weights, e = d'*e + (1-d')*w after each step with d' = min(d, (1+n)/(10+n)) at step n;
+	// the average is what is evaluated and what the run results in. 0 = none; for example 0.999.
+	EMADecay float64 `json:"ema_decay,omitempty"`
+
+	// EvalEvery takes the held-out loss each so many steps; 0 = after the last step only.
+	EvalEvery int `json:"eval_every,omitempty"`
+	// Patience ends the run after so many evaluations in a row without a new lowest held-out loss; 0 = never. Needs EvalEvery.
+	Patience int `json:"patience,omitempty"`
+	// KeepBest keeps the weights of the lowest held-out loss. Needs EvalEvery.
+	KeepBest bool `json:"keep_best,omitempty"`
+	// SaveEvery keeps the weights as a model folder each so many steps; of those the last KeepLast stay (default 3).
+	SaveEvery int `json:"save_every,omitempty"`
+	KeepLast  int `json:"keep_last,omitempty"`
+
+	// Recompute saves memory: a layer's activations are computed again on the way back. Same bits, about a third more time.
+	Recompute bool `json:"recompute,omitempty"`
+	// Precision of the weights is float32 (the default) or bf16: matrices in half the memory; moments stay float32.
+	Precision string `json:"precision,omitempty"`
+	// LoRA trains low-rank adapters in place of the weights.
+	LoRA *LoRA `json:"lora,omitempty"`
+}
+
+// Names of precisions.
+const (
+	Float32 = "float32"
+	BF16    = "bf16"
+)
+
+// LoRA says which adapters to train.
+type LoRA struct {
+	Rank  int     `json:"rank"`            // for example 8
+	Alpha float64 `json:"alpha,omitempty"` // the adapters count Alpha/Rank; default 2*Rank
+	// Targets are the last components of the names of the layers to adapt; empty = those that make queries, keys and values.
+	Targets []string `json:"targets,omitempty"`
+	// AdapterOnly writes the adapter without the merged model.
+	AdapterOnly bool `json:"adapter_only,omitempty"`
 }
 
 // InvalidError says which field of a configuration or which input is wrong, and why.
@@ -79,11 +120,22 @@ func (c Config) WithDefaults() Config {
 	if c.Epochs == 0 && c.Steps == 0 {
 		c.Epochs = 1
 	}
+	if c.MicroTokens == 0 {
+		c.MicroTokens = 8192
+	}
+	if c.Accumulate > 0 {
+		c.BatchTokens = c.Accumulate * c.MicroTokens
+	}
 	if c.BatchTokens == 0 {
 		c.BatchTokens = 4096
 	}
-	if c.MicroTokens == 0 {
-		c.MicroTokens = 8192
+	if c.SaveEvery > 0 && c.KeepLast == 0 {
+		c.KeepLast = 3
+	}
+	if c.LoRA != nil && c.LoRA.Alpha == 0 {
+		l := *c.LoRA
+		l.Alpha = float64(2 * l.Rank)
+		c.LoRA = &l
 	}
 	if c.Schedule == "" {
 		c.Schedule = Cosine
@@ -112,6 +164,9 @@ func (c Config) Validate() error {
 		{"batch_tokens", float64(c.BatchTokens), 0, 1e9}, {"micro_tokens", float64(c.MicroTokens), 0, 1e9},
 		{"warmup", float64(c.Warmup), 0, 1e9}, {"floor", c.Floor, 0, 1},
 		{"beta1", c.Beta1, 0, 0.99999}, {"beta2", c.Beta2, 0, 0.99999}, {"decay", c.Decay, 0, 10}, {"clip", c.Clip, 0, 1e9},
+		{"accumulate", float64(c.Accumulate), 0, 1e6}, {"dropout", c.Dropout, 0, 0.9}, {"ema_decay", c.EMADecay, 0, 0.999999},
+		{"eval_every", float64(c.EvalEvery), 0, 1e9}, {"patience", float64(c.Patience), 0, 1e9},
+		{"save_every", float64(c.SaveEvery), 0, 1e9}, {"keep_last", float64(c.KeepLast), 0, 1e6},
 	} {
 		if !(f.value >= f.low && f.value <= f.top) {
 			return invalid(f.name, "%g is not in %g..%g", f.value, f.low, f.top)
@@ -123,11 +178,29 @@ func (c Config) Validate() error {
 	if c.Epochs > 0 && c.Steps > 0 {
 		return invalid("epochs", "give epochs or steps, not both")
 	}
-	switch c.Schedule {
-	case "", Constant, Linear, Cosine:
-		return nil
+	if l := c.LoRA; l != nil {
+		if l.Rank < 1 || l.Rank > 1<<16 {
+			return invalid("lora.rank", "%d is not in 1..%d", l.Rank, 1<<16)
+		}
+		if !(l.Alpha >= 0 && l.Alpha <= 1e6) {
+			return invalid("lora.alpha", "%g is not in 0..1e6", l.Alpha)
+		}
 	}
-	return invalid("schedule", "%q is not constant, linear or cosine", c.Schedule)
+	switch {
+	case c.Accumulate > 0 && c.BatchTokens > 0:
+		return invalid("accumulate", "give accumulate (passes of micro_tokens) or batch_tokens, not both")
+	case c.Patience > 0 && c.EvalEvery == 0:
+		return invalid("patience", "it counts evaluations: eval_every is wanted too")
+	case c.KeepBest && c.EvalEvery == 0:
+		return invalid("keep_best", "it compares evaluations: eval_every is wanted too")
+	case c.KeepLast > 0 && c.SaveEvery == 0:
+		return invalid("keep_last", "save_every is wanted too")
+	case c.Schedule != "" && c.Schedule != Constant && c.Schedule != Linear && c.Schedule != Cosine:
+		return invalid("schedule", "%q is not constant, linear or cosine", c.Schedule)
+	case c.Precision != "" && c.Precision != Float32 && c.Precision != BF16:
+		return invalid("precision", "%q is not float32 or bf16", c.Precision)
+	}
+	return nil
 }
 
 // Rate is the learning rate of a step (0-based) of total: a rise over Warmup steps, the first of which is LR/Warmup, then

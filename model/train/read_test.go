@@ -200,7 +200,7 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-type turn struct {
+type chatTurn struct {
 	Role    string `parquet:"role"`
 	Content string `parquet:"content"`
 	Weight  *int   `parquet:"weight,optional"`
@@ -234,7 +234,7 @@ func TestReadParquet(t *testing.T) {
 		Completion *string `parquet:"completion,optional,gzip"`
 	}
 	type chat struct {
-		Messages []turn `parquet:"messages,list"`
+		Messages []chatTurn `parquet:"messages,list"`
 	}
 	var texts []text
 	var pairs []pair
@@ -250,7 +250,7 @@ func TestReadParquet(t *testing.T) {
 		var c chat
 		row := Row{Kind: KindMessages}
 		for j := range 1 + i%5 {
-			c.Messages = append(c.Messages, turn{Role: "user", Content: fmt.Sprint(i, j)}, turn{Role: "assistant", Content: s, Weight: &i})
+			c.Messages = append(c.Messages, chatTurn{Role: "user", Content: fmt.Sprint(i, j)}, chatTurn{Role: "assistant", Content: s, Weight: &i})
 			row.Messages = append(row.Messages, token.Message{Role: "user", Content: fmt.Sprint(i, j)}, token.Message{Role: "assistant", Content: s})
 		}
 		chats = append(chats, c)
@@ -333,7 +333,7 @@ func FuzzParquet(f *testing.F) {
 		Completion string `parquet:"completion,dict"`
 	}
 	type chat struct {
-		Messages []turn `parquet:"messages,list"`
+		Messages []chatTurn `parquet:"messages,list"`
 	}
-	fuzzReading(f, "a.parquet", writeParquet(f, []pair{{"a", "b"}, {"c", "b"}}), writeParquet(f, []chat{{[]turn{{Role: "user", Content: "a"}, {Role: "assistant", Content: "b"}}}}))
+	fuzzReading(f, "a.parquet", writeParquet(f, []pair{{"a", "b"}, {"c", "b"}}), writeParquet(f, []chat{{[]chatTurn{{Role: "user", Content: "a"}, {Role: "assistant", Content: "b"}}}}))
 }
