@@ -19,6 +19,7 @@ import (
 	"github.com/rankloop/rankloop/model/run"
 	"github.com/rankloop/rankloop/model/starter"
 	"github.com/rankloop/rankloop/model/token"
+	"github.com/rankloop/rankloop/model/train"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
 )
@@ -92,7 +93,8 @@ func (a *app) makeClient(c appConfig) error {
 	workers := river.NewWorkers()
 	a.loop.AddWorkers(workers)
 	labeling.AddWorkers(workers, labeling.NewStore(a.db.Jobs))
-	run.AddWorkers(workers, a.runs, a.loop.Kinds(), run.Options{Dir: filepath.Join(c.Dir, "runs"), Slice: c.Slice, Logger: a.log})
+	trains := train.Worker{Registry: a.registry, Blobs: a.blobs, Scratch: filepath.Join(c.Dir, "scratch")}
+	run.AddWorkers(workers, a.runs, append(a.loop.Kinds(), trains.Kinds()...), run.Options{Dir: filepath.Join(c.Dir, "runs"), Slice: c.Slice, Logger: a.log})
 	cfg := &river.Config{
 		Schema: "river", Logger: a.log, Workers: workers,
 		JobTimeout: time.Minute, RescueStuckJobsAfter: 90 * time.Second, MaxAttempts: 10, SoftStopTimeout: 20 * time.Second,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model"
@@ -56,7 +57,7 @@ func (c trainRewardCmd) Run(ctx context.Context, std streams) error {
 			texts = append(texts, m.Content)
 		}
 	}
-	cp, err := cfg.open(texts)
+	cp, err := cfg.open(slices.Values(texts), false)
 	if err != nil {
 		return err
 	}
@@ -80,24 +81,24 @@ func (c trainRewardCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if err := runOffline(ctx, std, t, c.Out, c.Resume, "reward"); err != nil {
-		return err
-	}
-	m, err := t.Model()
-	if err != nil {
-		return err
-	}
-	scorer, err := t.Scorer()
-	if err != nil {
-		return err
-	}
-	report, err := t.Report()
-	if err != nil {
-		return err
-	}
-	mean, std64 := scorer.Norm()
-	if err := saveModel(&checkpoint.Checkpoint{Model: m, Tokenizer: cp.Tokenizer, Card: checkpoint.Card{Kind: "reward", Metrics: report.Metrics(),
-		RewardMean: mean, RewardStd: std64}}, filepath.Join(c.Out, "model")); err != nil {
+	var report reward.Report
+	o := offline{trainFlags: c.trainFlags, name: "reward", finish: func() error {
+		m, err := t.Model()
+		if err != nil {
+			return err
+		}
+		scorer, err := t.Scorer()
+		if err != nil {
+			return err
+		}
+		if report, err = t.Report(); err != nil {
+			return err
+		}
+		mean, std64 := scorer.Norm()
+		return saveModel(&checkpoint.Checkpoint{Model: m, Tokenizer: cp.Tokenizer, Card: checkpoint.Card{Kind: "reward", Metrics: report.Metrics(),
+			RewardMean: mean, RewardStd: std64}}, filepath.Join(c.Out, "model"))
+	}}
+	if err := o.run(ctx, std, t); err != nil {
 		return err
 	}
 	if report.N > 0 {
@@ -342,8 +343,8 @@ func (c trainPPOCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if err := runOffline(ctx, std, t, c.Out, c.Resume, "ppo"); err != nil {
-		return err
-	}
-	return saveModel(&checkpoint.Checkpoint{Model: t.Policy(), Tokenizer: tok, Card: checkpoint.Card{Kind: "policy"}}, filepath.Join(c.Out, "model"))
+	o := offline{trainFlags: c.trainFlags, name: "ppo", finish: func() error {
+		return saveModel(&checkpoint.Checkpoint{Model: t.Policy(), Tokenizer: tok, Card: checkpoint.Card{Kind: "policy"}}, filepath.Join(c.Out, "model"))
+	}}
+	return o.run(ctx, std, t)
 }

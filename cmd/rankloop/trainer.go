@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,20 +27,26 @@ type trainer interface {
 	Load(dir string) error
 }
 
-// saveEvery is how often an offline run writes its state.
-const saveEvery = 30 * time.Second
+// offline is a run without a database, in the folder Out: state/ holds the state to resume from, metrics.jsonl a line per
+// step, and finish writes the result beside them.
+type offline struct {
+	trainFlags
+	name   string
+	finish func() error
+	losses []float64 // of the steps that this process did
+}
 
-// runOffline trains in the folder out: state/ holds the state to resume from, metrics.jsonl a line per step, and whoever calls
-// writes the finished model beside them. A run that is interrupted saves and says how to go on.
-func runOffline(ctx context.Context, std streams, t trainer, out string, resume bool, name string) error {
-	state := filepath.Join(out, "state")
+// run trains to the end. The state goes away after the result is there, so that a run that is killed at any moment can be
+// resumed and ends as one that nobody disturbed. A run that is interrupted saves and says how to go on.
+func (o *offline) run(ctx context.Context, std streams, t trainer) error {
+	state := filepath.Join(o.Out, "state")
 	if err := recoverState(state); err != nil {
 		return err
 	}
 	_, err := os.Stat(state)
 	switch {
-	case err == nil && !resume:
-		return usageError{fmt.Errorf("%s holds an unfinished run: say --resume to go on with it, or choose another folder", out)}
+	case err == nil && !o.Resume:
+		return usageError{fmt.Errorf("%s holds an unfinished run: say --resume to go on with it, or choose another folder", o.Out)}
 	case err == nil:
 		if err := t.Load(state); err != nil {
 			return fmt.Errorf("resume: %w", err)
@@ -44,16 +54,18 @@ func runOffline(ctx context.Context, std streams, t trainer, out string, resume 
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if err := os.MkdirAll(out, 0o700); err != nil {
+	if err := os.MkdirAll(o.Out, 0o700); err != nil {
 		return err
 	}
-	metrics, err := os.OpenFile(filepath.Join(out, "metrics.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	first, _ := t.Progress()
+	metrics, err := openMetrics(filepath.Join(o.Out, "metrics.jsonl"), first)
 	if err != nil {
 		return err
 	}
 	defer metrics.Close()
 	enc, show, saved := json.NewEncoder(metrics), newProgress(std.err), time.Now()
 	defer show.end()
+	pace := pace{began: time.Now(), first: first}
 	for !t.Done() {
 		m, err := t.Step(ctx)
 		if err != nil {
@@ -70,15 +82,91 @@ func runOffline(ctx context.Context, std streams, t trainer, out string, resume 
 		if err := enc.Encode(m); err != nil {
 			return err
 		}
-		show.show(name, step, total, "steps"+brief(m))
-		if time.Since(saved) > saveEvery {
+		if loss, ok := m["loss"]; ok {
+			o.losses = append(o.losses, loss)
+		}
+		show.show(o.name, step, total, "steps"+brief(m)+pace.tell(m, step, total))
+		if time.Since(saved) > o.SaveState {
 			if err := saveState(t, state); err != nil {
 				return err
 			}
 			saved = time.Now()
 		}
 	}
+	show.end()
+	if err := o.finish(); err != nil {
+		return err
+	}
 	return os.RemoveAll(state)
+}
+
+// openMetrics opens the file of metrics to add to, without the lines of steps after the one that the run goes on at: those
+// are done again.
+func openMetrics(path string, step int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	var kept int64
+	for r := bufio.NewReader(f); ; {
+		line, err := r.ReadBytes('\n')
+		var at struct{ Step float64 }
+		if err != nil || json.Unmarshal(line, &at) != nil || at.Step > float64(step) {
+			break
+		}
+		kept += int64(len(line))
+	}
+	if err := errors.Join(f.Truncate(kept), func() error { _, err := f.Seek(kept, io.SeekStart); return err }()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// pace tells how fast a run goes and how long it will still take.
+type pace struct {
+	began  time.Time
+	first  int // step that this process began at
+	tokens float64
+}
+
+func (p *pace) tell(m map[string]float64, step, total int) string {
+	p.tokens += m["tokens"]
+	took := time.Since(p.began)
+	if took < time.Second || step == p.first {
+		return ""
+	}
+	s := ""
+	if p.tokens > 0 {
+		s = fmt.Sprintf("  %.0f tokens/s", p.tokens/took.Seconds())
+	}
+	left := time.Duration(float64(took) / float64(step-p.first) * float64(total-step))
+	return s + "  " + left.Round(time.Second).String() + " left"
+}
+
+// curve draws numbers as a line of blocks, at most width of them, each the mean of its share.
+func curve(x []float64, width int) string {
+	if len(x) == 0 {
+		return ""
+	}
+	n := min(width, len(x))
+	mean := make([]float64, n)
+	for i := range mean {
+		part := x[i*len(x)/n : (i+1)*len(x)/n]
+		for _, v := range part {
+			mean[i] += v / float64(len(part))
+		}
+	}
+	low, high := slices.Min(mean), slices.Max(mean)
+	var b strings.Builder
+	for _, v := range mean {
+		level := 0
+		if high > low {
+			level = int(math.Round((v - low) / (high - low) * 7))
+		}
+		b.WriteRune([]rune("▁▂▃▄▅▆▇█")[level])
+	}
+	return b.String()
 }
 
 // saveState replaces the state folder by a new one, whole.
