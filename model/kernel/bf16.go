@@ -91,6 +91,9 @@ var halves = sync.Pool{New: func() any { return new([halfWide * halfDepth]float3
 
 // runHalf is run with B in bfloat16. The sum of every element rests in C from block to block, in the one chain over k.
 func (p *product) runHalf(i0, i1, j0, j1 int) {
+	if j0 = p.runHalfDirect(i0, i1, j0, j1); j0 == j1 {
+		return
+	}
 	buf := halves.Get().(*[halfWide * halfDepth]float32)
 	defer halves.Put(buf)
 	wide, depth := halfWide, halfDepth

@@ -137,6 +137,40 @@ func (p *product) runFew(i0, i1, j0, j1 int) {
 	}
 }
 
+// runHalfDirect computes the first columns of C[i0:i1, j0:j1], B in bfloat16, with kernels that widen it in registers: for a
+// single row, or few where B is stored by columns. It returns the first column that is left.
+func (p *product) runHalfDirect(i0, i1, j0, j1 int) int {
+	lanes, _, _ := shape()
+	switch {
+	case level == avx512 && i1-i0 <= 8 && p.bns != 1 && p.aks == 1:
+		for ; j0 < j1; j0 += 16 {
+			fewBF16AVX512(i1-i0, p.K, &p.a[i0*p.ars], p.ars, &p.half[j0*p.bns], p.bns, &p.c[i0*p.ldc+j0], p.ldc, min(16, j1-j0), p.acc)
+		}
+		return j1
+	case level == portable || i1-i0 != 1 || p.bns != 1:
+		return j0
+	}
+	var wide [rowPart]float32
+	for whole := p.K &^ 7; j1-j0 >= lanes; {
+		n := min(rowPart, (j1-j0)/lanes*lanes)
+		c := p.c[i0*p.ldc+j0:][:n]
+		if !p.acc {
+			clear(c)
+		}
+		if whole > 0 && lanes == 16 {
+			rowBF16AVX512(whole, &p.a[i0*p.ars], p.aks, &p.half[j0], p.bks, &c[0], n/lanes)
+		} else if whole > 0 {
+			rowBF16AVX2(whole, &p.a[i0*p.ars], p.aks, &p.half[j0], p.bks, &c[0], n/lanes)
+		}
+		for k := whole; k < p.K; k++ {
+			widen(wide[:n], p.half[k*p.bks+j0:][:n])
+			axpy(c, p.a[i0*p.ars+k*p.aks], wide[:n])
+		}
+		j0 += n
+	}
+	return j0
+}
+
 // pack copies B[k:k+kc, j:j+width] to panel [kc][v·lanes], where the last of the v vectors counts edge columns.
 func (p *product) pack(panel *[kcMax * 48]float32, k, kc, j, v, edge int) {
 	lanes, _, _ := shape()

@@ -28,6 +28,15 @@ func rowsAVX512(M int, kc int, a *float32, ars int, aks int, b *float32, bks int
 //go:noescape
 func rowAVX512(kc int, a *float32, aks int, b *float32, bks int, c *float32, vectors int, n int)
 
+// rowBF16AVX512 adds one row of a product with a bfloat16 matrix to vectors·16 columns of C; kc is a multiple of 8:
+//
+//	for k := range kc {
+//		for j := range vectors*16 { c[j] = fma(a[k*aks], widened(b[k*bks+j]), c[j]) }
+//	}
+//
+//go:noescape
+func rowBF16AVX512(kc int, a *float32, aks int, b *uint16, bks int, c *float32, vectors int)
+
 // copyPanelAVX512 copies kc rows of nv vectors of 16 columns, of which the last counts n, from rows that are ld elements apart to consecutive ones, padded with zeros.
 //
 //go:noescape
@@ -57,6 +66,15 @@ func rowsAVX2(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, 
 //go:noescape
 func rowAVX2(kc int, a *float32, aks int, b *float32, bks int, c *float32, vectors int, n int)
 
+// rowBF16AVX2 adds one row of a product with a bfloat16 matrix to vectors·8 columns of C; kc is a multiple of 8:
+//
+//	for k := range kc {
+//		for j := range vectors*8 { c[j] = fma(a[k*aks], widened(b[k*bks+j]), c[j]) }
+//	}
+//
+//go:noescape
+func rowBF16AVX2(kc int, a *float32, aks int, b *uint16, bks int, c *float32, vectors int)
+
 // copyPanelAVX2 copies kc rows of nv vectors of 8 columns, of which the last counts n, from rows that are ld elements apart to consecutive ones, padded with zeros.
 //
 //go:noescape
@@ -74,6 +92,19 @@ func copyPanelAVX2(dst *float32, src *float32, ld int, kc int, nv int, n int)
 //
 //go:noescape
 func fewAVX512(M int, kc int, a *float32, ars int, b *float32, bns int, c *float32, ldc int, n int, acc bool)
+
+// fewBF16AVX512 computes M (1 to 8) rows and n (1 to 16) columns of a product with a transposed matrix:
+//
+//	for i := range M {
+//		for j := range n {
+//			s := 0 or, with acc, c[i*ldc+j]
+//			for k := range kc { s = fma(a[i*ars+k], b[j*bns+k], s) }
+//			c[i*ldc+j] = s
+//		}
+//	}
+//
+//go:noescape
+func fewBF16AVX512(M int, kc int, a *float32, ars int, b *uint16, bns int, c *float32, ldc int, n int, acc bool)
 
 // transpose16 writes the first n (1 to 16) rows of src [n,k], ld elements apart, to the 16 columns of dst [k,16], stride elements from row to row; columns from n on become zero.
 //

@@ -10,10 +10,11 @@ import (
 
 // few512 generates the product of up to eight rows of A with sixteen rows of Bᵀ: blocks of 16 × 16 are transposed in registers
 // and used there, so that memory is the limit and not the copying of a panel.
-func few512() {
+func few512(e element) {
 	const most = 8
-	TEXT("fewAVX512", NOSPLIT, "func(M, kc int, a *float32, ars int, b *float32, bns int, c *float32, ldc, n int, acc bool)")
-	Doc("fewAVX512 computes M (1 to 8) rows and n (1 to 16) columns of a product with a transposed matrix:", "",
+	name := "few" + e.name + "AVX512"
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(M, kc int, a *float32, ars int, b *%s, bns int, c *float32, ldc, n int, acc bool)", e.typ))
+	Doc(name+" computes M (1 to 8) rows and n (1 to 16) columns of a product with a transposed matrix:", "",
 		"\tfor i := range M {", "\t\tfor j := range n {", "\t\t\ts := 0 or, with acc, c[i*ldc+j]",
 		"\t\t\tfor k := range kc { s = fma(a[i*ars+k], b[j*bns+k], s) }", "\t\t\tc[i*ldc+j] = s", "\t\t}", "\t}")
 	Pragma("noescape")
@@ -33,7 +34,7 @@ func few512() {
 	Load(Param("a"), RDI)
 	Load(Param("ars"), R8)
 	SHLQ(Imm(2), R8)
-	SHLQ(Imm(2), R9)
+	SHLQ(Imm(e.shift), R9)
 	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, R11) // 3·ars
 	LEAQ(Mem{Base: RDI, Index: R8, Scale: 4}, R15)
 	Load(Param("kc"), RDX)
@@ -45,12 +46,12 @@ func few512() {
 	}
 	for m := most; m > 0; m-- {
 		Label(fmt.Sprintf("few%d", m))
-		fewRows(m)
+		fewRows(e, m)
 	}
 }
 
 // fewRows is few512 for m rows. RBX is the block of B, RDI and R15 rows 0 and 4 of A, RDX counts k.
-func fewRows(m int) {
+func fewRows(e element, m int) {
 	id := func(s string) string { return fmt.Sprintf("%s%d", s, m) }
 	acc := func(r int) VecPhysical { return zmm[20+r] }
 	c := func(f func(r int, m Mem)) {
@@ -83,7 +84,7 @@ func fewRows(m int) {
 	MOVQ(R9, R13)
 	for r := range 16 {
 		walk(func(m Mem) {
-			VMOVUPS_Z(m, K1, zmm[r])
+			e.load(m, K1, zmm[r])
 			m.Disp = 256
 			PREFETCHT0(m)
 		})
@@ -108,7 +109,7 @@ func fewRows(m int) {
 		DECQ(RDX)
 		JZ(LabelRef(id("done")))
 	}
-	ADDQ(Imm(64), RBX)
+	ADDQ(Imm(16<<e.shift), RBX)
 	ADDQ(Imm(64), RDI)
 	ADDQ(Imm(64), R15)
 	JMP(LabelRef(id("block")))

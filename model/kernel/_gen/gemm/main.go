@@ -16,9 +16,11 @@ func main() {
 	for _, c := range []class{avx512, avx2} {
 		c.rows()
 		c.row()
+		c.rowBF16()
 		c.copyPanel()
 	}
-	few512()
+	few512(float32s)
+	few512(bf16s)
 	transpose512()
 	transpose256()
 	Generate()
