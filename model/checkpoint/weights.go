@@ -128,6 +128,12 @@ func weightNames(fsys fs.FS) (names []string, where map[string]string, err error
 	if err != nil {
 		return nil, nil, err
 	}
+	return parseIndex(data)
+}
+
+// parseIndex reads model.safetensors.index.json: its files, sorted, and which tensor
+// is in which.
+func parseIndex(data []byte) (names []string, where map[string]string, err error) {
 	var index weightIndex
 	if err := json.Unmarshal(data, &index); err != nil {
 		return nil, nil, invalid(indexName, "%v", err)

@@ -15,3 +15,12 @@ func mapFile(f *os.File, size int64) ([]byte, error) {
 }
 
 func unmapFile(pages []byte) { _ = unix.Munmap(pages) } // can only fail for what is not mapped
+
+// freeSpace is how many bytes the file system of a folder can still take.
+func freeSpace(dir string) (int64, bool) {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return 0, false
+	}
+	return int64(st.Bavail) * int64(st.Bsize), true
+}
