@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -19,6 +18,8 @@ type modelCmd struct {
 	Inspect   modelInspectCmd   `cmd:"" help:"Shape, parameters, memory and arithmetic of a model folder or a published shape."`
 	Import    modelImportCmd    `cmd:"" help:"Register a model folder as a version, to be promoted."`
 	Export    modelExportCmd    `cmd:"" help:"Write a version, or the starter model, as a Hugging Face folder."`
+	Pull      modelPullCmd      `cmd:"" help:"Fetch a model from Hugging Face's hub, or one that answers as it does."`
+	Convert   modelConvertCmd   `cmd:"" help:"Make a model folder of a llama2.c checkpoint, or of a folder with weights of another type."`
 	List      modelListCmd      `cmd:"" help:"List the versions, newest first."`
 	Promote   modelPromoteCmd   `cmd:"" help:"Let a version answer customers."`
 	Rollback  modelRollbackCmd  `cmd:"" help:"Let the version that served before serve again."`
@@ -58,45 +59,6 @@ func (c modelImportCmd) Run(ctx context.Context, std streams) error {
 			_, err = fmt.Fprintln(std.out, v.ID)
 			return err
 		})
-	})
-}
-
-type modelExportCmd struct {
-	serverFlags
-	Model string `arg:"" help:"Name or id of a version, a model folder, or base or sft for the starter model."`
-	To    string `arg:"" help:"Folder to write; it must not exist." type:"path"`
-	DType string `name:"dtype" help:"F32, F16 or BF16." enum:"F32,F16,BF16" default:"F32"`
-}
-
-func (modelExportCmd) Help() string {
-	return "The folder loads in Hugging Face transformers.\n\nExample:\n  rankloop model export policy-3 ./policy-3 --dtype BF16"
-}
-
-func (c modelExportCmd) Run(ctx context.Context, std streams) error {
-	if _, err := os.Stat(c.To); err == nil {
-		return usageError{fmt.Errorf("%s exists already", c.To)}
-	}
-	if st, err := os.Stat(c.Model); c.Model == "base" || c.Model == "sft" || err == nil && st.IsDir() {
-		cp, err := loadModel(c.Model)
-		if err != nil {
-			return err
-		}
-		return cp.Save(c.To, c.DType)
-	}
-	return c.with(ctx, std, func(a *app) error {
-		v, err := a.version(ctx, c.Model)
-		if err != nil {
-			return err
-		}
-		dir, err := a.blobs.Open(ctx, v.Digest)
-		if err != nil {
-			return err
-		}
-		cp, err := checkpoint.Load(dir)
-		if err != nil {
-			return err
-		}
-		return cp.Save(c.To, c.DType)
 	})
 }
 
