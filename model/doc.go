@@ -12,6 +12,19 @@
 // one [Pass.Backward] serves them all. The split follows query_response_model.py
 // of OpenAI's summarize-from-feedback: one transformer with named scalar heads.
 //
+// # Families
+//
+// A family is a file family_<name>.go, which opens with its paper and its differences
+// from the one before, and a row of the table in families.go; a Config names its row.
+//
+//	gpt1   Radford et al. 2018: norms after each residual sum, none at the end
+//	gpt2   Radford et al. 2019: norms inside the residual branches
+//	gpt3   Brown et al. 2020: every other layer locally banded, Window positions wide
+//	llama  Touvron et al. 2023: RMSNorm, rotary positions, SwiGLU, grouped queries; with biases it is Qwen2
+//
+// The published shapes have names ([Preset]). How a family stands in config.json and in
+// files of weights is package checkpoint's table of kinds.
+//
 // # Letters
 //
 //	N   packed tokens of a batch: all sequences one after the other, no padding
@@ -23,7 +36,7 @@
 //	V   Vocab
 //	L   Layers
 //
-// All matrices are row-major float32.
+// All matrices are row-major float32; those of weights may be held in BF16 ([Transformer.ToBF16]).
 //
 // # Decisions
 //
@@ -47,12 +60,27 @@
 // The last token of a sequence is not fed where only its own probability is asked
 // for, so a sequence may hold Context+1 tokens then.
 //
+// A shape can be measured without making it: [Config.NumParams], [Config.FLOPs] and
+// [Config.Memory] allocate nothing, so GPT-3 175B takes milliseconds.
+//
+// # How it is known to be right
+//
+// TestReference compares logits, log-probabilities, entropies, all gradients, three
+// AdamW steps and greedy continuations of every family with float64 PyTorch: the cases
+// of fixtures, and those of testdata/reference, made by the gen.py beside them, for
+// what the fixtures do not cover (bands, rotary scaling, biases). TestMutants builds mistakes in,
+// one at a time, and demands that TestReference notices each. The tests of properties hold the
+// bits: one by one and in a batch, with a cache and without, with any number of threads.
+//
 // # Sources
 //
-// GPT-2: Radford et al. 2019, pre-LN blocks, learned positions, tanh GELU, tied
-// head; initialisation N(0, 0.02), residual projections scaled by 1/sqrt(2L).
-// Llama: Touvron et al. 2023; RMSNorm (Zhang and Sennrich 2019), rotary positions
-// in the half-split layout of Hugging Face (Su et al. 2021), SwiGLU (Shazeer 2020),
-// grouped queries (Ainslie et al. 2023). AdamW: Loshchilov and Hutter 2019.
-// Scalar heads start at N(0, 1/sqrt(C+1)) as in Stiennon et al. 2020.
+// Transformer: Vaswani et al. 2017. GPT: Radford et al. 2018. GPT-2: Radford et al.
+// 2019; initialisation N(0, 0.02), residual projections scaled by 1/sqrt(2L). GPT-3:
+// Brown et al. 2020, bands as in Child et al. 2019 and GPT-Neo (Black et al. 2021).
+// Llama: Touvron et al. 2023; RMSNorm (Zhang and Sennrich 2019), rotary positions in the
+// half-split layout of Hugging Face (Su et al. 2021), their scaling (Chen et al. 2023;
+// Llama 3.1, 2024, as modeling_rope_utils.py of transformers has it), SwiGLU (Shazeer
+// 2020), grouped queries (Ainslie et al. 2023), one key/value head (Shazeer 2019). Biases:
+// Qwen2, Yang et al. 2024. AdamW: Loshchilov and Hutter 2019. Adapters: LoRA, Hu et al.
+// 2021. Scalar heads start at N(0, 1/sqrt(C+1)) as in Stiennon et al. 2020.
 package model

@@ -31,7 +31,7 @@ type blocks interface {
 	widths() widths
 	// embed writes the first residual stream x [n,C] of tokens ids at positions pos.
 	embed(x []float32, ids, pos []int32)
-	// forward takes span s through layer l: from p.layers[l].x to p.output(l).
+	// forward takes span s through layer l: from its x to its next.
 	forward(p *planes, s *span, l int)
 	// backward takes span s back through layer l: from p.back.dy to p.back.dx, leaving
 	// what addGrads needs in p.back.

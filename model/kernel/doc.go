@@ -14,7 +14,7 @@
 //
 // Sums along a row (Dot, SumSquares, Softmax, the normalisations, the sums of attention's weights) run in sixteen lanes,
 // element i in lane i mod 16, joined by halves: 16, 8, 4, 2, 1. The elementwise kernels give an element the same bits wherever
-// it stands. Attention treats what a query may not see as weights of zero at the end of its chains, which leave finite sums as
+// it stands. Attention treats what a query may not see as weights of zero at both ends of its chains, which leave finite sums as
 // they are; so a query's row does not depend on how many queries are worked on at once. Column sums (the gradients of the
 // norms' weights) follow the order of the rows.
 //
