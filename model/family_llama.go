@@ -16,9 +16,10 @@ import (
 // Differences from gpt3: RMSNorm (Zhang and Sennrich 2019) for LayerNorm; positions
 // enter by turning queries and keys (Su et al. 2021, see rope.go) rather than as
 // learned vectors; SwiGLU (Shazeer 2020) for GELU; several query heads may share a
-// key/value head (KV < H, Ainslie et al. 2023; KV = 1 is Shazeer 2019's MQA); the LM head may have a matrix of
-// its own; every layer is dense. Weights are [out,in] without biases, but for those of queries, keys and
-// values where QKVBias is set: that is Qwen2 (Yang et al. 2024).
+// key/value head (KV < H, Ainslie et al. 2023; all of them where KV = 1, Shazeer 2019);
+// the LM head may have a matrix of its own; every layer is dense. Weights are [out,in]
+// without biases, but for those of queries, keys and values where QKVBias is set: that
+// is Qwen2 (Yang et al. 2024).
 type llama struct {
 	cfg       Config
 	tokens    *Param

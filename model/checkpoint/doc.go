@@ -3,7 +3,7 @@
 //
 // # The folder
 //
-//	config.json               families gpt2 and llama, fields as in transformers
+//	config.json               openai-gpt, gpt2, gpt3, llama or qwen2, fields as in transformers
 //	model.safetensors         or model.safetensors.index.json and its files; F32, F16, BF16
 //	generation_config.json    ids of BOS and EOS
 //	tokenizer.json | vocab.json, merges.txt | tokenizer.model, tokenizer_config.json
