@@ -59,6 +59,7 @@ func (s *server) chatJob(v *Served, r *openai.ChatRequest) (*job, error) {
 	if r.Logprobs {
 		j.params.Logprobs = openai.Value(r.TopLogprobs, 0)
 	}
+	var err error
 	p := Prompt{TokenizerDigest: v.Tokenizer.Digest()}
 	turns := make([]token.Message, len(r.Messages))
 	for i, m := range r.Messages {
@@ -69,11 +70,12 @@ func (s *server) chatJob(v *Served, r *openai.ChatRequest) (*job, error) {
 		turns[i] = token.Message{Role: role, Content: string(m.Content)}
 		p.Messages = append(p.Messages, labeling.Message{Role: role, Content: string(m.Content)})
 	}
-	text, err := v.Template.Prompt(turns)
-	if err != nil {
+	if p.TokenIDs, err = token.PromptIDs(v.Tokenizer, v.Template, turns); err != nil {
 		return nil, openai.Invalid("messages", "invalid_value", "Invalid 'messages': the conversation cannot be rendered.")
 	}
-	p.Text, p.TokenIDs = text, encode(v.Tokenizer, text)
+	if p.Text, err = v.Template.Prompt(turns); err != nil {
+		return nil, err
+	}
 	j.prompts = []Prompt{p}
 	if e := j.bound(r.Tokens(), s.MaxTokens); e != nil {
 		return nil, e

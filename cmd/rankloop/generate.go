@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,7 @@ type generateCmd struct {
 	Model       string  `required:"" help:"A model folder, or base or sft for the starter model." placeholder:"MODEL"`
 	Prompt      *string `help:"Text to continue." xor:"prompt" placeholder:"TEXT"`
 	Chat        *string `help:"A user's message to answer, put into the model's chat template." xor:"prompt" placeholder:"TEXT"`
+	Template    string  `help:"Chat template of --chat: plain, chatml, llama2, llama3 or hh; the model's own where this is not given." placeholder:"NAME"`
 	IDs         string  `name:"ids" help:"Token ids to continue, separated by commas." xor:"prompt" placeholder:"1,2,3"`
 	MaxTokens   int     `default:"48" help:"New tokens at most."`
 	Temperature float64 `default:"1" help:"0 takes the likeliest token each time."`
@@ -56,7 +58,7 @@ func (c generateCmd) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return err
 	}
-	ids, err := c.promptIDs(cp)
+	ids, eos, err := c.promptIDs(cp)
 	if err != nil {
 		return err
 	}
@@ -74,7 +76,7 @@ func (c generateCmd) Run(ctx context.Context, io streams) error {
 		prompts[i] = ids
 	}
 	out, err := decode.Generate(ctx, cp.Model, prompts, decode.Params{MaxTokens: c.MaxTokens, Temperature: c.Temperature,
-		TopP: c.TopP, TopK: c.TopK, Seed: c.Seed, IgnoreEOS: c.IgnoreEOS}, int32(cfg.EOS), nil)
+		TopP: c.TopP, TopK: c.TopK, Seed: c.Seed, IgnoreEOS: c.IgnoreEOS}, eos, nil)
 	if err != nil {
 		return err
 	}
@@ -84,7 +86,7 @@ func (c generateCmd) Run(ctx context.Context, io streams) error {
 		g := generated{IDs: o.IDs, FinishReason: o.Finish}
 		if cp.Tokenizer != nil {
 			text := o.IDs
-			if n := len(text); o.Finish == "stop" && n > 0 && text[n-1] == int32(cfg.EOS) {
+			if n := len(text); o.Finish == "stop" && n > 0 && text[n-1] == eos {
 				text = text[:n-1]
 			}
 			g.Text = token.Continue(cp.Tokenizer, text)
@@ -104,41 +106,47 @@ func (c generateCmd) Run(ctx context.Context, io streams) error {
 	return nil
 }
 
-func (c generateCmd) promptIDs(cp *checkpoint.Checkpoint) ([]int32, error) {
+// promptIDs is what the model reads, and the token that ends what it writes.
+func (c generateCmd) promptIDs(cp *checkpoint.Checkpoint) (ids []int32, eos int32, err error) {
+	eos = int32(cp.Model.Config().EOS)
+	if c.Template != "" && c.Chat == nil {
+		return nil, 0, usageError{fmt.Errorf("--template %s: it is for --chat", c.Template)}
+	}
 	if c.IDs != "" {
-		var ids []int32
 		for _, f := range strings.Split(c.IDs, ",") {
 			n, err := strconv.ParseInt(strings.TrimSpace(f), 10, 32)
 			if err != nil {
-				return nil, usageError{fmt.Errorf("--ids: %q is not a token id", f)}
+				return nil, 0, usageError{fmt.Errorf("--ids: %q is not a token id", f)}
 			}
 			ids = append(ids, int32(n))
 		}
-		return ids, nil
+		return ids, eos, nil
 	}
 	if c.Prompt == nil && c.Chat == nil {
-		return nil, usageError{fmt.Errorf("give --prompt TEXT, --chat TEXT or --ids 1,2,3")}
+		return nil, 0, usageError{fmt.Errorf("give --prompt TEXT, --chat TEXT or --ids 1,2,3")}
 	}
 	tok, err := needTokenizer(cp, c.Model)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if c.Prompt != nil {
 		ids := encodePrompt(tok, *c.Prompt)
 		if len(ids) == 0 {
-			return nil, usageError{fmt.Errorf("--prompt is empty and the model has no start token")}
+			return nil, 0, usageError{fmt.Errorf("--prompt is empty and the model has no start token")}
 		}
-		return ids, nil
+		return ids, eos, nil
 	}
-	template, err := token.Chat("plain")
+	template, err := token.Chat(cmp.Or(c.Template, cp.Card.Template, "plain"))
 	if err != nil {
-		return nil, err
+		return nil, 0, usageError{err}
 	}
-	text, err := template.Prompt([]token.Message{{Role: "user", Content: *c.Chat}})
-	if err != nil {
-		return nil, err
+	if ids, err = token.PromptIDs(tok, template, []token.Message{{Role: "user", Content: *c.Chat}}); err != nil {
+		return nil, 0, err
 	}
-	return encodePrompt(tok, text), nil
+	if template.End() != "" {
+		eos = token.EndID(tok, template)
+	}
+	return ids, eos, nil
 }
 
 // encodePrompt encodes text as the start of a sequence: behind the tokenizer's start token where it has one.

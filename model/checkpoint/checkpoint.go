@@ -21,6 +21,7 @@ type Card struct {
 	Metrics    map[string]float64 `json:"metrics,omitempty"`     // of its training and evaluation; finite
 	RewardMean float64            `json:"reward_mean,omitempty"` // of a reward model: score' = (score-RewardMean)/RewardStd
 	RewardStd  float64            `json:"reward_std,omitempty"`  // 0 = not normalised
+	Template   string             `json:"template,omitempty"`    // chat template it was tuned with, see token.Chat; "" = plain
 	Notes      string             `json:"notes,omitempty"`       // free text for people
 }
 

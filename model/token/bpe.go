@@ -149,19 +149,24 @@ func (t *bpe) compilePipeline() (err error) {
 	return nil
 }
 
-func (t *bpe) Encode(text string) []int32 { return t.encode(text, t.added.plain) }
+func (t *bpe) Encode(text string) []int32 { return t.encode(text, t.added.plain, true) }
 
-func (t *bpe) encodeSpecial(text string) []int32 { return t.encode(text, t.added.all) }
+func (t *bpe) encodeSpecial(text string) []int32 { return t.encode(text, t.added.all, true) }
 
-// encode gives the ids of text, in which find looks for added tokens.
-func (t *bpe) encode(text string, find [2]*finder) []int32 {
+func (t *bpe) encodePart(text string, begins bool) []int32 {
+	return t.encode(text, t.added.plain, begins)
+}
+
+// encode gives the ids of text, in which find looks for added tokens; begins says that
+// nothing stands before it.
+func (t *bpe) encode(text string, find [2]*finder, begins bool) []int32 {
 	out := make([]int32, 0, len(text)/4+1)
 	token := func(id int32) { out = append(out, id) }
 	find[0].cut(text, func(part string, first bool) {
 		if t.normal != nil {
 			part = t.normal(part)
 		}
-		find[1].cut(part, func(part string, still bool) { out = t.encodeText(out, part, first && still) }, token)
+		find[1].cut(part, func(part string, still bool) { out = t.encodeText(out, part, begins && first && still) }, token)
 	}, token)
 	return out
 }

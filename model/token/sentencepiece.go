@@ -147,6 +147,13 @@ func (t *sentencePiece) Encode(text string) []int32 {
 	return t.encode(nil, text, t.prefix)
 }
 
+func (t *sentencePiece) encodePart(text string, begins bool) []int32 {
+	if text == "" {
+		return nil
+	}
+	return t.encode(nil, text, t.prefix && begins)
+}
+
 // encodeSpecial puts control tokens where their names stand; only the start of the
 // text gets the space in front.
 func (t *sentencePiece) encodeSpecial(text string) []int32 {

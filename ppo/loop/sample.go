@@ -36,13 +36,9 @@ func promptIDs(tok token.Tokenizer, template token.ChatTemplate, p labeling.Prom
 	for i, m := range p.Messages {
 		messages[i] = token.Message{Role: m.Role, Content: m.Content}
 	}
-	text, err := template.Prompt(messages)
+	ids, err := token.PromptIDs(tok, template, messages)
 	if err != nil {
 		return nil, fmt.Errorf("prompt %s: %w", p.ID, err)
-	}
-	ids := tok.Encode(text)
-	if bos := tok.BOS(); bos >= 0 {
-		ids = append([]int32{bos}, ids...)
 	}
 	return ids, nil
 }
