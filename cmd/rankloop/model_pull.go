@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"time"
 
 	"github.com/rankloop/rankloop/model/checkpoint"
 )
@@ -43,7 +44,7 @@ func (c modelPullCmd) Run(ctx context.Context, std streams) error {
 	bar := newProgress(std.err)
 	hub := checkpoint.Hub{Endpoint: c.Endpoint, Token: os.Getenv("HF_TOKEN"), Client: client, Progress: func(done, total int64) {
 		bar.show("pulling "+path.Base(c.Name), int((done+1<<20-1)>>20), int((total+1<<20-1)>>20), "MiB")
-	}}
+	}, Retry: func(err error, wait time.Duration) { bar.say("%v; again in %s", err, wait) }}
 	got, err := hub.Pull(ctx, c.Name, c.Revision, c.To)
 	bar.end()
 	var invalid *checkpoint.InvalidError

@@ -9,12 +9,21 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// errGuarded says that a connection was not made because of where it leads.
-var errGuarded = errors.New("not allowed")
+// errGuarded says that a connection was not made because of where it leads. Trying again does not help.
+var errGuarded = guardError{}
+
+type guardError struct{}
+
+func (guardError) Error() string { return "not allowed" }
+
+// Permanent tells whoever retries that it is in vain.
+func (guardError) Permanent() bool { return true }
 
 // outboundClient is the one HTTP client that this program calls other servers with, made for the server at endpoint.
 // Addresses are looked at when they are dialled, after the name has been resolved: only public ones are, so that neither a
@@ -26,17 +35,16 @@ func outboundClient(ctx context.Context, endpoint string) (*http.Client, error) 
 	if err != nil || u.Hostname() == "" {
 		return nil, usageError{fmt.Errorf("%q is not an address such as https://huggingface.co", endpoint)}
 	}
-	private := false
-	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range addresses {
-		private = private || !isPublic(a)
-	}
+	private := sync.OnceValue(func() bool {
+		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+		return err == nil && slices.ContainsFunc(addresses, func(a netip.Addr) bool { return !isPublic(a) })
+	})
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	if !private {
-		dialer.Control = func(_, address string, _ syscall.RawConn) error { return mayDial(address) }
+	dialer.Control = func(_, address string, _ syscall.RawConn) error {
+		if err := mayDial(address); err != nil && !private() {
+			return err
+		}
+		return nil
 	}
 	return &http.Client{
 		Transport: &http.Transport{

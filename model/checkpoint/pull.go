@@ -26,7 +26,8 @@ type Hub struct {
 	Token    string       // of an account, for private and gated models; "" = none
 	Client   *http.Client // guards where connections go; it must not send Token to other hosts when redirected
 
-	Progress func(done, total int64) // told of the bytes that are here; nil = nobody
+	Progress func(done, total int64)             // told of the bytes that are here; nil = nobody
+	Retry    func(err error, wait time.Duration) // told of what failed and is tried again; nil = nobody
 
 	// Sleep waits between tries, 0.5 s at first and twice that each time; nil = by the
 	// clock.

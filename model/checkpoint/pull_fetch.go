@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -99,8 +100,7 @@ func (h Hub) retry(ctx context.Context, try func() (at int64, err error)) error 
 			return errors.Join(err, ctx.Err())
 		}
 		var answer *HubError
-		var bad *InvalidError
-		if errors.As(err, &answer) && !answer.temporary() || errors.As(err, &bad) || errors.Is(err, ErrCorrupt) || errors.Is(err, errDisk) {
+		if errors.As(err, &answer); inVain(err) {
 			return err
 		}
 		if at > best {
@@ -113,11 +113,33 @@ func (h Hub) retry(ctx context.Context, try func() (at int64, err error)) error 
 		if answer != nil && answer.wait > 0 {
 			d = answer.wait
 		}
+		if h.Retry != nil {
+			h.Retry(err, d)
+		}
 		if err := h.sleep(ctx, d); err != nil {
 			return err
 		}
 		wait = min(2*wait, maxWait)
 	}
+}
+
+// inVain says whether trying again can not help: the hub's answer is final, what came
+// is wrong, the disk or the name is at fault, or the client says so by a method
+// Permanent.
+func inVain(err error) bool {
+	var answer *HubError
+	var bad *InvalidError
+	var name *net.DNSError
+	var permanent interface{ Permanent() bool }
+	switch {
+	case errors.As(err, &answer):
+		return !answer.temporary()
+	case errors.As(err, &name):
+		return name.IsNotFound
+	case errors.As(err, &permanent):
+		return permanent.Permanent()
+	}
+	return errors.As(err, &bad) || errors.Is(err, ErrCorrupt) || errors.Is(err, errDisk)
 }
 
 func (h Hub) sleep(ctx context.Context, d time.Duration) error {

@@ -430,6 +430,45 @@ func TestPullLooksFirst(t *testing.T) {
 	}
 }
 
+// permanent is what a client says that will not do something however often it is asked.
+type permanent struct{ tries int }
+
+func (p *permanent) Error() string                                   { return "never" }
+func (p *permanent) Permanent() bool                                 { return true }
+func (p *permanent) RoundTrip(*http.Request) (*http.Response, error) { p.tries++; return nil, p }
+
+// TestPullRetries: waits grow, the hub's wish goes first, and what is in vain is not
+// tried again.
+func TestPullRetries(t *testing.T) {
+	served, _ := servedFolder(t, 0)
+	h := newHub(t, served)
+	h.fault = func(n int, _ string, w http.ResponseWriter, _ *http.Request) bool {
+		if n == 1 {
+			w.Header().Set("Retry-After", "7")
+		}
+		w.WriteHeader(503)
+		return true
+	}
+	var waits []time.Duration
+	told := 0
+	hub := h.hub()
+	hub.Sleep = func(_ context.Context, d time.Duration) error { waits = append(waits, d); return nil }
+	hub.Retry = func(error, time.Duration) { told++ }
+	var answer *HubError
+	if _, err := hub.Pull(t.Context(), "some/model", "main", filepath.Join(t.TempDir(), "x")); !errors.As(err, &answer) || answer.Status != 503 {
+		t.Errorf("error %v", err)
+	}
+	second := time.Second
+	if want := []time.Duration{second / 2, 7 * second, 2 * second, 4 * second, 8 * second, 16 * second, 30 * second}; !slices.Equal(waits, want) || told != len(want) {
+		t.Errorf("waits %v, want %v; told %d times", waits, want, told)
+	}
+	never := &permanent{}
+	hub.Client = &http.Client{Transport: never}
+	if _, err := hub.Pull(t.Context(), "some/model", "main", filepath.Join(t.TempDir(), "x")); !errors.Is(err, never) || never.tries != 1 {
+		t.Errorf("error %v after %d tries", err, never.tries)
+	}
+}
+
 // TestPullRefuses: names and endpoints that would go elsewhere.
 func TestPullRefuses(t *testing.T) {
 	served, _ := servedFolder(t, 0)
