@@ -35,6 +35,7 @@
 //	F   Hidden, channels inside the MLP
 //	V   Vocab
 //	L   Layers
+//	r   Rank of adapters
 //
 // All matrices are row-major float32; those of weights may be held in BF16 ([Transformer.ToBF16]).
 //
@@ -60,6 +61,20 @@
 // The last token of a sequence is not fed where only its own probability is asked
 // for, so a sequence may hold Context+1 tokens then.
 //
+// Precision: everything is float32 but the matrices of a BF16 model, which are widened
+// block by block where they are used; it computes the bits of the float32 model with the
+// same, rounded weights. AdamW keeps float32 moments for them and rounds stochastically,
+// since steps below half a unit in the last place would be lost otherwise.
+//
+// Adapters hang on the matrix they adapt (Param), so every family has them by its linear
+// layers alone, and keep a chain of sums of their own. What is frozen gets neither
+// gradient nor moments, and its gradient's product is not computed.
+//
+// Recomputation keeps the input of each layer and runs the layer again on the way back.
+// Since every pass gives the same bits, so does it; the only randomness, dropout's masks,
+// is a function of (seed, Sequence.Stream, layer, place, position, channel), never a
+// generator that moves on, and so independent of batch, threads and micro-batches too.
+//
 // A shape can be measured without making it: [Config.NumParams], [Config.FLOPs] and
 // [Config.Memory] allocate nothing, so GPT-3 175B takes milliseconds.
 //
@@ -82,5 +97,7 @@
 // Llama 3.1, 2024, as modeling_rope_utils.py of transformers has it), SwiGLU (Shazeer
 // 2020), grouped queries (Ainslie et al. 2023), one key/value head (Shazeer 2019). Biases:
 // Qwen2, Yang et al. 2024. AdamW: Loshchilov and Hutter 2019. Adapters: LoRA, Hu et al.
-// 2021. Scalar heads start at N(0, 1/sqrt(C+1)) as in Stiennon et al. 2020.
+// 2021, their start as in PEFT. Dropout: Srivastava et al. 2014. Recomputation: Chen et
+// al. 2016. Stochastic rounding: Gupta et al. 2015. Operations per token: Hoffmann et al.
+// 2022, appendix F. Scalar heads start at N(0, 1/sqrt(C+1)) as in Stiennon et al. 2020.
 package model

@@ -51,37 +51,49 @@ func equalBits(t *testing.T, what string, got, want []float32) {
 	}
 }
 
-// Recomputation changes no bit of any gradient and saves most of the activations.
+// Recomputation changes no bit of any gradient and saves most of the activations, under
+// dropout, with adapters and with BF16 matrices.
 func TestRecompute(t *testing.T) {
 	for _, cfg := range deep {
-		t.Run(cfg.Family, func(t *testing.T) {
-			m, err := New(cfg, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			m.SetDropout(0.2, 3)
-			again := m.Clone()
-			again.SetRecompute(true)
-			batch := deepBatch(cfg, 20)
-			for round := range 2 { // the second on buffers that were used before
-				want, all := train(m, batch)
-				got, few := train(again, batch)
-				for i := range want {
-					equalBits(t, fmt.Sprintf("log-probabilities of %d", i), got[i], want[i])
+		for _, half := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s-%v", cfg.Family, half), func(t *testing.T) {
+				m, err := New(cfg, 1)
+				if err != nil {
+					t.Fatal(err)
 				}
-				for i, p := range m.Params() {
-					if len(p.Grad) == 0 {
-						t.Fatalf("%s has no gradient", p.Name)
+				m.SetDropout(0.2, 3)
+				if half {
+					m.ToBF16()
+					if err := m.AddLoRA(LoRA{Rank: 2, Alpha: 3}, 1); err != nil {
+						t.Fatal(err)
 					}
-					equalBits(t, "gradient of "+p.Name, again.Params()[i].Grad, p.Grad)
+					for _, p := range m.Trainable() {
+						fillNormal(p.Data, 0.1, 7, uint64(p.Len()))
+					}
 				}
-				if few > all/2 {
-					t.Errorf("round %d: %d floats, %d without recomputation", round, few, all)
+				again := m.Clone()
+				again.SetRecompute(true)
+				batch := deepBatch(cfg, 20)
+				for round := range 2 { // the second on buffers that were used before
+					want, all := train(m, batch)
+					got, few := train(again, batch)
+					for i := range want {
+						equalBits(t, fmt.Sprintf("log-probabilities of %d", i), got[i], want[i])
+					}
+					for i, p := range m.Trainable() {
+						if len(p.Grad) == 0 {
+							t.Fatalf("%s has no gradient", p.Name)
+						}
+						equalBits(t, "gradient of "+p.Name, again.Trainable()[i].Grad, p.Grad)
+					}
+					if few > all/2 {
+						t.Errorf("round %d: %d floats, %d without recomputation", round, few, all)
+					}
 				}
-			}
-			if c := again.Clone(); !c.recompute {
-				t.Error("a clone forgets to recompute")
-			}
-		})
+				if c := again.Clone(); !c.recompute {
+					t.Error("a clone forgets to recompute")
+				}
+			})
+		}
 	}
 }
