@@ -50,6 +50,7 @@ var binary = sync.OnceValues(func() (string, error) {
 // process is the real binary, started and killed by a test.
 type process struct {
 	args []string
+	env  []string // beyond that of the test
 	cmd  *exec.Cmd
 	log  bytes.Buffer
 }
@@ -61,6 +62,7 @@ func (p *process) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.cmd = exec.Command(bin, p.args...)
+	p.cmd.Env = append(os.Environ(), p.env...)
 	p.log.Reset()
 	p.cmd.Stderr = &p.log
 	if err := p.cmd.Start(); err != nil {

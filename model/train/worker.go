@@ -163,7 +163,7 @@ func (w *Worker) put(ctx context.Context, runID string, write func(dir string) e
 func (w *Worker) publish(ctx context.Context, r run.Run, trainer run.Trainer) (err error) {
 	j := trainer.(*job)
 	for suffix, which := range map[string]Which{"": Last, "-best": Best} {
-		if which == Best && !j.HasBest() {
+		if which == Best && (!j.HasBest() || j.watch.BestStep == j.step) { // the best is the result
 			continue
 		}
 		if j.published[suffix], err = w.put(ctx, r.ID, func(dir string) error { return j.Write(dir, which, j.tok, j.card()) }); err != nil {
