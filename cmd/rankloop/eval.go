@@ -22,7 +22,7 @@ type evalCmd struct {
 	Seed      uint64   `default:"0" help:"The same seed asks the same questions."`
 	Text      string   `type:"existingfile" help:"A text for the tasks that need one." placeholder:"FILE"`
 	Stride    int      `default:"0" help:"Perplexity: tokens predicted in each window; 0 is half the context."`
-	Out       string   `help:"Folder for report.json, table.txt and items.jsonl." placeholder:"DIR" type:"path"`
+	Out       string   `help:"Folder for report.html, plot.svg, report.json, table.txt and items.jsonl." placeholder:"DIR" type:"path"`
 	List      bool     `help:"Name the tasks."`
 	JSON      bool     `name:"json" help:"Print the report as one JSON line."`
 }
@@ -74,7 +74,7 @@ func (c evalCmd) Run(ctx context.Context, std streams) error {
 		if err := report.Save(c.Out); err != nil {
 			return err
 		}
-		fmt.Fprintf(std.err, "wrote %s\n", filepath.Join(c.Out, "table.txt"))
+		fmt.Fprintf(std.err, "wrote %s\n", filepath.Join(c.Out, "report.html"))
 	}
 	if c.JSON {
 		return json.NewEncoder(std.out).Encode(report)

@@ -27,6 +27,9 @@ func bookTest(task, title string, c class) Task {
 	return Task{Name: task, Title: title, Paper: "GPT-2, 3.2 (Children's Book Test)", Rule: Likeliest, Separator: "\n\n", NeedsText: true,
 		Draw: func(rng *rand.Rand, t *Text) func() (Item, bool) {
 			all := t.ofClass(c)
+			if c == preposition {
+				all = prepositions // a closed class: the text need not have ten
+			}
 			var items []Item
 			for first, i := 0, bookBefore; i < len(t.sentences); i++ {
 				if i-bookBefore < first {

@@ -209,7 +209,7 @@ func (a *Attention) cells(layer, head int) string {
 // large is one head with labels on both axes; each row tells on hovering what it looks at most.
 func (a *Attention) large(layer, head int) string {
 	T := len(a.Tokens)
-	size := min(max(640/float64(T), 7), 34) // of a cell
+	size := min(max(640/float64(T), 7), 44) // of a cell
 	font := min(13, size*0.85)
 	longest := 0
 	labels := make([]string, T)
@@ -229,6 +229,13 @@ func (a *Attention) large(layer, head int) string {
 		s.el(`path d="M%s %sH%s" stroke="currentColor" stroke-opacity="0.18"`, num(map0), num(y), num(x))
 		if i < T {
 			s.el(`path d="M%s %sV%s" stroke="currentColor" stroke-opacity="0.18"`, num(map0+size*float64(i)), num(y), num(top+side))
+		}
+	}
+	if size >= 28 { // room for numbers
+		for i, row := range a.Weights[layer][head] {
+			for j, x := range row[:i+1] {
+				s.text(map0+(float64(j)+0.5)*size, top+(float64(i)+0.5)*size+4, 11, `text-anchor="middle"`, strings.TrimPrefix(fmt.Sprintf("%.2f", x), "0"))
+			}
 		}
 	}
 	for i, l := range labels {

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// Save writes the report into a folder, made if need be: table.txt, report.json, and items.jsonl with each question, what came
-// of it and under which column.
+// Save writes the report into a folder, made if need be: report.html, plot.svg, table.txt, report.json, and items.jsonl with
+// each question, what came of it and under which column.
 func (r *Report) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -25,7 +25,7 @@ func (r *Report) Save(dir string) error {
 	if err := r.writeItems(&items); err != nil {
 		return err
 	}
-	for name, b := range map[string][]byte{"table.txt": table.Bytes(), "report.json": all.Bytes(), "items.jsonl": items.Bytes()} {
+	for name, b := range map[string][]byte{"report.html": []byte(r.HTML()), "plot.svg": []byte(r.SVG()), "table.txt": table.Bytes(), "report.json": all.Bytes(), "items.jsonl": items.Bytes()} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
 			return err
 		}

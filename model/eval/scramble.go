@@ -6,7 +6,8 @@ import (
 )
 
 // scrambles is section 3.9.2 of the GPT-3 paper: a word, with its letters treated in one of five ways, is to be written as it
-// was. Words have 5 to 14 letters, as there; they come from the text, the 10,000 most frequent, or from a list of common words.
+// was. Words have 5 to 14 letters, as there; they come from the text, the 10,000 most frequent, or, where it has not enough or
+// there is none, from a list of common words.
 var scrambles = []Task{
 	scramble("cycle-letters", "words with their letters rotated: lyinevitab = inevitably", cycle),
 	scramble("anagrams-1", "words with all but the first and last letter shuffled: criroptuon = corruption", func(rng *rand.Rand, w []rune) []rune { return inner(rng, w, 1) }),
@@ -15,8 +16,10 @@ var scrambles = []Task{
 	scramble("reversed-words", "words spelled backwards: stcejbo = objects", func(_ *rand.Rand, w []rune) []rune { return reversed(w) }),
 }
 
-// frequentWords bounds the words taken from a text.
-const frequentWords = 10000
+const (
+	frequentWords = 10000 // at most, of a text
+	enoughWords   = 400   // at least, for a text's words to be used
+)
 
 func scramble(name, title string, change func(*rand.Rand, []rune) []rune) Task {
 	return Task{Name: name, Title: title, Paper: "GPT-3, 3.9.2", Rule: Exact, Separator: "\n",
@@ -24,7 +27,9 @@ func scramble(name, title string, change func(*rand.Rand, []rune) []rune) Task {
 		Draw: func(rng *rand.Rand, text *Text) func() (Item, bool) {
 			words := commonWords()
 			if text != nil {
-				words = text.frequent(5, 14, frequentWords)
+				if own := text.frequent(5, 14, frequentWords); len(own) >= enoughWords {
+					words = own
+				}
 			}
 			shuffle(rng, words)
 			return func() (Item, bool) {

@@ -99,3 +99,61 @@ func TestLengthsMustAgree(t *testing.T) {
 		}()
 	}
 }
+
+// Intervals of Newcombe 1998, table I, method 3 (Wilson's score without continuity correction).
+func TestProportion(t *testing.T) {
+	for _, c := range []struct {
+		right, n  int
+		low, high float64
+	}{{81, 263, 0.2553, 0.3662}, {15, 148, 0.0624, 0.1605}, {0, 20, 0, 0.1611}, {1, 29, 0.0061, 0.1718}, {20, 20, 0.8389, 1}} {
+		e := Proportion(c.right, c.n)
+		if math.Abs(e.Low-c.low) > 5e-5 || math.Abs(e.High-c.high) > 5e-5 || e.Mean != float64(c.right)/float64(c.n) || e.N != c.n {
+			t.Errorf("%d of %d: %+v, want [%g, %g]", c.right, c.n, e, c.low, c.high)
+		}
+	}
+	if e := Proportion(0, 0); !math.IsNaN(e.Mean) {
+		t.Errorf("of none: %+v", e)
+	}
+}
+
+// By hand: 8 items, a alone right in 3, b alone in 1: (3+1)/10 and (1+1)/10, middle 0.2, se^2 = (0.6 - 0.04)/10.
+func TestDifference(t *testing.T) {
+	a := []bool{true, true, true, true, false, false, false, true}
+	b := []bool{false, false, false, true, true, false, false, true}
+	e := Difference(a, b)
+	near(t, "difference", e.Mean, 0.25)
+	near(t, "low", e.Low, 0.2-1.959963984540054*math.Sqrt(0.056))
+	near(t, "high", e.High, 0.2+1.959963984540054*math.Sqrt(0.056))
+	if back := Difference(b, a); math.Abs(back.Low+e.High) > 1e-12 || back.Mean != -e.Mean {
+		t.Errorf("the other way round: %+v", back)
+	}
+	if same := Difference(a, a); same.Mean != 0 || same.High <= 0 || same.High != -same.Low {
+		t.Errorf("of itself: %+v", same)
+	}
+}
+
+func TestPairedIntervalsCover(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	const draws, n = 2000, 50
+	covered := 0
+	for range draws {
+		a, b := make([]bool, n), make([]bool, n)
+		for i := range a {
+			hard := rng.Float64() // shared by both: that is why pairing helps
+			a[i], b[i] = hard < 0.7, hard < 0.55 && rng.Float64() < 0.9
+		}
+		if e := Difference(a, b); e.Low <= 0.7-0.495 && 0.7-0.495 <= e.High {
+			covered++
+		}
+	}
+	if rate := float64(covered) / draws; rate < 0.93 {
+		t.Errorf("95%% intervals cover the truth %.3f of the time", rate)
+	}
+}
+
+func TestEstimateAsJSON(t *testing.T) {
+	b, err := Mean(nil).MarshalJSON()
+	if err != nil || string(b) != `{"mean":null,"low":null,"high":null,"n":0}` {
+		t.Errorf("%s, %v", b, err)
+	}
+}

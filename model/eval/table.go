@@ -31,10 +31,8 @@ func (r *Report) WriteTable(w io.Writer) error {
 		if err := tw.Flush(); err != nil {
 			return err
 		}
-		for _, p := range r.Perplexity {
-			if p.Lossy {
-				fmt.Fprintf(w, "%s's tokenizer cannot write all of the text: what it leaves out cost nothing\n", p.Model)
-			}
+		for _, note := range r.lossy() {
+			fmt.Fprintln(w, note)
 		}
 	}
 	return nil
@@ -91,7 +89,8 @@ func (p Perplexity) fields() []string {
 		fmt.Sprint(p.Tokens), fmt.Sprint(p.Bytes), fmt.Sprint(p.Window), fmt.Sprint(p.Stride)}
 }
 
-// Notes lists, for each model and number of examples, where examples or questions did not fit the context.
+// Notes lists where not all examples fitted the context, for each model and number of examples, and where the question alone
+// did not, for each model.
 func (r *Report) Notes() []string {
 	var out []string
 	for i, c := range r.Columns {
@@ -106,10 +105,21 @@ func (r *Report) Notes() []string {
 			}
 		}
 		if short != nil {
-			out = append(out, fmt.Sprintf("* %s: not all examples fit the context or exist; on average there were: %s", c.title(), strings.Join(short, ", ")))
+			out = append(out, fmt.Sprintf("* %s: fewer examples, because more did not fit the context or exist; on average: %s", c.title(), strings.Join(short, ", ")))
 		}
-		if cut != nil {
-			out = append(out, fmt.Sprintf("† %s: items too long for the context, which lost their beginning: %s", c.title(), strings.Join(cut, ", ")))
+		if cut != nil && (i == 0 || r.Columns[i-1].Model != c.Model) { // whatever the number of examples
+			out = append(out, fmt.Sprintf("† %s: items too long for the context, which lost their beginning: %s", c.Model, strings.Join(cut, ", ")))
+		}
+	}
+	return out
+}
+
+// lossy says whose tokenizers cannot write the text.
+func (r *Report) lossy() []string {
+	var out []string
+	for _, p := range r.Perplexity {
+		if p.Lossy {
+			out = append(out, p.Model+"'s tokenizer cannot write all of the text: what it leaves out cost nothing")
 		}
 	}
 	return out
