@@ -107,3 +107,42 @@ func BenchmarkScore(b *testing.B) {
 	b.ReportMetric(64*71/seconds, "tok/s")
 	b.ReportMetric(flops(cfg, 64*71, 64*48, false)/seconds/1e9, "GFLOP/s")
 }
+
+// BenchmarkModes compares the ways to train one model: all weights, adapters, BF16,
+// recomputation and dropout.
+func BenchmarkModes(b *testing.B) {
+	cfg := model.Config{Family: "gpt2", Vocab: 8192, Context: 256, Layers: 6, Width: 384, Heads: 6, BOS: -1, EOS: -1}
+	adapters := func(m *model.Transformer) {
+		if err := m.AddLoRA(model.LoRA{Rank: 8, Alpha: 16}, 1); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, mode := range []struct {
+		name string
+		set  func(m *model.Transformer)
+	}{
+		{"plain", func(m *model.Transformer) {}},
+		{"lora", adapters},
+		{"bf16", (*model.Transformer).ToBF16},
+		{"bf16-lora", func(m *model.Transformer) { m.ToBF16(); adapters(m) }},
+		{"recompute", func(m *model.Transformer) { m.SetRecompute(true) }},
+		{"dropout", func(m *model.Transformer) { m.SetDropout(0.1, 1) }},
+	} {
+		b.Run(mode.name, func(b *testing.B) {
+			m, err := model.New(cfg, 1)
+			if err != nil {
+				b.Fatal(err)
+			}
+			mode.set(m)
+			batch, opt := full(cfg, 4, 256, 1), model.NewAdamW()
+			for b.Loop() {
+				pass := m.Forward(batch, model.WantLogprobs)
+				pass.Backward(model.Grads{Logprobs: pass.Logprobs})
+				if _, err := opt.Step(m, 1e-4); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(4*255*float64(b.N)/b.Elapsed().Seconds(), "tok/s")
+		})
+	}
+}
