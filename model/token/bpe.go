@@ -62,7 +62,7 @@ func (t *bpe) compileAdded() error {
 	a := &t.added
 	a.names, a.ids = map[int32]string{}, map[string]int32{}
 	for _, x := range t.spec.AddedTokens {
-		if x.Content == "" || len(x.Content) > maxToken {
+		if x.Content == "" || len(x.Content) > maxAdded {
 			return invalid("added_tokens", "name of id %d is empty or too long", x.ID)
 		}
 		if x.ID < 0 || x.ID >= maxVocab {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestGPT2Vocabulary(t *testing.T) {
@@ -41,41 +40,6 @@ func TestGPT2Vocabulary(t *testing.T) {
 	}
 	if _, err := parseGPT2(gpt2Merges[:len(gpt2Merges)-100]); err == nil {
 		t.Error("a file cut off was accepted")
-	}
-}
-
-// TestEncodeLongWords bounds the time for text that a quadratic merge chokes on: a
-// second per MiB, and where all is slow (the race detector, a busy machine) so many
-// times what prose takes.
-func TestEncodeLongWords(t *testing.T) {
-	usual := strings.Join(prose(1<<20), "\n")
-	begin := time.Now()
-	GPT2().Encode(usual)
-	limit := max(time.Second, 40*time.Since(begin))
-	sp := mustModel(t, testModel{bytes: true})
-	for name, text := range map[string]string{
-		"one letter": strings.Repeat("a", 1<<20),
-		"spaces":     strings.Repeat(" ", 1<<20),
-		"two":        strings.Repeat("ab", 1<<19),
-		"symbols":    strings.Repeat("=", 1<<20),
-		"chinese":    strings.Repeat("中", 1<<18),
-		"newlines":   strings.Repeat("\n", 1<<20),
-		"broken":     strings.Repeat("\xff", 1<<20),
-	} {
-		for _, tok := range []Tokenizer{GPT2(), sp} {
-			begin := time.Now()
-			ids := tok.Encode(text)
-			if took := time.Since(begin); took > limit {
-				t.Errorf("%s: %v for 1 MiB", name, took)
-			}
-			want := text
-			if tok == Tokenizer(sp) {
-				want = " " + text
-			}
-			if rawBytes(tok, ids) != want {
-				t.Errorf("%s: the tokens do not spell the text", name)
-			}
-		}
 	}
 }
 

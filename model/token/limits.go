@@ -12,6 +12,7 @@ const (
 	maxFile  = 128 << 20 // bytes of one file
 	maxVocab = 1 << 20   // ids, also merges
 	maxToken = 4096      // bytes of one token
+	maxAdded = 256       // bytes of an added token: a text is searched for it at each byte
 )
 
 // readLimited reads a whole file of at most maxFile bytes.

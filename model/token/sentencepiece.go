@@ -173,7 +173,7 @@ func (t *sentencePiece) encode(out []int32, text string, prefix bool) []int32 {
 	if t.escape {
 		text = strings.ReplaceAll(text, " ", lowerBlock)
 	}
-	var s symbols
+	s := newSymbols(utf8.RuneCountInString(text))
 	for i := 0; i < len(text); {
 		_, size := utf8.DecodeRuneInString(text[i:])
 		id := int32(-1)
