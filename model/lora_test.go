@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rankloop/rankloop/model"
+	"github.com/rankloop/rankloop/model/kernel"
 )
 
 // TestReferenceLoRA walks the cases that testdata/lora/generate.py made.
@@ -142,6 +143,25 @@ func TestExtendWithAdapters(t *testing.T) {
 				n := min(1+rng.IntN(3), len(ids)-cache.Len())
 				got := c.Extend([]*model.Cache{cache}, [][]int32{ids[cache.Len() : cache.Len()+n]})[0]
 				sameBits(t, fmt.Sprintf("%s after %d tokens", cfg.Family, cache.Len()), got, whole[cache.Len()-1])
+			}
+		}
+	}
+}
+
+// The gradients of adapters do not depend on the number of threads.
+func TestAdaptersAndThreads(t *testing.T) {
+	defer kernel.SetThreads(kernel.Threads())
+	for i, cfg := range shapes {
+		var want *model.Transformer
+		for _, threads := range []int{1, 2, 3, 7} {
+			kernel.SetThreads(threads)
+			m := adapted(t, cfg, uint64(i))
+			gradients(m, rand.New(rand.NewPCG(2, 2)), everything)
+			if want == nil {
+				want = m
+			}
+			for j, p := range m.Trainable() {
+				sameBits(t, fmt.Sprintf("%s, %d threads: gradient of %s", cfg.Family, threads, p.Name), p.Grad, want.Trainable()[j].Grad)
 			}
 		}
 	}

@@ -85,8 +85,8 @@ func (m Memory) Total() int64 {
 
 // Memory says what the plan takes of this shape, from the layout code that the passes
 // themselves use, without allocating any of it. What the garbage collector has not yet
-// returned comes on top (GOMEMLIMIT bounds it), as do the tokens and some KiB per
-// thread. It is all zero for a shape that Validate refuses or adapters that do not fit.
+// returned comes on top (GOMEMLIMIT bounds it), as do the tokens and what attention
+// works in, a few rows of the longest sequence per thread. It is all zero for a shape that Validate refuses or adapters that do not fit.
 func (c Config) Memory(plan MemoryPlan) Memory {
 	m, err := NewEmpty(c)
 	if err != nil {
