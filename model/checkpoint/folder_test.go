@@ -523,7 +523,7 @@ func TestReferenceFolders(t *testing.T) {
 }
 
 func FuzzConfig(f *testing.F) {
-	for _, cfg := range []model.Config{smallGPT2, smallLlama} {
+	for _, cfg := range []model.Config{smallGPT1, smallGPT2, smallGPT3, smallLlama, smallQwen2, scaledLlama} {
 		f.Add(must(encodeConfig(cfg.WithDefaults(), model.HeadScore, "F32")))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
