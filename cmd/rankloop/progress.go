@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -21,6 +22,7 @@ type progress struct {
 	name     string
 	last     time.Time
 	done     int
+	unit     atomic.Pointer[string] // of the bar; it is drawn by a goroutine of its own
 }
 
 // lineEvery is how often progress is told where there is no terminal.
@@ -42,13 +44,15 @@ func (p *progress) show(name string, done, total int, unit string) {
 		p.name = name
 		return
 	}
+	p.unit.Store(&unit)
 	if name != p.name {
 		p.end()
 		p.name = name
 		p.bars = mpb.New(mpb.WithOutput(p.w), mpb.WithWidth(40))
 		p.bar = p.bars.New(int64(max(total, 1)), mpb.BarStyle().Rbound("|").Lbound("|"),
 			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-28s", name))),
-			mpb.AppendDecorators(decor.CountersNoUnit("%d of %d "+unit), decor.Name("  "), decor.Elapsed(decor.ET_STYLE_MMSS)))
+			mpb.AppendDecorators(decor.CountersNoUnit("%d of %d "), decor.Any(func(decor.Statistics) string { return *p.unit.Load() }),
+				decor.Name("  "), decor.Elapsed(decor.ET_STYLE_MMSS)))
 	}
 	p.bar.SetTotal(int64(max(total, 1)), false)
 	p.bar.SetCurrent(int64(done))

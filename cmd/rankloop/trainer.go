@@ -65,7 +65,7 @@ func (o *offline) run(ctx context.Context, std streams, t trainer) error {
 	defer metrics.Close()
 	enc, show, saved := json.NewEncoder(metrics), newProgress(std.err), time.Now()
 	defer show.end()
-	pace := pace{began: time.Now(), first: first}
+	pace, held := pace{began: time.Now(), first: first}, map[string]float64{}
 	for !t.Done() {
 		m, err := t.Step(ctx)
 		if err != nil {
@@ -85,7 +85,12 @@ func (o *offline) run(ctx context.Context, std streams, t trainer) error {
 		if loss, ok := m["loss"]; ok {
 			o.losses = append(o.losses, loss)
 		}
-		show.show(o.name, step, total, "steps"+brief(m)+pace.tell(m, step, total))
+		for _, name := range []string{"loss", "accuracy", "score", "kl", "heldout_loss", "best_loss"} {
+			if v, ok := m[name]; ok {
+				held[name] = v // the last one that was taken
+			}
+		}
+		show.show(o.name, step, total, "steps"+brief(held)+pace.tell(m, step, total))
 		if time.Since(saved) > o.SaveState {
 			if err := saveState(t, state); err != nil {
 				return err
