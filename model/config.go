@@ -48,7 +48,7 @@ func (c Config) WithDefaults() Config {
 		c.NormEps = 1e-5
 	}
 	if c.RopeTheta == 0 {
-		c.RopeTheta = 10000
+		c.RopeTheta = defaultTheta
 	}
 	if f := families[c.Family].defaults; f != nil {
 		f(&c)
@@ -62,6 +62,9 @@ const (
 	maxDim    = 1 << 24
 	maxParams = 1 << 40
 )
+
+// defaultTheta is RopeTheta where a Config does not say, also in families without rotary positions.
+const defaultTheta = 10000
 
 // Validate reports the first field that no transformer can have, as *InvalidError.
 func (c Config) Validate() error {
@@ -106,7 +109,7 @@ func (c Config) Validate() error {
 	for _, f := range []struct {
 		name string
 		set  bool
-	}{{"KVHeads", c.KVHeads != c.Heads}, {"Window", c.Window != 0}, {"QKVBias", c.QKVBias}, {"RopeScaling", c.RopeScaling != RopeScaling{}}} {
+	}{{"KVHeads", c.KVHeads != c.Heads}, {"RopeTheta", c.RopeTheta != defaultTheta}, {"Window", c.Window != 0}, {"QKVBias", c.QKVBias}, {"RopeScaling", c.RopeScaling != RopeScaling{}}} {
 		if f.set && !slices.Contains(fam.takes, f.name) {
 			return invalid(f.name, "the family %s does not have it; leave it out", c.Family)
 		}

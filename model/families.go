@@ -19,7 +19,7 @@ var families = map[string]family{
 	"gpt1":  {gpt1Specs, bindGPT1, validateGPT1, defaultsGPT2, nil},
 	"gpt2":  {gpt2Specs, bindGPT2, validateGPT2, defaultsGPT2, nil},
 	"gpt3":  {gpt2Specs, bindGPT2, validateGPT3, defaultsGPT3, []string{"Window"}},
-	"llama": {llamaSpecs, bindLlama, validateLlama, nil, []string{"KVHeads", "QKVBias", "RopeScaling"}},
+	"llama": {llamaSpecs, bindLlama, validateLlama, nil, []string{"KVHeads", "QKVBias", "RopeTheta", "RopeScaling"}},
 }
 
 func familyNames() []string { return slices.Sorted(maps.Keys(families)) }

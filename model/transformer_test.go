@@ -42,6 +42,7 @@ func TestConfigValidate(t *testing.T) {
 		"eos":           {ok, func(c *model.Config) { c.EOS = 10 }, "EOS"},
 		"bos":           {ok, func(c *model.Config) { c.BOS = -2 }, "BOS"},
 		"not its field": {ok, func(c *model.Config) { c.Window = 8 }, "Window"},
+		"no theta":      {ok, func(c *model.Config) { c.RopeTheta = 500 }, "RopeTheta"},
 		"no biases":     {ok, func(c *model.Config) { c.QKVBias = true }, "QKVBias"},
 		"no rope":       {ok, func(c *model.Config) { c.RopeScaling = model.RopeScaling{Kind: "linear", Factor: 2} }, "RopeScaling"},
 		"window":        {gpt3, func(c *model.Config) { c.Window = -1 }, "Window"},
