@@ -86,6 +86,13 @@ func encodeChat(t Tokenizer, template ChatTemplate, messages []Message, answer b
 	if err != nil {
 		return nil, nil, err
 	}
+	return EncodePieces(t, pieces)
+}
+
+// EncodePieces gives the ids of pieces behind the token that begins a text, where the
+// tokenizer has one, and for each id whether it is of a target. An [InvalidError] where
+// the tokenizer lacks a special token.
+func EncodePieces(t Tokenizer, pieces []Piece) ([]int32, []bool, error) {
 	var ids []int32
 	var target []bool
 	put := func(more []int32, wanted bool) {
@@ -100,7 +107,7 @@ func encodeChat(t Tokenizer, template ChatTemplate, messages []Message, answer b
 		if p.Special {
 			id, ok := t.Special(p.Text)
 			if !ok {
-				return nil, nil, invalid("template", "%s needs the special token %s, which the tokenizer does not have", template.Name(), p.Text)
+				return nil, nil, invalid("template", "it needs the special token %s, which the tokenizer does not have", p.Text)
 			}
 			put([]int32{id}, p.Target)
 			text, from = "", len(ids)

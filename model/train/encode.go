@@ -38,137 +38,67 @@ func (e *Encoder) Add(r Row) error {
 			return nil
 		}
 		if e.Template == nil {
-			return e.conversation([]turn{{r.Prompt, r.Completion, ""}})
+			ids, target, err := token.EncodePieces(e.Tokenizer, []token.Piece{{Text: r.Prompt}, {Text: r.Completion, Target: true}})
+			if err != nil {
+				return err
+			}
+			e.conversation(ids, target)
+			return nil
 		}
 		r.Messages = []token.Message{{Role: "user", Content: r.Prompt}, {Role: "assistant", Content: r.Completion}}
 	}
 	if e.Template == nil {
 		return invalid("template", "conversations need a chat template")
 	}
-	turns, err := split(e.Template, r.Messages)
-	if err != nil {
-		return err
-	}
-	return e.conversation(turns)
-}
-
-// turn is a piece of a conversation: what is read, what is answered, and what the template puts behind the answer.
-type turn struct{ read, answer, stop string }
-
-// split cuts a conversation at the assistant's turns. What stands before a turn is what the template gives as the prompt of
-// that turn, so that training reads what serving reads.
-func split(template token.ChatTemplate, messages []token.Message) ([]turn, error) {
-	messages = slices.Clone(messages)
+	messages := slices.Clone(r.Messages)
 	for i, m := range messages {
 		if m.Role == "assistant" {
 			messages[i].Content = strings.TrimSpace(m.Content)
 		}
 	}
-	var turns []turn
-	done := "" // the text up to and with the last answer
-	for i, m := range messages {
-		if m.Role != "assistant" || i == 0 {
-			continue
-		}
-		before, err := template.Prompt(messages[:i])
-		if err != nil {
-			return nil, err
-		}
-		after, err := template.Prompt(messages[:i+1])
-		if err != nil {
-			return nil, err
-		}
-		read, ok := strings.CutPrefix(before, done)
-		answer, ok2 := strings.CutPrefix(after, before)
-		if !ok || !ok2 {
-			return nil, invalid("template", "%s rewrites earlier turns; it cannot be trained with", template.Name())
-		}
-		t := turn{read: read}
-		cut := len(answer)
-		for _, s := range template.Stop() {
-			if at := strings.Index(answer, s); at >= 0 && at < cut {
-				cut, t.stop = at, s
-			}
-		}
-		t.answer = answer[:cut]
-		done = before + t.answer
-		turns = append(turns, t)
+	ids, target, err := token.ConversationIDs(e.Tokenizer, e.Template, messages)
+	if err != nil {
+		return err
 	}
-	return turns, nil
+	e.conversation(ids, target)
+	return nil
 }
 
-// conversation encodes turns until the context is full.
-func (e *Encoder) conversation(turns []turn) error {
+// conversation adds ids up to the end of the last answer that fits the context, and the token that ends a text.
+func (e *Encoder) conversation(ids []int32, target []bool) {
 	var spans []Span // of targets
-	so := grown{encode: e.encode(turns)}
-	if bos := e.Tokenizer.BOS(); bos >= 0 {
-		so.ids = append(so.ids, bos)
-		so.first = 1
-	}
-	var end []int32 // behind the last turn that fits
-	for _, t := range turns {
-		next := so.add(t.read)
-		at := len(next.ids)
-		next = next.add(t.answer)
-		var tail []int32
-		marker, marked := e.Tokenizer.Special(t.stop)
-		if marked {
-			tail = append(tail, marker)
+	end := 0         // of the sequence
+	for i := 0; i < len(ids); i++ {
+		if !target[i] {
+			continue
 		}
-		if eos := e.Tokenizer.EOS(); eos >= 0 && !(marked && marker == eos) {
-			tail = append(tail, eos)
+		x := Span{i, i + 1}
+		for x.Hi < len(ids) && target[x.Hi] {
+			x.Hi++
 		}
-		if at == 0 || at == len(next.ids) || len(next.ids)+len(tail) > e.Context {
+		n := x.Hi
+		if eos := e.Tokenizer.EOS(); eos >= 0 && ids[n-1] != eos {
+			n++
+		}
+		if x.Lo == 0 || n > e.Context {
 			break
 		}
-		if n := len(spans); n > 0 && marked && next.ids[spans[n-1].Hi] == marker {
-			spans[n-1].Hi++ // the end of the turn before, which the template has put behind it
-		}
-		so, end = next, tail
-		spans = append(spans, Span{at, len(so.ids)})
+		spans, end, i = append(spans, x), n, x.Hi
 	}
 	if len(spans) == 0 {
 		e.Dropped++
-		return nil
+		return
 	}
-	spans[len(spans)-1].Hi += len(end)
+	last := &spans[len(spans)-1]
+	if ids = slices.Clip(ids[:last.Hi]); end > last.Hi {
+		ids = append(ids, e.Tokenizer.EOS())
+		last.Hi = end
+	}
 	var skip []Span
 	for i := range spans[1:] {
 		skip = append(skip, Span{spans[i].Hi, spans[i+1].Lo})
 	}
-	e.Data.add(model.Sequence{IDs: append(slices.Clip(so.ids), end...), Start: spans[0].Lo}, skip)
-	return nil
-}
-
-// encode is how the text of a conversation is encoded: with the names of special tokens only where the template uses one.
-func (e *Encoder) encode(turns []turn) func(string) []int32 {
-	for _, t := range turns {
-		if _, ok := e.Tokenizer.Special(t.stop); ok {
-			return func(text string) []int32 { return token.EncodeSpecial(e.Tokenizer, text) }
-		}
-	}
-	return e.Tokenizer.Encode
-}
-
-// grown is a text that grows by pieces, and its ids.
-type grown struct {
-	encode func(string) []int32
-	text   string
-	ids    []int32
-	first  int // ids in front of the text
-}
-
-// add encodes one piece more: what the whole text has more ids than before, as a model reads and writes it in one go; apart
-// where the piece changes the ids in front of it.
-func (g grown) add(piece string) grown {
-	whole := g.encode(g.text + piece)
-	if before := g.ids[g.first:]; len(whole) >= len(before) && slices.Equal(whole[:len(before)], before) {
-		g.ids = append(slices.Clip(g.ids), whole[len(before):]...)
-	} else {
-		g.ids = append(slices.Clip(g.ids), g.encode(piece)...)
-	}
-	g.text += piece
-	return g
+	e.Data.add(model.Sequence{IDs: ids, Start: spans[0].Lo}, skip)
 }
 
 // Tokens is how many ids a source has, and how many the longest of its sequences.
