@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -46,7 +47,8 @@ func (c evalCmd) Run(ctx context.Context, std streams) error {
 	if len(c.Model)+len(c.FineTuned) == 0 {
 		return usageError{fmt.Errorf("give --model MODEL, or --list to see the tasks")}
 	}
-	opt := eval.Options{Shots: c.Shots, N: c.N, Seed: c.Seed, Stride: c.Stride}
+	slices.Sort(c.Shots)
+	opt := eval.Options{Shots: slices.Compact(c.Shots), N: c.N, Seed: c.Seed, Stride: c.Stride}
 	if c.Text != "" {
 		b, err := os.ReadFile(c.Text)
 		if err != nil {
@@ -120,6 +122,9 @@ func (c evalCmd) tasks() (tasks []eval.Task, perplexity bool, err error) {
 		if !ok {
 			if t, err = readTask(name); err != nil {
 				return nil, false, err
+			}
+			if seen[t.Name] {
+				return nil, false, usageError{fmt.Errorf("--task %s: there is a task called %s already; name it in the file's first line", name, t.Name)}
 			}
 		}
 		if t.NeedsText && c.Text == "" {

@@ -303,6 +303,25 @@ func TestPerplexity(t *testing.T) {
 	}
 }
 
+// lossy is a tokenizer that cannot write x.
+type lossy struct{ token.Tokenizer }
+
+func (l lossy) Encode(text string) []int32 {
+	return l.Tokenizer.Encode(strings.ReplaceAll(text, "x", ""))
+}
+
+// What a tokenizer leaves out of the text still counts as bytes of it, and the report says so.
+func TestPerplexityOfALossyTokenizer(t *testing.T) {
+	s := subject(t, lossy{bytesOnly(t)}, "m", 64)
+	p, err := predict(t.Context(), s, "a box of wax", 0, func(int, int) {})
+	if err != nil || p.Bytes != 12 || p.Tokens != 10 || !p.Lossy {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if notes := (&Report{Perplexity: []Perplexity{p}}).lossy(); len(notes) != 1 {
+		t.Errorf("%q", notes)
+	}
+}
+
 func TestRunRefuses(t *testing.T) {
 	tok := bytesOnly(t)
 	s := subject(t, tok, "m", 32)
