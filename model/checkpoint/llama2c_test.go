@@ -149,6 +149,16 @@ func TestLlama2CRefuses(t *testing.T) {
 		file := slices.Clone(good)
 		binary.LittleEndian.PutUint32(file[len(file)-8:], math.Float32bits(float32(math.NaN())))
 		refused("NaN", file)
+		// No hidden_dim, in a file that is as long as that would make it.
+		none := m.Config()
+		none.Hidden = 0
+		short := make([]byte, int(4*llama2cElements(none, llama2cOrder(none, legacy)))+map[bool]int{true: 28, false: 256}[legacy])
+		copy(short, good)
+		binary.LittleEndian.PutUint32(short[at+4:], 0)
+		refused("no hidden_dim", short)
+		if _, err := readLlama2C(bytes.NewReader(short), int64(len(short))); err == nil || !strings.Contains(err.Error(), "hidden_dim 0") {
+			t.Errorf("no hidden_dim: %v", err)
+		}
 		if !legacy {
 			file := slices.Clone(good)
 			file[4] = 2

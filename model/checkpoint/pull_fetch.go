@@ -320,11 +320,10 @@ func (s *staging) download(ctx context.Context, f hubFile, part string, start in
 		return at, err
 	}
 	defer resp.Body.Close()
-	now := resp.Header.Get("ETag")
 	from := fmt.Sprintf("bytes %d-%d/%d", at, f.size-1, f.size)
 	switch {
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable,
-		resp.StatusCode == http.StatusPartialContent && (resp.Header.Get("Content-Range") != from || len(etag) > 0 && now != "" && now != string(etag)):
+		resp.StatusCode == http.StatusPartialContent && resp.Header.Get("Content-Range") != from:
 		if err := again(); err != nil {
 			return 0, fmt.Errorf("%w: %w", errDisk, err)
 		}
@@ -338,7 +337,7 @@ func (s *staging) download(ctx context.Context, f hubFile, part string, start in
 	if resp.ContentLength >= 0 && resp.ContentLength != f.size-at {
 		return at, corrupt("the hub sends %d bytes where it lists %d", resp.ContentLength, f.size-at)
 	}
-	if strings.HasPrefix(now, `"`) { // a strong one
+	if now := resp.Header.Get("ETag"); strings.HasPrefix(now, `"`) { // a strong one
 		if err := s.root.WriteFile(part+".etag", []byte(now), 0o600); err != nil {
 			return at, fmt.Errorf("%w: %w", errDisk, err)
 		}
