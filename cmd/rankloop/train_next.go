@@ -238,6 +238,9 @@ func (f nextFlags) offline(ctx context.Context, std streams, p *prepared) error 
 		return err
 	}
 	card := checkpoint.Card{Kind: p.kind, Snapshot: p.data.Digest()}
+	if p.template != nil {
+		card.Template = p.template.Name()
+	}
 	if p.cfg.Model != "" {
 		card.Notes = "trained from " + p.cfg.Model
 	}

@@ -136,7 +136,7 @@ func (w *Worker) load(ctx context.Context, cfg RunConfig) (*checkpoint.Checkpoin
 }
 
 func (j *job) card() checkpoint.Card {
-	return checkpoint.Card{Kind: j.kind, Parents: j.parents(), Snapshot: j.cfg.Data}
+	return checkpoint.Card{Kind: j.kind, Parents: j.parents(), Snapshot: j.cfg.Data, Template: j.cfg.Template}
 }
 
 func (j *job) parents() []string {
