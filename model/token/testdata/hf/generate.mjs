@@ -33,6 +33,7 @@ const texts = [
   "مرحبا بالعالم", "😀 😃👍🏽 👨‍👩‍👧‍👦 🇩🇪", "a😀b", "\u00a0nbsp\u00a0x", "\u2003em\u2003 \u3000x\u3000", "a\u0085b \u2028c\u2029d", "zero\u200bwidth \u200d \ufeff bom", "soft\u00adhyphen", "\u0000nul\u0001\u001f\u007f\u009f", "\ue000 private \ufffd repl \u0378",
   "▁ ▁▁a ▁the the▁", "Ġthe Ċ", "<0x0A> <0xE4>", "</w> a</w>b the</w>", "the of and", "thethethe", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "          ten spaces", "=".repeat(60), "\u4e00\u3400\u{20000}\u{2b820}\u{2b920}\uf900",
   "mixed 中文 and English 123 テスト", "snake_case camelCase kebab-case __init__", "A\u0327\u0301 a\u0301\u0327", "“quotes” ‘single’ — dash… €100 £5 §3", "x\u0301\u0302\u0303y", "i\u0307 \u0131", "a\n", "fox foxglove  foxy thefox fox", "<s> </s> <unk> <|endoftext|>",
+  "in the beginning they begin", "x      y", "\r", " \r x", " \r  x", "a \r b\r\r c", "x!\r\r y", "'\u017f't'LL'Re'vE'x", "12'3", "1234567 ½½½½",
   "<s>the</s>", "a <mask> b", "a<mask>b <mask>", "  <mask>  x", "word wordy word-word a word", "W\u00d6RD W\u00f6rd", "<|im_start|>user\nhi<|im_end|>\n", "the<s>  the <s> the",
 ];
 
@@ -104,7 +105,7 @@ const cases = {
   qwen2: { model: byteBPE(), normalizer: { type: "NFC" }, pre_tokenizer: split(cl100k.replace("{1,3}", "")), post_processor: byteLevel(), decoder: byteLevel({ use_regex: false }), added: [special("<|endoftext|>"), special("<|im_start|>"), special("<|im_end|>")] },
   llama2: { model: { ...spBPE(true), byte_fallback: true, fuse_unk: true, unk_token: "<unk>" }, normalizer: { type: "Sequence", normalizers: [{ type: "Prepend", prepend: "▁" }, { type: "Replace", pattern: { String: " " }, content: "▁" }] }, post_processor: template(["<s>"]), decoder: llamaDecoder(), added: [special("<unk>"), special("<s>"), special("</s>"), special("word", { special: false, normalized: true })], lines: true },
   mistral: { model: { ...spBPE(true), byte_fallback: true, fuse_unk: true, unk_token: "<unk>", ignore_merges: false }, pre_tokenizer: metaspace(), post_processor: template(["<s>"], ["</s>"]), decoder: llamaDecoder(), added: [special("<unk>"), special("<s>"), special("</s>")] },
-  metaspace: { model: { ...spBPE(false), unk_token: "<unk>", fuse_unk: false }, normalizer: { type: "NFKC" }, pre_tokenizer: { type: "Sequence", pretokenizers: [metaspace({ prepend_scheme: "always", split: true }), { type: "Digits", individual_digits: true }] }, decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true }, added: [special("<unk>")] },
+  metaspace: { model: { ...spBPE(false), unk_token: "<unk>", fuse_unk: false }, normalizer: { type: "Sequence", normalizers: [{ type: "NFKC" }, { type: "Lowercase" }] }, pre_tokenizer: { type: "Sequence", pretokenizers: [metaspace({ prepend_scheme: "always", split: true }), { type: "Digits", individual_digits: true }] }, decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true }, added: [special("<unk>")] },
   fused: { model: { ...spBPE(false), unk_token: "<unk>", fuse_unk: true }, normalizer: { type: "Sequence", normalizers: [{ type: "NFD" }, { type: "Lowercase" }, { type: "Strip", strip_left: true, strip_right: true }] }, pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "Whitespace" }, { type: "Digits", individual_digits: false }] }, decoder: metaspace({ prepend_scheme: "never" }), added: [special("<unk>")] },
   gpt1: { model: { ...gptBPE(), unk_token: "<unk>", end_of_word_suffix: "</w>" }, normalizer: { type: "BertNormalizer", clean_text: true, handle_chinese_chars: true, strip_accents: null, lowercase: true }, pre_tokenizer: { type: "BertPreTokenizer" }, decoder: { type: "BPEDecoder", suffix: "</w>" }, added: [special("<unk>")] },
 };
@@ -138,3 +139,13 @@ for (const [name, c] of Object.entries(cases)) {
   writeFileSync(join(here, name + ".vectors.jsonl"), rows.map((r) => JSON.stringify(r)).join("\n") + "\n");
   console.log(name, Object.keys(ids).length, rows.length, names.join(" "));
 }
+
+// The words that each pattern makes, for cuts that do not show in ids.
+const gpt2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+const words = [];
+for (const [name, Regex] of Object.entries({ gpt2, cl100k, qwen2: cl100k.replace("{1,3}", "") })) {
+  const tok = Tokenizer.fromString(JSON.stringify({ version: "1.0", truncation: null, padding: null, added_tokens: [], normalizer: null, post_processor: null, decoder: null,
+    pre_tokenizer: { type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false }, model: { type: "BPE", vocab: {}, merges: [] } }));
+  for (const text of texts) words.push({ pattern: name, text, words: tok.getPreTokenizer().preTokenizeString(text).map((w) => w[0]) });
+}
+writeFileSync(join(here, "words.jsonl"), words.map((w) => JSON.stringify(w)).join("\n") + "\n");
