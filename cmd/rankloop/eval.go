@@ -24,6 +24,7 @@ type evalCmd struct {
 	Text      string   `type:"existingfile" help:"A text for the tasks that need one." placeholder:"FILE"`
 	Stride    int      `default:"0" help:"Perplexity: tokens predicted in each window; 0 is half the context."`
 	Out       string   `help:"Folder for report.html, plot.svg, report.json, table.txt and items.jsonl." placeholder:"DIR" type:"path"`
+	Training  int      `help:"Print this many further items of each task instead, as JSON lines for 'rankloop train sft' with template none: none of them is asked or shown with the same --n, --seed and --text." placeholder:"N"`
 	List      bool     `help:"Name the tasks."`
 	JSON      bool     `name:"json" help:"Print the report as one JSON line."`
 }
@@ -34,7 +35,8 @@ with 95% intervals. Tasks are those of the GPT-2 and GPT-3 papers that need no d
 describes them and the format of your own.
 
 Example:
-  rankloop eval --model base --fine-tuned sft --task all --shots 0,1,4 --text story.txt --out report`
+  rankloop eval --model base --fine-tuned sft --task all --shots 0,1,4 --text story.txt --out report
+  rankloop eval --task addition-2 --training 4000 > sums.jsonl`
 }
 
 // perplexityTask is the name by which perplexity is asked for; it is measured on the text as a whole.
@@ -44,7 +46,7 @@ func (c evalCmd) Run(ctx context.Context, std streams) error {
 	if c.List {
 		return listTasks(std)
 	}
-	if len(c.Model)+len(c.FineTuned) == 0 {
+	if len(c.Model)+len(c.FineTuned) == 0 && c.Training == 0 {
 		return usageError{fmt.Errorf("give --model MODEL, or --list to see the tasks")}
 	}
 	slices.Sort(c.Shots)
@@ -59,6 +61,9 @@ func (c evalCmd) Run(ctx context.Context, std streams) error {
 	tasks, perplexity, err := c.tasks()
 	if err != nil {
 		return err
+	}
+	if c.Training != 0 {
+		return c.training(std, tasks, opt)
 	}
 	opt.Perplexity = perplexity
 	subjects, err := c.subjects()
@@ -82,6 +87,27 @@ func (c evalCmd) Run(ctx context.Context, std streams) error {
 		return json.NewEncoder(std.out).Encode(report)
 	}
 	return report.WriteTable(std.out)
+}
+
+// training prints items to fine-tune on.
+func (c evalCmd) training(std streams, tasks []eval.Task, opt eval.Options) error {
+	if c.Training < 0 || c.N < 0 {
+		return usageError{fmt.Errorf("--training %d --n %d: numbers from 0 on are wanted", c.Training, c.N)}
+	}
+	enc := json.NewEncoder(std.out)
+	enc.SetEscapeHTML(false)
+	for _, t := range tasks {
+		examples := t.Training(opt, c.Training)
+		if len(examples) < c.Training {
+			fmt.Fprintf(std.err, "%s has %d such items\n", t.Name, len(examples))
+		}
+		for _, e := range examples {
+			if err := enc.Encode(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // wrongUsage turns what the evaluation refuses to do into a usage error that names the flag.
