@@ -1,9 +1,8 @@
 package model
 
-// The family gpt3 is that of Brown et al. 2020, section 2.1: "the same model and
-// architecture as GPT-2 [...] with the exception that we use alternating dense and
-// locally banded sparse attention patterns in the layers of the transformer, similar
-// to the Sparse Transformer" (Child et al. 2019).
+// The family gpt3 is that of Brown et al. 2020, section 2.1: GPT-2's architecture with
+// dense and locally banded sparse attention in turn, the latter as in the Sparse
+// Transformer (Child et al. 2019).
 //
 // Differences from gpt2: in the layers 1, 3, 5 ... a position sees the last Window
 // positions only, its own included; the layers 0, 2, 4 ... are dense. The paper says
