@@ -21,6 +21,8 @@ var helpTitles = []struct{ name, title string }{
 	{"start", "What rankloop does"},
 	{"ranking", "Ranking answers"},
 	{"rounds", "Rounds and models"},
+	{"eval", "Evaluation"},
+	{"attention", "Attention, seen"},
 	{"api", "The API"},
 	{"security", "Accounts, keys and privacy"},
 }
