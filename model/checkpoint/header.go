@@ -1,15 +1,13 @@
 package checkpoint
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
-	"encoding/json"
 	"io"
 	"io/fs"
 	"math"
 	"slices"
-	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -18,6 +16,8 @@ const (
 	maxHeader  = 1 << 20 // bytes of JSON
 	maxTensors = 4096    // per file
 	maxDims    = 8
+
+	maxMetadata = 1024 // lines
 )
 
 // elemSize lists the types that may stand in a header; only those of codecs can be
@@ -58,16 +58,16 @@ func readHeader(r io.Reader, size int64) (*header, error) {
 	case int64(n) > size-8:
 		return nil, corrupt("header of %d bytes does not fit a file of %d", n, size)
 	}
-	raw := make([]byte, 8+n)
-	copy(raw, length[:])
-	if _, err := io.ReadFull(r, raw[8:]); err != nil {
+	var text strings.Builder // one allocation, of which all names are parts
+	text.Grow(int(n))
+	if _, err := io.CopyN(&text, r, int64(n)); err != nil {
 		return nil, corrupt("header: %v", err)
 	}
-	h, err := parseHeader(raw[8:])
+	h, err := parseHeader(text.String())
 	if err != nil {
 		return nil, err
 	}
-	h.start = int64(len(raw))
+	h.start = 8 + int64(n)
 	return h, h.checkLayout(size - h.start)
 }
 
@@ -81,9 +81,9 @@ func (h *header) checkLayout(size int64) error {
 	for _, e := range h.entries {
 		switch {
 		case e.begin < at:
-			return corrupt("tensor %q overlaps the one before it", e.name)
+			return corrupt("tensor %.80q overlaps the one before it", e.name)
 		case e.begin > at:
-			return corrupt("hole of %d bytes before tensor %q", e.begin-at, e.name)
+			return corrupt("hole of %d bytes before tensor %.80q", e.begin-at, e.name)
 		}
 		at = e.end
 	}
@@ -93,169 +93,115 @@ func (h *header) checkLayout(size int64) error {
 	return nil
 }
 
-// parseHeader is a strict reader of the one JSON shape a header may have. It works
-// on tokens, because json.Unmarshal lets the last of two equal names win.
-func parseHeader(text []byte) (*header, error) {
-	if len(text) == 0 || text[0] != '{' {
+// parseHeader is a strict reader of the one JSON shape a header may have. It is a
+// scanner of its own, because json.Unmarshal lets the last of two equal names win and
+// json.Decoder allocates twenty times what it reads.
+func parseHeader(text string) (*header, error) {
+	if text == "" || text[0] != '{' {
 		return nil, corrupt("header does not begin with {")
 	}
-	if !utf8.Valid(text) {
+	if !utf8.ValidString(text) {
 		return nil, corrupt("header is not UTF-8")
 	}
-	d := &decoder{json.NewDecoder(bytes.NewReader(text))}
-	d.UseNumber()
-	h := &header{}
-	seen := map[string]bool{}
-	err := d.object(func(name string) error {
-		if seen[name] {
-			return corrupt("name %q stands twice in the header", name)
-		}
-		seen[name] = true
+	s := &scanner{text: text}
+	h := &header{entries: make([]entry, 0, min(strings.Count(text, "data_offsets"), maxTensors))}
+	err := s.object(func(name string) (err error) {
 		if name == "__metadata__" {
-			meta, err := d.metadata()
-			h.meta = meta
+			if h.meta != nil {
+				return corrupt("name %.80q stands twice in the header", name)
+			}
+			h.meta, err = s.metadata()
 			return err
 		}
 		if len(h.entries) == maxTensors {
 			return corrupt("more than %d tensors", maxTensors)
 		}
-		e, err := d.entry(name)
+		e, err := s.entry(name)
 		h.entries = append(h.entries, e)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.Token(); err != io.EOF {
+	if s.space(); s.at < len(text) {
 		return nil, corrupt("header goes on after its object")
+	}
+	byName := make([]int16, len(h.entries))
+	for i := range byName {
+		byName[i] = int16(i)
+	}
+	slices.SortFunc(byName, func(a, b int16) int { return strings.Compare(h.entries[a].name, h.entries[b].name) })
+	for i := 1; i < len(byName); i++ {
+		if name := h.entries[byName[i]].name; name == h.entries[byName[i-1]].name {
+			return nil, corrupt("name %.80q stands twice in the header", name)
+		}
 	}
 	return h, nil
 }
 
-type decoder struct{ *json.Decoder }
-
-func (d *decoder) next() (json.Token, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, corrupt("header: %v", err)
-	}
-	return t, nil
-}
-
-// object reads { key: value ... }, leaving each value to f.
-func (d *decoder) object(f func(key string) error) error {
-	t, err := d.next()
-	if err != nil {
-		return err
-	}
-	if t != json.Delim('{') {
-		return corrupt("header: %v where an object belongs", t)
-	}
-	for d.More() {
-		key, err := d.next()
-		if err != nil {
-			return err
-		}
-		if err := f(key.(string)); err != nil {
-			return err
-		}
-	}
-	_, err = d.next()
-	return err
-}
-
-func (d *decoder) metadata() (map[string]string, error) {
+func (s *scanner) metadata() (map[string]string, error) {
 	meta := map[string]string{}
-	err := d.object(func(key string) error {
+	err := s.object(func(key string) error {
 		if _, twice := meta[key]; twice {
-			return corrupt("metadata %q stands twice", key)
+			return corrupt("metadata %.80q stands twice", key)
 		}
-		t, err := d.next()
-		if err != nil {
-			return err
+		if len(meta) == maxMetadata {
+			return corrupt("more than %d lines of metadata", maxMetadata)
 		}
-		s, ok := t.(string)
-		if !ok {
-			return corrupt("metadata %q is not a string", key)
+		if s.next() != '"' {
+			return corrupt("metadata %.80q is not a string", key)
 		}
-		meta[key] = s
-		return nil
+		value, err := s.string()
+		meta[key] = value
+		return err
 	})
 	return meta, err
 }
 
 // entry reads {"dtype":..,"shape":[..],"data_offsets":[begin,end]}: each once, nothing else.
-func (d *decoder) entry(name string) (entry, error) {
+func (s *scanner) entry(name string) (entry, error) {
 	e := entry{name: name}
-	var shape, offsets []int64
-	err := d.object(func(key string) (err error) {
+	var dims [maxDims]int64
+	var offsets [2]int64
+	rank, bounds := -1, -1
+	err := s.object(func(key string) (err error) {
 		switch {
 		case key == "dtype" && e.dtype == "":
-			var t json.Token
-			if t, err = d.next(); err == nil {
-				e.dtype, _ = t.(string)
+			if s.next() == '"' {
+				e.dtype, err = s.string()
 			}
 			if _, known := elemSize[e.dtype]; err == nil && !known {
-				err = corrupt("tensor %q has the unknown dtype %v", name, t)
+				err = corrupt("tensor %.80q has the unknown dtype %.80q", name, e.dtype)
 			}
-		case key == "shape" && shape == nil:
-			shape, err = d.ints(name, maxDims)
-		case key == "data_offsets" && offsets == nil:
-			offsets, err = d.ints(name, 2)
+		case key == "shape" && rank < 0:
+			rank, err = s.sizes(name, dims[:])
+		case key == "data_offsets" && bounds < 0:
+			bounds, err = s.sizes(name, offsets[:])
 		default:
-			err = corrupt("tensor %q: unexpected or repeated key %q", name, key)
+			err = corrupt("tensor %.80q: unexpected or repeated key %.80q", name, key)
 		}
 		return err
 	})
 	if err != nil {
 		return e, err
 	}
-	if e.dtype == "" || shape == nil || len(offsets) != 2 {
-		return e, corrupt("tensor %q lacks dtype, shape or data_offsets", name)
+	if e.dtype == "" || rank < 0 || bounds != 2 {
+		return e, corrupt("tensor %.80q lacks dtype, shape or data_offsets", name)
 	}
 	e.begin, e.end = offsets[0], offsets[1]
 	size := elemSize[e.dtype]
-	e.shape = make([]int, len(shape))
-	for i, s := range shape {
-		if s != 0 && size > math.MaxInt64/s {
-			return e, corrupt("tensor %q: the product of its shape overflows", name)
+	e.shape = make([]int, rank)
+	for i, n := range dims[:rank] {
+		if n != 0 && size > math.MaxInt64/n {
+			return e, corrupt("tensor %.80q: the product of its shape overflows", name)
 		}
-		size *= s
-		e.shape[i] = int(s)
+		size *= n
+		e.shape[i] = int(n)
 	}
 	if e.begin > e.end || e.end-e.begin != size {
-		return e, corrupt("tensor %q: offsets %d..%d do not hold the %d bytes of its shape", name, e.begin, e.end, size)
+		return e, corrupt("tensor %.80q: offsets %d..%d do not hold the %d bytes of its shape", name, e.begin, e.end, size)
 	}
 	return e, nil
-}
-
-// ints reads an array of at most limit non-negative integers.
-func (d *decoder) ints(name string, limit int) ([]int64, error) {
-	t, err := d.next()
-	if err != nil {
-		return nil, err
-	}
-	if t != json.Delim('[') {
-		return nil, corrupt("tensor %q: %v where an array belongs", name, t)
-	}
-	out := []int64{}
-	for d.More() {
-		if len(out) == limit {
-			return nil, corrupt("tensor %q: more than %d numbers in an array", name, limit)
-		}
-		t, err := d.next()
-		if err != nil {
-			return nil, err
-		}
-		number, ok := t.(json.Number)
-		v, err := strconv.ParseInt(string(number), 10, 64)
-		if !ok || err != nil || v < 0 {
-			return nil, corrupt("tensor %q: %v is not a size", name, t)
-		}
-		out = append(out, v)
-	}
-	_, err = d.next()
-	return out, err
 }
 
 // reader goes through the data section of an open file once, in order.
