@@ -1,5 +1,5 @@
 // Package eval turns judged samples into numbers: tasks asked zero-, one- and few-shot, perplexity, mean scores and win rates
-// with confidence intervals, and held-out loss.
+// with confidence intervals, and held-out loss; and draws them, and what attention looks at.
 //
 // Letters: n items or prompts, k examples ("shots"), m samples of a prompt, x a score, w a win (1), tie (1/2) or loss (0).
 //
@@ -18,6 +18,12 @@
 // they fall short of the papers' data sets.
 //
 // Perplexity slides a window over the text in which each token is predicted once; bits per byte do not depend on the tokenizer.
+//
+// # Pictures
+//
+// The report's plot and the heat maps of [Attention] are SVG written here: presentation attributes only, so that they can be
+// put into a page under a strict policy, follow its light or dark, and weigh a few kilobytes. gonum's plot was tried: ten
+// more megabytes of binary, and colours fixed for white paper.
 //
 // # Intervals
 //
