@@ -54,6 +54,9 @@ func (o *offline) run(ctx context.Context, std streams, t trainer) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
+	if err := sweepOut(o.Out); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(o.Out, 0o700); err != nil {
 		return err
 	}
@@ -172,6 +175,22 @@ func curve(x []float64, width int) string {
 		b.WriteRune([]rune("▁▂▃▄▅▆▇█")[level])
 	}
 	return b.String()
+}
+
+// sweepOut removes what a kill in the middle of writing a model has left in a run's own folder.
+func sweepOut(out string) error {
+	for _, dir := range []string{out, filepath.Join(out, "checkpoints")} {
+		left, err := filepath.Glob(filepath.Join(dir, ".tmp-*"))
+		if err != nil {
+			return err
+		}
+		for _, path := range left {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // saveState replaces the state folder by a new one, whole.
