@@ -1,15 +1,10 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"text/tabwriter"
-	"time"
 
-	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/kernel"
 )
 
@@ -19,14 +14,30 @@ type benchCmd struct {
 	Decode  benchDecodeCmd  `cmd:"" help:"Reading prompts and writing tokens with a cache, against bandwidth and peak."`
 }
 
-// benchFlags are common to all benchmarks.
-type benchFlags struct {
-	Threads int  `default:"0" help:"Threads; 0 = as many as the program uses."`
-	Repeats int  `default:"7" help:"Samples of each figure; the median is shown."`
-	JSON    bool `name:"json" help:"As JSON."`
+func (benchCmd) Help() string {
+	return `Each benchmark prints what it measures beside a limit of the machine that is measured in the same run, alternately, so that what
+disturbs one disturbs the other: trust the share more than the figure. Medians, and from the lowest to the highest sample. --save
+writes the samples in Go's benchmark format, which benchstat reads too; --baseline compares with such a file by the Mann-Whitney U
+test, and shows ~ where chance explains the difference (p of 0.05 or more).
+
+Examples:
+  rankloop bench train --shape gpt2 --batch 4 --seq 256
+  rankloop bench train --shape small8k --save before.txt
+  rankloop bench train --shape small8k --baseline before.txt`
 }
 
-func (f benchFlags) prepare() error {
+// benchFlags are common to all benchmarks.
+type benchFlags struct {
+	Threads  int    `default:"0" help:"Threads; 0 = as many as the program uses."`
+	Repeats  int    `default:"7" help:"Samples of each figure; the median is shown."`
+	JSON     bool   `name:"json" help:"As JSON."`
+	Save     string `help:"Write the samples to this file, in Go's benchmark format." placeholder:"FILE"`
+	Baseline string `help:"Compare with a file that --save wrote." placeholder:"FILE"`
+
+	old *baseline // what Baseline holds
+}
+
+func (f *benchFlags) prepare() error {
 	if f.Repeats < 1 || f.Repeats > 1000 {
 		return usageError{fmt.Errorf("--repeats %d: 1 to 1000 is wanted", f.Repeats)}
 	}
@@ -36,112 +47,26 @@ func (f benchFlags) prepare() error {
 	if f.Threads > 0 {
 		kernel.SetThreads(f.Threads)
 	}
+	if f.Baseline != "" {
+		old, err := readBaseline(f.Baseline)
+		if err != nil {
+			return usageError{fmt.Errorf("--baseline: %w", err)}
+		}
+		f.old = old
+	}
 	return nil
 }
 
-// shapeFlags say which model is measured.
-type shapeFlags struct {
-	Shape string `default:"gpt2-124m" help:"small8k (6 layers, 384 wide, vocabulary 8192), small50k (the same, 50257) or gpt2-124m."`
-}
-
-func (f shapeFlags) config() (model.Config, error) {
-	small := model.Config{Family: "gpt2", Vocab: 8192, Context: 1024, Layers: 6, Width: 384, Heads: 6, BOS: -1, EOS: -1}
-	switch f.Shape {
-	case "small8k":
-		return small, nil
-	case "small50k":
-		small.Vocab = 50257
-		return small, nil
-	case "gpt2-124m":
-		return model.Config{Family: "gpt2", Vocab: 50257, Context: 1024, Layers: 12, Width: 768, Heads: 12, BOS: -1, EOS: -1}, nil
-	}
-	return model.Config{}, usageError{fmt.Errorf("--shape %s: unknown; there are small8k, small50k, gpt2-124m", f.Shape)}
-}
-
-// figure is one result: samples of a rate, each beside the limit measured just before it.
-type figure struct {
-	Name   string  `json:"name"`
-	Unit   string  `json:"unit"`
-	Value  float64 `json:"value"` // median
-	Low    float64 `json:"low"`   // of the samples
-	High   float64 `json:"high"`
-	Limit  float64 `json:"limit,omitempty"` // median of the limits, in the same unit
-	Ratio  float64 `json:"ratio,omitempty"` // median of value/limit, pair by pair
-	Repeat int     `json:"repeats"`
-}
-
-// sample measures a rate several times: limit and then work, alternately, so that what disturbs the machine disturbs both.
-// Either returns a rate; limit may be nil. The first round is for warming up.
-func sample(ctx context.Context, name, unit string, repeats int, limit, work func() float64) (figure, error) {
-	var values, limits, ratios []float64
-	for i := range repeats + 1 {
-		if err := ctx.Err(); err != nil {
-			return figure{}, err
-		}
-		l := 0.0
-		if limit != nil {
-			l = limit()
-		}
-		v := work()
-		if i == 0 {
-			continue
-		}
-		values, limits = append(values, v), append(limits, l)
-		if l > 0 {
-			ratios = append(ratios, v/l)
-		}
-	}
-	f := figure{Name: name, Unit: unit, Value: median(values), Low: slices.Min(values), High: slices.Max(values), Limit: median(limits), Repeat: repeats}
-	if len(ratios) > 0 {
-		f.Ratio = median(ratios)
-	}
-	return f, nil
-}
-
-func median[T cmp.Ordered](x []T) T {
-	x = slices.Sorted(slices.Values(x))
-	return x[len(x)/2]
-}
-
-// rate runs f often enough to take least, and returns calls a second.
-func rate(least time.Duration, f func()) float64 {
-	calls, start := 0, time.Now()
-	for calls == 0 || time.Since(start) < least {
-		f()
-		calls++
-	}
-	return float64(calls) / time.Since(start).Seconds()
-}
-
-// peakFLOPS is what multiply-adds in registers reach now, on all threads.
-func peakFLOPS() float64 {
-	const rounds = 100_000
-	one := kernel.FMALoop(1)
-	tasks := 4 * kernel.Threads()
-	return rate(20*time.Millisecond, func() {
-		kernel.Parallel(tasks, 1, func(lo, hi int) {
-			for range hi - lo {
-				kernel.FMALoop(rounds)
-			}
-		})
-	}) * float64(tasks) * rounds * float64(one)
-}
-
-// bandwidth returns a function that measures how many bytes a second are read from memory now, on all threads.
-func bandwidth() func() float64 {
-	x := make([]float32, 64<<20) // 256 MB: no cache holds it
-	for i := range x {
-		x[i] = 1
-	}
-	return func() float64 {
-		return rate(20*time.Millisecond, func() {
-			kernel.Parallel(len(x), 1<<16, func(lo, hi int) { kernel.ReadLoop(x[lo:hi]) })
-		}) * 4 * float64(len(x))
-	}
-}
-
-// report prints figures as a table, or as one JSON object with extra fields.
+// report prints figures as a table, or as one JSON object with extra fields; saves and compares them where that is asked for.
 func (f benchFlags) report(std streams, extra map[string]any, figures ...figure) error {
+	for i := range figures {
+		figures[i].Baseline = f.old.compare(figures[i])
+	}
+	if f.Save != "" {
+		if err := saveBaseline(f.Save, figures); err != nil {
+			return err
+		}
+	}
 	if f.JSON {
 		out := map[string]any{"threads": kernel.Threads(), "class": kernel.Class(), "figures": figures}
 		for k, v := range extra {
@@ -151,13 +76,29 @@ func (f benchFlags) report(std streams, extra map[string]any, figures ...figure)
 	}
 	fmt.Fprintf(std.out, "%d threads, %s kernels; medians of %d\n", kernel.Threads(), kernel.Class(), f.Repeats)
 	tw := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "\tmeasured\tfrom\tto\tlimit\tshare\t\t")
+	fmt.Fprint(tw, "\tmeasured\tfrom\tto\tlimit\tshare\t\t")
+	if f.old != nil {
+		fmt.Fprint(tw, "before\tchange\tp\t")
+	}
+	fmt.Fprintln(tw)
 	for _, g := range figures {
 		limit, share := "", ""
 		if g.Limit > 0 {
-			limit, share = fmt.Sprintf("%.4g", g.Limit), fmt.Sprintf("%.0f%%", 100*g.Ratio)
+			limit, share = digits(g.Limit), fmt.Sprintf("%.0f%%", 100*g.Ratio)
 		}
-		fmt.Fprintf(tw, "%s\t%.4g\t%.4g\t%.4g\t%s\t%s\t %s\t\n", g.Name, g.Value, g.Low, g.High, limit, share, g.Unit)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t %s\t", g.Name, digits(g.Value), digits(g.Low), digits(g.High), limit, share, g.Unit)
+		if f.old != nil {
+			fmt.Fprint(tw, g.Baseline.cells())
+		}
+		fmt.Fprintln(tw)
 	}
 	return tw.Flush()
+}
+
+// digits shows four digits of a number, and all of those before the point.
+func digits(v float64) string {
+	if v >= 1000 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.4g", v)
 }

@@ -34,9 +34,9 @@ func (c benchKernelsCmd) Run(ctx context.Context, std streams) error {
 	show := newProgress(std.err)
 	defer show.end()
 	var out []figure
-	done, total := 0, len(c.Rows)*len(benchShapes)*len(benchProducts)+len(benchVectors)
+	done, total := 0, len(c.Rows)*len(benchMatrices)*len(benchProducts)+len(benchVectors)
 	for _, M := range c.Rows {
-		for _, s := range benchShapes {
+		for _, s := range benchMatrices {
 			for _, p := range benchProducts {
 				f, err := c.product(ctx, p, M, s[0], s[1])
 				if err != nil {
@@ -62,8 +62,8 @@ func (c benchKernelsCmd) Run(ctx context.Context, std streams) error {
 	return c.report(std, map[string]any{"peak_flops": peakFLOPS(), "bytes_per_s": read()}, out...)
 }
 
-// benchShapes are [N,K] of the products in GPT-2 124M.
-var benchShapes = [][2]int{{2304, 768}, {768, 768}, {3072, 768}, {768, 3072}, {50257, 768}}
+// benchMatrices are [N,K] of the products in GPT-2 124M.
+var benchMatrices = [][2]int{{2304, 768}, {768, 768}, {3072, 768}, {768, 3072}, {50257, 768}}
 
 type benchProduct struct {
 	name string
@@ -79,7 +79,7 @@ var benchProducts = []benchProduct{
 func (c benchKernelsCmd) product(ctx context.Context, p benchProduct, M, N, K int) (figure, error) {
 	x, w, y := benchNumbers(M*K), benchNumbers(N*K), benchNumbers(M*N)
 	flop := 2 * float64(M) * float64(N) * float64(K)
-	return sample(ctx, fmt.Sprintf("%s M %d N %d K %d", p.name, M, N, K), "GFLOP/s", c.Repeats,
+	return sample(ctx, fmt.Sprintf("%s/M=%d/N=%d/K=%d", p.name, M, N, K), "GFLOP/s", c.Repeats,
 		func() float64 { return peakFLOPS() / 1e9 },
 		func() float64 { return rate(30*time.Millisecond, func() { p.run(M, N, K, x, w, y) }) * flop / 1e9 })
 }

@@ -83,7 +83,7 @@ func execute(ctx context.Context, args []string, io streams) (code int) {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.DefaultEnvars("RANKLOOP"),
 		kong.Configuration(kong.JSON, "/etc/rankloop/config.json", filepath.Join(home(), ".config", "rankloop.json")),
-		kong.Vars{"data_dir": defaultDir("rankloop"), "demo_dir": defaultDir("rankloop-demo")},
+		kong.Vars{"data_dir": defaultDir("rankloop"), "demo_dir": defaultDir("rankloop-demo"), "bench_shapes": benchShapeNames()},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(io),
 	)

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rankloop/rankloop/model"
+)
+
+type benchDecodeCmd struct {
+	benchFlags
+	shapeFlags
+	Batch  int `default:"1" help:"Sequences that are written at the same time."`
+	Prompt int `default:"64" help:"Tokens of a prompt."`
+	Tokens int `default:"32" help:"Tokens written after it."`
+}
+
+func (benchDecodeCmd) Help() string {
+	return `Prompts are read in one pass, the last logits only; then tokens are written one a sequence and step. One sequence is limited by
+reading all weights for each token, a batch and the prompt by the 2N operations that a token costs.
+
+Example:
+  rankloop bench decode --shape gpt2 --batch 32`
+}
+
+func (c benchDecodeCmd) Run(ctx context.Context, std streams) error {
+	if err := c.prepare(); err != nil {
+		return err
+	}
+	if c.Batch < 1 || c.Prompt < 1 || c.Tokens < 1 {
+		return usageError{fmt.Errorf("--batch %d --prompt %d --tokens %d: at least 1 each is wanted", c.Batch, c.Prompt, c.Tokens)}
+	}
+	m, err := benchModel(c.shapeFlags, c.Prompt+c.Tokens)
+	if err != nil {
+		return err
+	}
+	batch, _ := benchBatch(m, c.Batch, c.Prompt-1)
+	caches, prompts, next := make([]*model.Cache, c.Batch), make([][]int32, c.Batch), make([][]int32, c.Batch)
+	for i := range caches {
+		caches[i], prompts[i] = m.NewCache(), batch[i].IDs
+		caches[i].Reserve(c.Prompt + c.Tokens)
+		next[i] = []int32{int32(i)}
+	}
+	read := func() {
+		for _, k := range caches {
+			k.Reset()
+		}
+		m.ExtendFunc(caches, prompts, func(int, []float32) {})
+	}
+	n := float64(m.NumParams())
+	arithmetic := func() float64 { return peakFLOPS() / (2 * n) }
+	prefill, err := sample(ctx, fmt.Sprintf("prompts/%s/%dx%d", c.Shape, c.Batch, c.Prompt), "tokens/s", c.Repeats, arithmetic,
+		func() float64 { return float64(c.Batch*c.Prompt) * rate(0, read) })
+	if err != nil {
+		return err
+	}
+	limit := arithmetic
+	memory := bandwidth()
+	if c.Batch == 1 {
+		limit = func() float64 { return memory() / (4 * n) }
+	}
+	write, err := sample(ctx, fmt.Sprintf("decode/%s/%dx1", c.Shape, c.Batch), "tokens/s", c.Repeats, limit, func() float64 {
+		read()
+		start := time.Now()
+		for range c.Tokens {
+			m.ExtendFunc(caches, next, func(int, []float32) {})
+		}
+		return float64(c.Batch*c.Tokens) / time.Since(start).Seconds()
+	})
+	if err != nil {
+		return err
+	}
+	return c.report(std, map[string]any{"shape": c.Shape, "batch": c.Batch, "prefill_tokens_per_s": prefill.Value, "tokens_per_s": write.Value, "ratio": write.Ratio}, prefill, write)
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rankloop/rankloop/model"
+)
+
+type benchTrainCmd struct {
+	benchFlags
+	shapeFlags
+	Batch int `default:"4" help:"Sequences of a step."`
+	Seq   int `default:"256" help:"Tokens of a sequence."`
+}
+
+func (benchTrainCmd) Help() string {
+	return `A step is forward, backward and AdamW on random weights and tokens. The limit is the peak of multiply-adds divided by the 6N
+operations that a token costs in a model of N parameters.
+
+Example:
+  rankloop bench train --shape small8k --batch 4 --seq 256`
+}
+
+func (c benchTrainCmd) Run(ctx context.Context, std streams) error {
+	if err := c.prepare(); err != nil {
+		return err
+	}
+	m, err := benchModel(c.shapeFlags, c.Seq)
+	if err != nil {
+		return err
+	}
+	if c.Batch < 1 || c.Seq < 2 {
+		return usageError{fmt.Errorf("--batch %d --seq %d: at least 1 and 2 are wanted", c.Batch, c.Seq)}
+	}
+	batch, grads := benchBatch(m, c.Batch, c.Seq)
+	opt := model.NewAdamW()
+	tokens, perToken := float64(c.Batch*c.Seq), 6*float64(m.NumParams())
+	var failed error
+	f, err := sample(ctx, fmt.Sprintf("train/%s/%dx%d", c.Shape, c.Batch, c.Seq), "tokens/s", c.Repeats,
+		func() float64 { return peakFLOPS() / perToken },
+		func() float64 {
+			return tokens * rate(0, func() {
+				m.Forward(batch, model.WantLogprobs).Backward(grads)
+				if _, err := opt.Step(m, 1e-4); err != nil {
+					failed = err
+				}
+			})
+		})
+	if err != nil {
+		return err
+	}
+	if failed != nil {
+		return failed
+	}
+	return c.report(std, map[string]any{"shape": c.Shape, "batch": c.Batch, "seq": c.Seq, "parameters": m.NumParams(),
+		"tokens_per_s": f.Value, "peak_flops": f.Limit * perToken, "peak_ratio": f.Ratio}, f)
+}
