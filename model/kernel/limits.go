@@ -18,11 +18,11 @@ func ReadLoop(x []float32) (sum float32) {
 	return sum
 }
 
-// fmaLoopGo is a round of four multiplications and additions, which plain Go does not fuse.
+// fmaLoopGo is a round of four multiplications and additions, not fused, like the portable products.
 func fmaLoopGo(rounds int) int64 {
 	var a, b, c, d, x float32 = 0, 0, 0, 0, 0.5
 	for range rounds {
-		a, b, c, d = a*x+x, b*x+x, c*x+x, d*x+x
+		a, b, c, d = float32(a*x)+x, float32(b*x)+x, float32(c*x)+x, float32(d*x)+x
 	}
 	if a+b+c+d > 4 { // they tend to 1 each: never so, but then they must be computed
 		return 0

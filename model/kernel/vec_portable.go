@@ -2,6 +2,9 @@ package kernel
 
 import "math"
 
+// The conversions to float32 round products that would otherwise be fused with a sum on some architectures: the class "portable"
+// has the same bits everywhere.
+
 // Constants of exp: exp(x) = 2ⁿ·exp(r), n = round(x/ln 2), r = x - n·ln 2 in two parts; the polynomial is that of Cephes' expf (S. Moshier), for |r| <= ln(2)/2.
 const (
 	expHigh  = 88.72284   // above: +Inf
@@ -29,7 +32,7 @@ func expOne(x float32) float32 {
 	case x < expLow:
 		return 0
 	}
-	t := x * log2e
+	t := float32(x * log2e)
 	n := int32(t + 0.5)
 	if t < 0 {
 		n = int32(t - 0.5)
@@ -56,7 +59,7 @@ func expGo(dst, x []float32) {
 // gelu_new(x) = x·σ(2u), u = √(2/π)(x+0.044715x³), because (1+tanh u)/2 = σ(2u).
 func geluGo(dst, x []float32) {
 	for i, v := range x {
-		u := geluRoot * (v + geluCube*v*v*v)
+		u := geluRoot * (v + float32(geluCube*v*v*v))
 		dst[i] = v / (1 + expOne(-2*u))
 	}
 }
@@ -66,10 +69,10 @@ func geluBackwardGo(dx, x, dy []float32) {
 	for i, v := range x {
 		v = min(max(v, -10), 10)
 		v2 := v * v
-		u := geluRoot * v * (1 + geluCube*v2)
+		u := geluRoot * v * (1 + float32(geluCube*v2))
 		e := expOne(-2 * u)
 		s := 1 / (1 + e) // and e·s = 1-s
-		dx[i] = dy[i] * (s + v*s*(e*s)*2*geluRoot*(1+3*geluCube*v2))
+		dx[i] = dy[i] * (s + float32(v*s*(e*s)*(2*geluRoot)*(1+float32(3*geluCube*v2))))
 	}
 }
 
@@ -84,7 +87,7 @@ func siluBackwardGo(dx, x, dy []float32) {
 		v = min(max(v, -88), 88)
 		e := expOne(-v)
 		s := 1 / (1 + e)
-		dx[i] = dy[i] * (s + v*s*(e*s))
+		dx[i] = dy[i] * (s + float32(v*s*(e*s)))
 	}
 }
 

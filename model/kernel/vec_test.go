@@ -139,8 +139,7 @@ func TestArithmetic(t *testing.T) {
 					if fused {
 						return fma(.3, y[i], x[i])
 					}
-					p := .3 * y[i]
-					return x[i] + p
+					return x[i] + float32(.3*y[i])
 				}},
 			} {
 				dst, intact := guarded(t, n, n%3)
