@@ -2200,7 +2200,7 @@ done:
 	RET
 
 // func rowAVX512(kc int, a *float32, aks int, b *float32, bks int, c *float32, vectors int, n int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·rowAVX512(SB), NOSPLIT, $0-64
 	MOVQ  n+56(FP), CX
 	MOVL  $0x00000001, AX
@@ -2215,6 +2215,8 @@ TEXT ·rowAVX512(SB), NOSPLIT, $0-64
 	SHLQ  $0x02, R9
 	SHLQ  $0x02, R10
 	LEAQ  (R10)(R10*2), R11
+	LEAQ  (R10)(R10*4), R8
+	LEAQ  (R11)(R10*4), CX
 
 rows:
 	MOVQ         BX, DX
@@ -2238,6 +2240,7 @@ rows:
 	MOVQ         SI, R12
 	LEAQ         (SI)(R10*4), R13
 	LEAQ         (R13)(R10*4), SI
+	MOVQ         SI, R14
 	MOVQ         c+40(FP), DI
 	MOVQ         vectors+48(FP), R15
 
@@ -2249,43 +2252,76 @@ wide:
 	VMOVUPS     128(DI), Z10
 	VMOVUPS     192(DI), Z11
 	VFMADD231PS (R12), Z0, Z8
+	PREFETCHT1  (R14)
 	VFMADD231PS 64(R12), Z0, Z9
+	PREFETCHT1  64(R14)
 	VFMADD231PS 128(R12), Z0, Z10
+	PREFETCHT1  128(R14)
 	VFMADD231PS 192(R12), Z0, Z11
+	PREFETCHT1  192(R14)
 	VFMADD231PS (R12)(R10*1), Z1, Z8
+	PREFETCHT1  (R14)(R10*1)
 	VFMADD231PS 64(R12)(R10*1), Z1, Z9
+	PREFETCHT1  64(R14)(R10*1)
 	VFMADD231PS 128(R12)(R10*1), Z1, Z10
+	PREFETCHT1  128(R14)(R10*1)
 	VFMADD231PS 192(R12)(R10*1), Z1, Z11
+	PREFETCHT1  192(R14)(R10*1)
 	VFMADD231PS (R12)(R10*2), Z2, Z8
+	PREFETCHT1  (R14)(R10*2)
 	VFMADD231PS 64(R12)(R10*2), Z2, Z9
+	PREFETCHT1  64(R14)(R10*2)
 	VFMADD231PS 128(R12)(R10*2), Z2, Z10
+	PREFETCHT1  128(R14)(R10*2)
 	VFMADD231PS 192(R12)(R10*2), Z2, Z11
+	PREFETCHT1  192(R14)(R10*2)
 	VFMADD231PS (R12)(R11*1), Z3, Z8
+	PREFETCHT1  (R14)(R11*1)
 	VFMADD231PS 64(R12)(R11*1), Z3, Z9
+	PREFETCHT1  64(R14)(R11*1)
 	VFMADD231PS 128(R12)(R11*1), Z3, Z10
+	PREFETCHT1  128(R14)(R11*1)
 	VFMADD231PS 192(R12)(R11*1), Z3, Z11
+	PREFETCHT1  192(R14)(R11*1)
 	VFMADD231PS (R13), Z4, Z8
+	PREFETCHT1  (R14)(R10*4)
 	VFMADD231PS 64(R13), Z4, Z9
+	PREFETCHT1  64(R14)(R10*4)
 	VFMADD231PS 128(R13), Z4, Z10
+	PREFETCHT1  128(R14)(R10*4)
 	VFMADD231PS 192(R13), Z4, Z11
+	PREFETCHT1  192(R14)(R10*4)
 	VFMADD231PS (R13)(R10*1), Z5, Z8
+	PREFETCHT1  (R14)(R8*1)
 	VFMADD231PS 64(R13)(R10*1), Z5, Z9
+	PREFETCHT1  64(R14)(R8*1)
 	VFMADD231PS 128(R13)(R10*1), Z5, Z10
+	PREFETCHT1  128(R14)(R8*1)
 	VFMADD231PS 192(R13)(R10*1), Z5, Z11
+	PREFETCHT1  192(R14)(R8*1)
 	VFMADD231PS (R13)(R10*2), Z6, Z8
+	PREFETCHT1  (R14)(R11*2)
 	VFMADD231PS 64(R13)(R10*2), Z6, Z9
+	PREFETCHT1  64(R14)(R11*2)
 	VFMADD231PS 128(R13)(R10*2), Z6, Z10
+	PREFETCHT1  128(R14)(R11*2)
 	VFMADD231PS 192(R13)(R10*2), Z6, Z11
+	PREFETCHT1  192(R14)(R11*2)
 	VFMADD231PS (R13)(R11*1), Z7, Z8
+	PREFETCHT1  (R14)(CX*1)
 	VFMADD231PS 64(R13)(R11*1), Z7, Z9
+	PREFETCHT1  64(R14)(CX*1)
 	VFMADD231PS 128(R13)(R11*1), Z7, Z10
+	PREFETCHT1  128(R14)(CX*1)
 	VFMADD231PS 192(R13)(R11*1), Z7, Z11
+	PREFETCHT1  192(R14)(CX*1)
 	VMOVUPS     Z8, (DI)
 	VMOVUPS     Z9, 64(DI)
 	VMOVUPS     Z10, 128(DI)
 	VMOVUPS     Z11, 192(DI)
 	ADDQ        $0x00000100, R12
 	ADDQ        $0x00000100, R13
+	ADDQ        $0x00000100, R14
 	ADDQ        $0x00000100, DI
 	SUBQ        $0x04, R15
 	JMP         wide
@@ -2305,6 +2341,7 @@ narrow:
 	VMOVUPS     Z8, (DI)
 	ADDQ        $0x00000040, R12
 	ADDQ        $0x00000040, R13
+	ADDQ        $0x00000040, R14
 	ADDQ        $0x00000040, DI
 	DECQ        R15
 	JMP         narrow
@@ -3374,7 +3411,7 @@ done:
 	RET
 
 // func rowAVX2(kc int, a *float32, aks int, b *float32, bks int, c *float32, vectors int, n int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·rowAVX2(SB), NOSPLIT, $0-64
 	MOVQ    n+56(FP), CX
 	LEAQ    edge<>+0(SB), AX
@@ -3389,6 +3426,8 @@ TEXT ·rowAVX2(SB), NOSPLIT, $0-64
 	SHLQ    $0x02, R9
 	SHLQ    $0x02, R10
 	LEAQ    (R10)(R10*2), R11
+	LEAQ    (R10)(R10*4), R8
+	LEAQ    (R11)(R10*4), CX
 
 rows:
 	MOVQ         BX, DX
@@ -3412,6 +3451,7 @@ rows:
 	MOVQ         SI, R12
 	LEAQ         (SI)(R10*4), R13
 	LEAQ         (R13)(R10*4), SI
+	MOVQ         SI, R14
 	MOVQ         c+40(FP), DI
 	MOVQ         vectors+48(FP), R15
 
@@ -3423,36 +3463,52 @@ wide:
 	VMOVUPS     64(DI), Y10
 	VMOVUPS     96(DI), Y11
 	VFMADD231PS (R12), Y0, Y8
+	PREFETCHT1  (R14)
 	VFMADD231PS 32(R12), Y0, Y9
 	VFMADD231PS 64(R12), Y0, Y10
+	PREFETCHT1  64(R14)
 	VFMADD231PS 96(R12), Y0, Y11
 	VFMADD231PS (R12)(R10*1), Y1, Y8
+	PREFETCHT1  (R14)(R10*1)
 	VFMADD231PS 32(R12)(R10*1), Y1, Y9
 	VFMADD231PS 64(R12)(R10*1), Y1, Y10
+	PREFETCHT1  64(R14)(R10*1)
 	VFMADD231PS 96(R12)(R10*1), Y1, Y11
 	VFMADD231PS (R12)(R10*2), Y2, Y8
+	PREFETCHT1  (R14)(R10*2)
 	VFMADD231PS 32(R12)(R10*2), Y2, Y9
 	VFMADD231PS 64(R12)(R10*2), Y2, Y10
+	PREFETCHT1  64(R14)(R10*2)
 	VFMADD231PS 96(R12)(R10*2), Y2, Y11
 	VFMADD231PS (R12)(R11*1), Y3, Y8
+	PREFETCHT1  (R14)(R11*1)
 	VFMADD231PS 32(R12)(R11*1), Y3, Y9
 	VFMADD231PS 64(R12)(R11*1), Y3, Y10
+	PREFETCHT1  64(R14)(R11*1)
 	VFMADD231PS 96(R12)(R11*1), Y3, Y11
 	VFMADD231PS (R13), Y4, Y8
+	PREFETCHT1  (R14)(R10*4)
 	VFMADD231PS 32(R13), Y4, Y9
 	VFMADD231PS 64(R13), Y4, Y10
+	PREFETCHT1  64(R14)(R10*4)
 	VFMADD231PS 96(R13), Y4, Y11
 	VFMADD231PS (R13)(R10*1), Y5, Y8
+	PREFETCHT1  (R14)(R8*1)
 	VFMADD231PS 32(R13)(R10*1), Y5, Y9
 	VFMADD231PS 64(R13)(R10*1), Y5, Y10
+	PREFETCHT1  64(R14)(R8*1)
 	VFMADD231PS 96(R13)(R10*1), Y5, Y11
 	VFMADD231PS (R13)(R10*2), Y6, Y8
+	PREFETCHT1  (R14)(R11*2)
 	VFMADD231PS 32(R13)(R10*2), Y6, Y9
 	VFMADD231PS 64(R13)(R10*2), Y6, Y10
+	PREFETCHT1  64(R14)(R11*2)
 	VFMADD231PS 96(R13)(R10*2), Y6, Y11
 	VFMADD231PS (R13)(R11*1), Y7, Y8
+	PREFETCHT1  (R14)(CX*1)
 	VFMADD231PS 32(R13)(R11*1), Y7, Y9
 	VFMADD231PS 64(R13)(R11*1), Y7, Y10
+	PREFETCHT1  64(R14)(CX*1)
 	VFMADD231PS 96(R13)(R11*1), Y7, Y11
 	VMOVUPS     Y8, (DI)
 	VMOVUPS     Y9, 32(DI)
@@ -3460,6 +3516,7 @@ wide:
 	VMOVUPS     Y11, 96(DI)
 	ADDQ        $0x00000080, R12
 	ADDQ        $0x00000080, R13
+	ADDQ        $0x00000080, R14
 	ADDQ        $0x00000080, DI
 	SUBQ        $0x04, R15
 	JMP         wide
@@ -3479,6 +3536,7 @@ narrow:
 	VMOVUPS     Y8, (DI)
 	ADDQ        $0x00000020, R12
 	ADDQ        $0x00000020, R13
+	ADDQ        $0x00000020, R14
 	ADDQ        $0x00000020, DI
 	DECQ        R15
 	JMP         narrow
@@ -3816,83 +3874,85 @@ whole8:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VMOVUPS.Z        (SI), K1, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -4185,83 +4245,85 @@ whole7:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VMOVUPS.Z        (SI), K1, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -4533,83 +4595,85 @@ whole6:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VMOVUPS.Z        (SI), K1, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -4860,83 +4924,85 @@ whole5:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VMOVUPS.Z        (SI), K1, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -5166,83 +5232,85 @@ whole4:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VMOVUPS.Z        (SI), K1, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -5451,83 +5519,85 @@ whole3:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VMOVUPS.Z        (SI), K1, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -5715,83 +5785,85 @@ whole2:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VMOVUPS.Z        (SI), K1, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -5958,83 +6030,85 @@ whole1:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VMOVUPS.Z        (SI), K1, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VMOVUPS.Z        (SI), K1, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -6239,99 +6313,101 @@ whole8:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VPMOVZXWD.Z      (SI), K1, Z0
 	VPSLLD           $0x10, Z0, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z1
 	VPSLLD           $0x10, Z1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z2
 	VPSLLD           $0x10, Z2, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z3
 	VPSLLD           $0x10, Z3, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z4
 	VPSLLD           $0x10, Z4, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z5
 	VPSLLD           $0x10, Z5, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z6
 	VPSLLD           $0x10, Z6, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z7
 	VPSLLD           $0x10, Z7, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z8
 	VPSLLD           $0x10, Z8, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z9
 	VPSLLD           $0x10, Z9, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z10
 	VPSLLD           $0x10, Z10, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z11
 	VPSLLD           $0x10, Z11, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z12
 	VPSLLD           $0x10, Z12, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z13
 	VPSLLD           $0x10, Z13, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z14
 	VPSLLD           $0x10, Z14, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z15
 	VPSLLD           $0x10, Z15, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -6624,99 +6700,101 @@ whole7:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VPMOVZXWD.Z      (SI), K1, Z0
 	VPSLLD           $0x10, Z0, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z1
 	VPSLLD           $0x10, Z1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z2
 	VPSLLD           $0x10, Z2, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z3
 	VPSLLD           $0x10, Z3, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z4
 	VPSLLD           $0x10, Z4, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z5
 	VPSLLD           $0x10, Z5, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z6
 	VPSLLD           $0x10, Z6, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z7
 	VPSLLD           $0x10, Z7, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z8
 	VPSLLD           $0x10, Z8, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z9
 	VPSLLD           $0x10, Z9, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z10
 	VPSLLD           $0x10, Z10, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z11
 	VPSLLD           $0x10, Z11, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z12
 	VPSLLD           $0x10, Z12, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z13
 	VPSLLD           $0x10, Z13, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z14
 	VPSLLD           $0x10, Z14, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z15
 	VPSLLD           $0x10, Z15, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -6988,99 +7066,101 @@ whole6:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VPMOVZXWD.Z      (SI), K1, Z0
 	VPSLLD           $0x10, Z0, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z1
 	VPSLLD           $0x10, Z1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z2
 	VPSLLD           $0x10, Z2, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z3
 	VPSLLD           $0x10, Z3, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z4
 	VPSLLD           $0x10, Z4, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z5
 	VPSLLD           $0x10, Z5, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z6
 	VPSLLD           $0x10, Z6, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z7
 	VPSLLD           $0x10, Z7, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z8
 	VPSLLD           $0x10, Z8, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z9
 	VPSLLD           $0x10, Z9, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z10
 	VPSLLD           $0x10, Z10, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z11
 	VPSLLD           $0x10, Z11, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z12
 	VPSLLD           $0x10, Z12, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z13
 	VPSLLD           $0x10, Z13, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z14
 	VPSLLD           $0x10, Z14, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z15
 	VPSLLD           $0x10, Z15, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -7331,99 +7411,101 @@ whole5:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VPMOVZXWD.Z      (SI), K1, Z0
 	VPSLLD           $0x10, Z0, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z1
 	VPSLLD           $0x10, Z1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z2
 	VPSLLD           $0x10, Z2, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z3
 	VPSLLD           $0x10, Z3, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z4
 	VPSLLD           $0x10, Z4, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z5
 	VPSLLD           $0x10, Z5, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z6
 	VPSLLD           $0x10, Z6, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z7
 	VPSLLD           $0x10, Z7, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z8
 	VPSLLD           $0x10, Z8, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z9
 	VPSLLD           $0x10, Z9, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z10
 	VPSLLD           $0x10, Z10, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z11
 	VPSLLD           $0x10, Z11, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z12
 	VPSLLD           $0x10, Z12, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z13
 	VPSLLD           $0x10, Z13, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z14
 	VPSLLD           $0x10, Z14, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z15
 	VPSLLD           $0x10, Z15, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -7653,99 +7735,101 @@ whole4:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VPMOVZXWD.Z      (SI), K1, Z0
 	VPSLLD           $0x10, Z0, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z1
 	VPSLLD           $0x10, Z1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z2
 	VPSLLD           $0x10, Z2, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z3
 	VPSLLD           $0x10, Z3, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z4
 	VPSLLD           $0x10, Z4, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z5
 	VPSLLD           $0x10, Z5, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z6
 	VPSLLD           $0x10, Z6, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z7
 	VPSLLD           $0x10, Z7, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z8
 	VPSLLD           $0x10, Z8, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z9
 	VPSLLD           $0x10, Z9, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z10
 	VPSLLD           $0x10, Z10, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z11
 	VPSLLD           $0x10, Z11, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z12
 	VPSLLD           $0x10, Z12, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z13
 	VPSLLD           $0x10, Z13, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z14
 	VPSLLD           $0x10, Z14, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z15
 	VPSLLD           $0x10, Z15, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -7954,99 +8038,101 @@ whole3:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VPMOVZXWD.Z      (SI), K1, Z0
 	VPSLLD           $0x10, Z0, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z1
 	VPSLLD           $0x10, Z1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z2
 	VPSLLD           $0x10, Z2, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z3
 	VPSLLD           $0x10, Z3, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z4
 	VPSLLD           $0x10, Z4, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z5
 	VPSLLD           $0x10, Z5, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z6
 	VPSLLD           $0x10, Z6, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z7
 	VPSLLD           $0x10, Z7, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z8
 	VPSLLD           $0x10, Z8, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z9
 	VPSLLD           $0x10, Z9, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z10
 	VPSLLD           $0x10, Z10, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z11
 	VPSLLD           $0x10, Z11, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z12
 	VPSLLD           $0x10, Z12, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z13
 	VPSLLD           $0x10, Z13, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z14
 	VPSLLD           $0x10, Z14, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z15
 	VPSLLD           $0x10, Z15, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -8234,99 +8320,101 @@ whole2:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VPMOVZXWD.Z      (SI), K1, Z0
 	VPSLLD           $0x10, Z0, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z1
 	VPSLLD           $0x10, Z1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z2
 	VPSLLD           $0x10, Z2, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z3
 	VPSLLD           $0x10, Z3, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z4
 	VPSLLD           $0x10, Z4, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z5
 	VPSLLD           $0x10, Z5, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z6
 	VPSLLD           $0x10, Z6, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z7
 	VPSLLD           $0x10, Z7, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z8
 	VPSLLD           $0x10, Z8, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z9
 	VPSLLD           $0x10, Z9, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z10
 	VPSLLD           $0x10, Z10, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z11
 	VPSLLD           $0x10, Z11, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z12
 	VPSLLD           $0x10, Z12, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z13
 	VPSLLD           $0x10, Z13, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z14
 	VPSLLD           $0x10, Z14, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z15
 	VPSLLD           $0x10, Z15, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
@@ -8493,99 +8581,101 @@ whole1:
 	MOVQ             BX, SI
 	MOVQ             R10, R12
 	MOVQ             R9, R13
+	MOVQ             R9, CX
+	SHLQ             $0x04, CX
 	VPMOVZXWD.Z      (SI), K1, Z0
 	VPSLLD           $0x10, Z0, Z0
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z1
 	VPSLLD           $0x10, Z1, Z1
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z2
 	VPSLLD           $0x10, Z2, Z2
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z3
 	VPSLLD           $0x10, Z3, Z3
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z4
 	VPSLLD           $0x10, Z4, Z4
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z5
 	VPSLLD           $0x10, Z5, Z5
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z6
 	VPSLLD           $0x10, Z6, Z6
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z7
 	VPSLLD           $0x10, Z7, Z7
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z8
 	VPSLLD           $0x10, Z8, Z8
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z9
 	VPSLLD           $0x10, Z9, Z9
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z10
 	VPSLLD           $0x10, Z10, Z10
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z11
 	VPSLLD           $0x10, Z11, Z11
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z12
 	VPSLLD           $0x10, Z12, Z12
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z13
 	VPSLLD           $0x10, Z13, Z13
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z14
 	VPSLLD           $0x10, Z14, Z14
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI
 	VPMOVZXWD.Z      (SI), K1, Z15
 	VPSLLD           $0x10, Z15, Z15
-	PREFETCHT0       256(SI)
+	PREFETCHT1       (SI)(CX*1)
 	DECQ             R12
 	CMOVQEQ          R14, R13
 	ADDQ             R13, SI

@@ -26,6 +26,8 @@ func (c class) row() {
 	SHLQ(Imm(2), bks)
 	LEAQ(Mem{Base: bks, Index: bks, Scale: 2}, R11)
 	scalar := func(k int) VecPhysical { return c.reg(k) }
+	LEAQ(Mem{Base: bks, Index: bks, Scale: 4}, R8)  // 5·bks
+	LEAQ(Mem{Base: R11, Index: bks, Scale: 4}, RCX) // 7·bks
 	Label("rows")
 	MOVQ(a, RDX)
 	for k := range 8 {
@@ -36,6 +38,7 @@ func (c class) row() {
 	MOVQ(b, R12) // rows 0 to 3
 	LEAQ(Mem{Base: b, Index: bks, Scale: 4}, R13)
 	LEAQ(Mem{Base: R13, Index: bks, Scale: 4}, b) // the next eight
+	MOVQ(b, R14)
 	Load(Param("c"), RDI)
 	Load(Param("vectors"), R15)
 	at := func(k, v int) Mem {
@@ -54,9 +57,30 @@ func (c class) row() {
 		return Mem{Base: base, Index: index, Scale: scale, Disp: v * c.bytes}
 	}
 	const unroll = 4
+	ahead := func(k, v int) Mem { // in the next eight rows, which no prefetcher of the processor knows of
+		m := Mem{Base: R14, Disp: v * c.bytes}
+		switch k {
+		case 1:
+			m.Index, m.Scale = bks, 1
+		case 2:
+			m.Index, m.Scale = bks, 2
+		case 3:
+			m.Index, m.Scale = R11, 1
+		case 4:
+			m.Index, m.Scale = bks, 4
+		case 5:
+			m.Index, m.Scale = R8, 1
+		case 6:
+			m.Index, m.Scale = R11, 2
+		case 7:
+			m.Index, m.Scale = RCX, 1
+		}
+		return m
+	}
 	step := func(n int) {
 		ADDQ(U32(n*c.bytes), R12)
 		ADDQ(U32(n*c.bytes), R13)
+		ADDQ(U32(n*c.bytes), R14)
 		ADDQ(U32(n*c.bytes), RDI)
 	}
 	Label("wide")
@@ -68,6 +92,9 @@ func (c class) row() {
 	for k := range 8 {
 		for v := range unroll {
 			VFMADD231PS(at(k, v), scalar(k), c.reg(8+v))
+			if v*c.bytes%64 == 0 {
+				PREFETCHT1(ahead(k, v))
+			}
 		}
 	}
 	for v := range unroll {
