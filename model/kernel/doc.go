@@ -20,16 +20,19 @@
 //
 // # Classes
 //
-// Two classes of arithmetic exist (Class). "fma" is the assembly for amd64, for processors with AVX2 and FMA; where there is
-// AVX-512 that is used, to the same bits. "portable" is plain Go and runs everywhere: a product and a sum are rounded one after
-// the other, for fusing them is not to be had in Go at speed. Within a class results are reproducible to the bit, between the
-// classes to rounding, so what is to be continued bit for bit has to note its class. RANKLOOP_KERNEL=portable|avx2|avx512
-// lowers the choice (it cannot ask for what the processor lacks), the build tag noasm leaves the assembly out.
+// Three classes of arithmetic exist (Class). "fma" is the assembly for amd64, for processors with AVX2 and FMA; where there is
+// AVX-512 that is used, to the same bits. "neon" is arm64: the products are assembly and have the bits of "fma", all else is as in
+// "portable". "portable" is plain Go and runs everywhere: a product and a sum are rounded one after the other, for fusing them is
+// not to be had in Go at speed; the roundings are written out, so that no compiler fuses either. Within a class results are
+// reproducible to the bit, between the classes to rounding, so what is to be continued bit for bit has to note its class.
+// RANKLOOP_KERNEL=portable|avx2|avx512 lowers the choice (it cannot ask for what the processor lacks), the build tag noasm leaves
+// the assembly out.
 //
 // # Layout
 //
 // gemm.go has the products and how they are cut into tiles for the threads, gemm_amd64.go the walk over blocks, gemm_portable.go
-// the same in Go. The assembly's tiles are 8 × 48 (24 of the 32 AVX-512 registers hold sums) and 6 × 16 (12 of 16), with every
+// the same in Go; gemm_arm64.go has both for NEON, with tiles of 8 × 12 from packed blocks of A and panels of B, written by hand.
+// The tiles for amd64 are 8 × 48 (24 of the 32 AVX-512 registers hold sums) and 6 × 16 (12 of 16), with every
 // smaller number of rows and vectors, so that no product is padded. A is read where it lies, by two strides; B is read where it
 // lies for few rows (for a single one along its rows, as memory likes it; for eight or less of the transposed layout in blocks that
 // are turned in registers), otherwise a panel of it (384 deep, 48 wide) is copied to consecutive memory, transposed in registers where
