@@ -64,7 +64,7 @@ func (p *product) run(i0, i1, j0, j1 int) {
 		p.runRow(i0, j0, j1)
 		return
 	}
-	if i1-i0 <= 8 && p.bns != 1 && p.aks == 1 && level == avx512 {
+	if i1-i0 <= 8 && p.bns != 1 && p.aks == 1 {
 		p.runFew(i0, i1, j0, j1)
 		return
 	}
@@ -132,8 +132,43 @@ func (p *product) runRow(i, j0, j1 int) {
 
 // runFew computes C[i0:i1, j0:j1], eight rows at most, where B is stored by columns.
 func (p *product) runFew(i0, i1, j0, j1 int) {
-	for ; j0 < j1; j0 += 16 {
-		fewAVX512(i1-i0, p.K, &p.a[i0*p.ars], p.ars, &p.b[j0*p.bns], p.bns, &p.c[i0*p.ldc+j0], p.ldc, min(16, j1-j0), p.acc)
+	if level == avx512 {
+		for ; j0 < j1; j0 += 16 {
+			fewAVX512(i1-i0, p.K, &p.a[i0*p.ars], p.ars, &p.b[j0*p.bns], p.bns, &p.c[i0*p.ldc+j0], p.ldc, min(16, j1-j0), p.acc)
+		}
+		return
+	}
+	for ; j0 < j1; j0 += 8 {
+		for i := i0; i < i1; i += 4 { // the second time B is in the cache
+			fewAVX2(min(4, i1-i), p.K, &p.a[i*p.ars], p.ars, &p.b[j0*p.bns], p.bns, &p.c[i*p.ldc+j0], p.ldc, min(8, j1-j0), p.acc)
+		}
+	}
+}
+
+// runFewHalf is runFew with B in bfloat16.
+func (p *product) runFewHalf(i0, i1, j0, j1 int) {
+	if level == avx512 {
+		for ; j0 < j1; j0 += 16 {
+			fewBF16AVX512(i1-i0, p.K, &p.a[i0*p.ars], p.ars, &p.half[j0*p.bns], p.bns, &p.c[i0*p.ldc+j0], p.ldc, min(16, j1-j0), p.acc)
+		}
+		return
+	}
+	whole := p.K &^ 7
+	for ; j0 < j1; j0 += 8 {
+		n := min(8, j1-j0)
+		var tail [8 * 8]uint16 // what is left of the rows, padded
+		for j := range n {
+			copy(tail[8*j:], p.half[(j0+j)*p.bns+whole:][:p.K-whole])
+		}
+		for i := i0; i < i1; i += 4 {
+			m, a, c := min(4, i1-i), p.a[i*p.ars:], &p.c[i*p.ldc+j0]
+			if whole > 0 {
+				fewBF16AVX2(m, whole, &a[0], p.ars, &p.half[j0*p.bns], p.bns, c, p.ldc, n, p.acc)
+			}
+			if whole < p.K {
+				fewBF16AVX2(m, p.K-whole, &a[whole], p.ars, &tail[0], 8, c, p.ldc, n, p.acc || whole > 0)
+			}
+		}
 	}
 }
 
@@ -142,12 +177,12 @@ func (p *product) runFew(i0, i1, j0, j1 int) {
 func (p *product) runHalfDirect(i0, i1, j0, j1 int) int {
 	lanes, _, _ := shape()
 	switch {
-	case level == avx512 && i1-i0 <= 8 && p.bns != 1 && p.aks == 1:
-		for ; j0 < j1; j0 += 16 {
-			fewBF16AVX512(i1-i0, p.K, &p.a[i0*p.ars], p.ars, &p.half[j0*p.bns], p.bns, &p.c[i0*p.ldc+j0], p.ldc, min(16, j1-j0), p.acc)
-		}
+	case level == portable || i1-i0 > 8:
+		return j0
+	case p.bns != 1 && p.aks == 1:
+		p.runFewHalf(i0, i1, j0, j1)
 		return j1
-	case level == portable || i1-i0 != 1 || p.bns != 1:
+	case i1-i0 != 1 || p.bns != 1:
 		return j0
 	}
 	var wide [rowPart]float32

@@ -106,6 +106,34 @@ func fewAVX512(M int, kc int, a *float32, ars int, b *float32, bns int, c *float
 //go:noescape
 func fewBF16AVX512(M int, kc int, a *float32, ars int, b *uint16, bns int, c *float32, ldc int, n int, acc bool)
 
+// fewAVX2 computes M (1 to 4) rows and n (1 to 8) columns of a product with a transposed matrix:
+//
+//	for i := range M {
+//		for j := range n {
+//			s := 0 or, with acc, c[i*ldc+j]
+//			for k := range kc { s = fma(a[i*ars+k], b[j*bns+k], s) }
+//			c[i*ldc+j] = s
+//		}
+//	}
+//
+//go:noescape
+func fewAVX2(M int, kc int, a *float32, ars int, b *float32, bns int, c *float32, ldc int, n int, acc bool)
+
+// fewBF16AVX2 computes M (1 to 4) rows and n (1 to 8) columns of a product with a transposed matrix:
+//
+//	for i := range M {
+//		for j := range n {
+//			s := 0 or, with acc, c[i*ldc+j]
+//			for k := range kc { s = fma(a[i*ars+k], b[j*bns+k], s) }
+//			c[i*ldc+j] = s
+//		}
+//	}
+//
+// Of b rows of kc rounded up to a multiple of 8 are read.
+//
+//go:noescape
+func fewBF16AVX2(M int, kc int, a *float32, ars int, b *uint16, bns int, c *float32, ldc int, n int, acc bool)
+
 // transpose16 writes the first n (1 to 16) rows of src [n,k], ld elements apart, to the 16 columns of dst [k,16], stride elements from row to row; columns from n on become zero.
 //
 //go:noescape

@@ -7,10 +7,13 @@ import (
 	"unsafe"
 )
 
-// atPageEnd returns n elements that end where readable memory ends: reading one further kills the test.
-func atPageEnd(t *testing.T, n int) []float32 {
+// atPageEnd returns n float32 that end where readable memory ends: reading one further kills the test.
+func atPageEnd(t *testing.T, n int) []float32 { return endOfPage[float32](t, n) }
+
+func endOfPage[T any](t *testing.T, n int) []T {
+	bytes := n * int(unsafe.Sizeof(*new(T)))
 	page := syscall.Getpagesize()
-	size := (4*n+page-1)/page*page + page
+	size := (bytes+page-1)/page*page + page
 	mem, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		t.Fatal(err)
@@ -19,7 +22,7 @@ func atPageEnd(t *testing.T, n int) []float32 {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Munmap(mem) })
-	return unsafe.Slice((*float32)(unsafe.Pointer(&mem[size-page-4*n])), n)
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(mem[size-page-bytes:]))), n)
 }
 
 // No kernel reads beyond its arguments.
@@ -52,6 +55,26 @@ func TestReadsNothingBeyond(t *testing.T) {
 				got := p.c
 				p.c = c
 				p.check(t, got, fused)
+			}
+		}
+		for _, s := range sizes {
+			M, N, K := s[0], s[1], s[2]
+			a, b, c := end(M*K), endOfPage[uint16](t, N*K), end(M*N)
+			copy(b, halfOf(rng, N*K))
+			for _, f := range []struct {
+				run  func(M, N, K int, a []float32, lda int, b []uint16, ldb int, c []float32, ldc int, acc bool)
+				wide func(M, N, K int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool)
+				ldb  int
+			}{{NNBF16, NN, N}, {NTBF16, NT, K}} {
+				wide, want := make([]float32, N*K), make([]float32, M*N)
+				Widen(wide, b)
+				f.wide(M, N, K, a, K, wide, f.ldb, want, N, false)
+				f.run(M, N, K, a, K, b, f.ldb, c, N, false)
+				for i := range c {
+					if !same(c[i], want[i]) {
+						t.Fatalf("M=%d N=%d K=%d: element %d of the product in bfloat16 is %v, want %v", M, N, K, i, c[i], want[i])
+					}
+				}
 			}
 		}
 		for _, n := range []int{1, 3, 7, 8, 9, 15, 17, 31, 33} {

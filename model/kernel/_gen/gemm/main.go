@@ -21,6 +21,8 @@ func main() {
 	}
 	few512(float32s)
 	few512(bf16s)
+	few256(float32s)
+	few256(bf16s)
 	transpose512()
 	transpose256()
 	Generate()

@@ -82,19 +82,12 @@ func transpose256() {
 	transposeDoc("transpose8", 8)
 	transposeProlog()
 	Load(Param("n"), R10)
-	lanes := func(from Register, v VecPhysical) {
-		LEAQ(table, RAX)
-		MOVQ(from, RCX)
-		SHLQ(Imm(2), RCX)
-		SUBQ(RCX, RAX)
-		VMOVUPS(Mem{Base: RAX, Disp: 32}, v)
-	}
-	lanes(R10, Y14)
+	firstLanes(R10, Y14)
 	VPCMPEQD(Y15, Y15, Y15)
 	Label("block")
 	CMPQ(RDX, Imm(8))
 	JGE(LabelRef("whole"))
-	lanes(RDX, Y15)
+	firstLanes(RDX, Y15)
 	Label("whole")
 	MOVQ(RBX, RSI)
 	MOVQ(R10, R12)
@@ -103,26 +96,7 @@ func transpose256() {
 	for r := range 8 {
 		walk(func(m Mem) { VMASKMOVPS(m, Y15, a[r]) })
 	}
-	b := ymm[8:12]
-	for q := 0; q < 8; q += 4 {
-		VUNPCKLPS(a[q+1], a[q], b[0])
-		VUNPCKHPS(a[q+1], a[q], b[1])
-		VUNPCKLPS(a[q+3], a[q+2], b[2])
-		VUNPCKHPS(a[q+3], a[q+2], b[3])
-		VUNPCKLPD(b[2], b[0], a[q])
-		VUNPCKHPD(b[2], b[0], a[q+1])
-		VUNPCKLPD(b[3], b[1], a[q+2])
-		VUNPCKHPD(b[3], b[1], a[q+3])
-	}
-	for i := range 4 {
-		VPERM2F128(Imm(0x20), a[4+i], a[i], b[i])
-		VPERM2F128(Imm(0x31), a[4+i], a[i], a[4+i])
-	}
-	for k := range 8 {
-		v := a[k]
-		if k < 4 {
-			v = b[k]
-		}
+	for _, v := range transposeBlock256(a, ymm[8:12]) {
 		VANDPS(v, Y14, v)
 		VMOVUPS(v, Mem{Base: RDI})
 		ADDQ(R8, RDI)
