@@ -47,9 +47,9 @@ func TestQuantize(t *testing.T) {
 // Products are the chain over k, then the scale, to the bit, whatever the batch, the threads and the instruction set, and
 // nothing else is read or written.
 func TestProductsOfInt8(t *testing.T) {
-	eachLevel(t, func(t *testing.T, fused bool) {
+	eachLevel(t, func(t *testing.T, _ bool) {
 		step := func(a, b, c float32) float32 { return float32(a*b) + c }
-		if fused {
+		if Class() == "fma" {
 			step = fma
 		}
 		threaded(t, func(t *testing.T, threads int) {

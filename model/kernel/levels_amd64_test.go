@@ -10,19 +10,16 @@ import (
 	"testing"
 )
 
-// eachLevel runs f for every instruction set of this machine; fused says that its products are fused multiply-adds.
-func eachLevel(t *testing.T, f func(t *testing.T, fused bool)) {
+// atLevels runs f for every instruction set of this machine, the portable one first; fused says that its products are fused
+// multiply-adds.
+func atLevels(f func(name string, fused bool)) {
 	before := level
 	defer func() { level = before }()
 	for l, name := range []string{"portable", "avx2", "avx512"} {
-		if l > supported() {
-			t.Logf("this processor has no %s", name)
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
+		if l <= supported() {
 			level = l
-			f(t, l > portable)
-		})
+			f(name, l > portable)
+		}
 	}
 }
 

@@ -4,15 +4,13 @@ package kernel
 
 import "testing"
 
-// eachLevel runs f for both forms of the products; fused says that they are fused multiply-adds.
-func eachLevel(t *testing.T, f func(t *testing.T, fused bool)) {
+// atLevels runs f for both forms of the products, the portable one first; fused says that they are fused multiply-adds.
+func atLevels(f func(name string, fused bool)) {
 	before := level
 	defer func() { level = before }()
 	for l, name := range []string{"portable", "neon"} {
-		t.Run(name, func(t *testing.T) {
-			level = l
-			f(t, l == neon)
-		})
+		level = l
+		f(name, l == neon)
 	}
 }
 

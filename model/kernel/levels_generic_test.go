@@ -2,9 +2,5 @@
 
 package kernel
 
-import "testing"
-
-// eachLevel runs f for the only instruction set there is.
-func eachLevel(t *testing.T, f func(t *testing.T, fused bool)) {
-	t.Run("portable", func(t *testing.T) { f(t, false) })
-}
+// atLevels runs f for the only instruction set there is.
+func atLevels(f func(name string, fused bool)) { f("portable", false) }

@@ -97,6 +97,13 @@ func guarded(t testing.TB, n, offset int) (x []float32, intact func()) {
 	}
 }
 
+// eachLevel is atLevels in subtests.
+func eachLevel(t *testing.T, f func(t *testing.T, fused bool)) {
+	atLevels(func(name string, fused bool) {
+		t.Run(name, func(t *testing.T) { f(t, fused) })
+	})
+}
+
 // threaded runs f with 1, 2 and 3 threads.
 func threaded(t *testing.T, f func(t *testing.T, threads int)) {
 	before := Threads()
