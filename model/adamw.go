@@ -99,8 +99,8 @@ func (o *AdamW) Step(t *Transformer, lr float32) (norm float64, err error) {
 func (o *AdamW) match(params []*Param) error {
 	if o.m == nil {
 		for _, p := range params {
-			o.m = append(o.m, make([]float32, p.Len()))
-			o.v = append(o.v, make([]float32, p.Len()))
+			o.m = append(o.m, kernel.Floats(p.Len()))
+			o.v = append(o.v, kernel.Floats(p.Len()))
 		}
 	}
 	if len(o.m) != len(params) {

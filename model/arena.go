@@ -1,5 +1,7 @@
 package model
 
+import "github.com/rankloop/rankloop/model/kernel"
+
 // arena hands out float32 slices from one slab that is reused from pass to pass. A
 // pass that needs more than the slab holds gets the rest from the heap, and the
 // slab is as large as the whole next time.
@@ -13,7 +15,7 @@ type arena struct {
 // reset takes everything back; slices handed out before must not be used any more.
 func (a *arena) reset() {
 	if a.over > 0 {
-		a.slab = make([]float32, a.used+a.over)
+		a.slab = kernel.Floats(a.used + a.over)
 	}
 	a.used, a.over = 0, 0
 }

@@ -33,7 +33,7 @@ func NewZeroBF16(cfg Config) (*Transformer, error) {
 		if len(p.Shape) >= 2 {
 			p.Half = make([]uint16, p.size())
 		} else {
-			p.Data = make([]float32, p.size())
+			p.Data = kernel.Floats(p.size())
 		}
 	}
 	return m, nil

@@ -134,7 +134,7 @@ func (p *Param) grad() []float32 {
 		return nil
 	}
 	if p.Grad == nil {
-		p.Grad = make([]float32, p.Len())
+		p.Grad = kernel.Floats(p.Len())
 	}
 	return p.Grad
 }

@@ -135,7 +135,7 @@ func (p *planes) reserve() {
 	p.layers, p.last, p.back = nil, nil, backActs{}
 	p.heads = heads{want: p.heads.want, rows: p.heads.rows, at: p.heads.at, target: p.heads.target}
 	p.arena.slab = nil
-	p.arena.slab = make([]float32, n)
+	p.arena.slab = kernel.Floats(n)
 }
 
 // measure is the number of floats that the pass lays out.

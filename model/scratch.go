@@ -1,6 +1,10 @@
 package model
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/rankloop/rankloop/model/kernel"
+)
 
 // scratch returns n floats of undefined content; recycle gives them back.
 func (m *Transformer) scratch(n int) *[]float32 {
@@ -18,7 +22,7 @@ func (m *Transformer) scratch(n int) *[]float32 {
 		*b = (*b)[:n]
 		return b
 	}
-	b := make([]float32, n)
+	b := kernel.Floats(n)
 	return &b
 }
 

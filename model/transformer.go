@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"github.com/rankloop/rankloop/model/kernel"
 )
 
 // Head names what is read from the final hidden state. Every model has the LM
@@ -75,7 +77,7 @@ func NewZero(cfg Config) (*Transformer, error) {
 		return nil, err
 	}
 	for _, p := range m.params {
-		p.Data = make([]float32, p.size())
+		p.Data = kernel.Floats(p.size())
 	}
 	return m, nil
 }

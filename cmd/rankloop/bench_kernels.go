@@ -125,7 +125,7 @@ func (c benchKernelsCmd) vector(ctx context.Context, v benchVector, read func() 
 // benchNumbers are n numbers as they occur in a network.
 func benchNumbers(n int) []float32 {
 	rng := rand.New(rand.NewPCG(1, uint64(n)))
-	x := make([]float32, n)
+	x := kernel.Floats(n)
 	for i := range x {
 		x[i] = rng.Float32() - 0.5
 	}

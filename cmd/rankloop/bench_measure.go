@@ -97,7 +97,7 @@ func peakFLOPS() float64 {
 
 // bandwidth returns a function that measures how many bytes a second are read from memory now, on all threads.
 func bandwidth() func() float64 {
-	x := make([]float32, 64<<20) // 256 MB: no cache holds it
+	x := kernel.Floats(64 << 20) // 256 MB: no cache holds it
 	for i := range x {
 		x[i] = 1
 	}
