@@ -127,11 +127,7 @@ func (m *Transformer) ExtendFunc(caches []*Cache, ids [][]int32, each func(i int
 		c.grow(c.n + len(ids[i]))
 		rows += len(ids[i])
 	}
-	// Rows go through the layers in groups, one thread each, where that fills the threads.
-	target := maxSpanWide
-	if !m.wide() && rows >= 16*kernel.Threads() {
-		target = min(maxSpan, (rows+kernel.Threads()-1)/kernel.Threads())
-	}
+	target := m.extendRows(rows)
 	var ends []int
 	for i, n := 0, 0; i < len(caches); i++ {
 		n += len(ids[i])
@@ -153,6 +149,15 @@ func (m *Transformer) ExtendFunc(caches []*Cache, ids [][]int32, each func(i int
 	for i, c := range caches {
 		c.n += len(ids[i])
 	}
+}
+
+// extendRows is how many of so many rows go through the layers together: groups, one thread each, where that fills the
+// threads.
+func (m *Transformer) extendRows(rows int) int {
+	if m.wide() || rows < 16*kernel.Threads() {
+		return maxSpanWide
+	}
+	return min(maxSpan, (rows+kernel.Threads()-1)/kernel.Threads())
 }
 
 func (m *Transformer) checkExtend(c *Cache, ids []int32) error {

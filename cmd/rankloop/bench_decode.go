@@ -11,6 +11,7 @@ import (
 type benchDecodeCmd struct {
 	benchFlags
 	shapeFlags
+	estimateFlags
 	Batch  int `default:"1" help:"Sequences that are written at the same time."`
 	Prompt int `default:"64" help:"Tokens of a prompt."`
 	Tokens int `default:"32" help:"Tokens written after it."`
@@ -30,6 +31,9 @@ func (c benchDecodeCmd) Run(ctx context.Context, std streams) error {
 	}
 	if c.Batch < 1 || c.Prompt < 1 || c.Tokens < 1 {
 		return usageError{fmt.Errorf("--batch %d --prompt %d --tokens %d: at least 1 each is wanted", c.Batch, c.Prompt, c.Tokens)}
+	}
+	if c.Estimate {
+		return c.estimate(std)
 	}
 	m, err := benchModel(c.shapeFlags, c.Prompt+c.Tokens)
 	if err != nil {
@@ -72,4 +76,20 @@ func (c benchDecodeCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	return c.report(std, map[string]any{"shape": c.Shape, "batch": c.Batch, "prefill_tokens_per_s": prefill.Value, "tokens_per_s": write.Value, "ratio": write.Ratio}, prefill, write)
+}
+
+// estimate prints reading the prompts and writing a token of each, in the middle of what is to be written, on paper.
+func (c benchDecodeCmd) estimate(std streams) error {
+	cfg, err := c.fitting(c.Prompt + c.Tokens)
+	if err != nil {
+		return err
+	}
+	on, err := c.machine()
+	if err != nil {
+		return err
+	}
+	past := c.Prompt + c.Tokens/2
+	return c.printEstimates(std, on, cfg,
+		on.estimate(fmt.Sprintf("prompts/%s/%dx%d", c.Shape, c.Batch, c.Prompt), cfg, model.Work{Sequences: c.Batch, Tokens: c.Prompt, Heads: 1}),
+		on.estimate(fmt.Sprintf("decode/%s/%dx1", c.Shape, c.Batch), cfg, model.Work{Sequences: c.Batch, Tokens: 1, Past: past, Heads: 1}))
 }

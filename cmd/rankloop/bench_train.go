@@ -10,6 +10,7 @@ import (
 type benchTrainCmd struct {
 	benchFlags
 	shapeFlags
+	estimateFlags
 	Batch int `default:"4" help:"Sequences of a step."`
 	Seq   int `default:"256" help:"Tokens of a sequence."`
 }
@@ -18,20 +19,24 @@ func (benchTrainCmd) Help() string {
 	return `A step is forward, backward and AdamW on random weights and tokens. The limit is the peak of multiply-adds divided by the 6N
 operations that a token costs in a model of N parameters.
 
-Example:
-  rankloop bench train --shape small8k --batch 4 --seq 256`
+Examples:
+  rankloop bench train --shape small8k --batch 4 --seq 256
+  rankloop bench train --shape gpt3-175b --batch 1 --seq 2048 --estimate --peak 300000 --bandwidth 2000`
 }
 
 func (c benchTrainCmd) Run(ctx context.Context, std streams) error {
 	if err := c.prepare(); err != nil {
 		return err
 	}
+	if c.Batch < 1 || c.Seq < 2 {
+		return usageError{fmt.Errorf("--batch %d --seq %d: at least 1 and 2 are wanted", c.Batch, c.Seq)}
+	}
+	if c.Estimate {
+		return c.estimate(std)
+	}
 	m, err := benchModel(c.shapeFlags, c.Seq)
 	if err != nil {
 		return err
-	}
-	if c.Batch < 1 || c.Seq < 2 {
-		return usageError{fmt.Errorf("--batch %d --seq %d: at least 1 and 2 are wanted", c.Batch, c.Seq)}
 	}
 	batch, grads := benchBatch(m, c.Batch, c.Seq)
 	opt := model.NewAdamW()
@@ -55,4 +60,18 @@ func (c benchTrainCmd) Run(ctx context.Context, std streams) error {
 	}
 	return c.report(std, map[string]any{"shape": c.Shape, "batch": c.Batch, "seq": c.Seq, "parameters": m.NumParams(),
 		"tokens_per_s": f.Value, "peak_flops": f.Limit * perToken, "peak_ratio": f.Ratio}, f)
+}
+
+// estimate prints a step on paper.
+func (c benchTrainCmd) estimate(std streams) error {
+	cfg, err := c.fitting(c.Seq)
+	if err != nil {
+		return err
+	}
+	on, err := c.machine()
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("train/%s/%dx%d", c.Shape, c.Batch, c.Seq)
+	return c.printEstimates(std, on, cfg, on.estimate(name, cfg, model.Work{Sequences: c.Batch, Tokens: c.Seq, Heads: c.Seq, Train: true}))
 }
