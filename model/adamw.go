@@ -44,6 +44,9 @@ const stepRows = 1 << 15
 // random, a function of Seed, the step, the tensor and the place in it alone.
 func (o *AdamW) Step(t *Transformer, lr float32) (norm float64, err error) {
 	defer runtime.KeepAlive(t) // weights may be mapped pages that go with the model
+	if t.packed != "" {
+		return 0, invalid("weights", "packed as %s, they can only be read", t.packed)
+	}
 	params := t.Trainable()
 	squares := make([]float64, len(params))
 	total := 0.0

@@ -44,7 +44,7 @@ func NewZeroBF16(cfg Config) (*Transformer, error) {
 func (m *Transformer) ToBF16() {
 	specs := families[m.cfg.Family].specs(m.cfg)
 	for _, p := range m.params[:len(specs)] { // not the adapters, nor a scalar head
-		if len(p.Shape) >= 2 && p.Half == nil {
+		if len(p.Shape) >= 2 && p.Half == nil && p.panels == nil {
 			p.Half = make([]uint16, len(p.Data))
 			kernel.Narrow(p.Half, p.Data)
 			p.Data, p.Grad = nil, nil

@@ -75,8 +75,12 @@ func (l *linear) backW(x []float32, ldx int, dy []float32, lddy, rows int) {
 	}
 }
 
-// times computes c [M,N] = a·w, or adds to it, with w [K,N].
+// times computes c [M,N] = a·w, or adds to it, with w [K,N], which are packed for it if at all.
 func (p *Param) times(M, N, K int, a []float32, lda int, c []float32, ldc int, acc bool) {
+	if p.panels != nil {
+		p.panels.Mul(M, a, lda, c, ldc, acc)
+		return
+	}
 	if p.Half != nil {
 		kernel.NNBF16(M, N, K, a, lda, p.Half, N, c, ldc, acc)
 		return
@@ -86,6 +90,10 @@ func (p *Param) times(M, N, K int, a []float32, lda int, c []float32, ldc int, a
 
 // timesT computes c [M,N] = a·wᵀ, or adds to it, with w [N,K].
 func (p *Param) timesT(M, N, K int, a []float32, lda int, c []float32, ldc int, acc bool) {
+	if p.panels != nil {
+		p.panels.Mul(M, a, lda, c, ldc, acc)
+		return
+	}
 	if p.Half != nil {
 		kernel.NTBF16(M, N, K, a, lda, p.Half, K, c, ldc, acc)
 		return

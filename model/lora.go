@@ -95,6 +95,9 @@ const adapterStream = 1 << 33
 
 // addLoRA is AddLoRA with fill for the matrices A; fill nil makes tensors without data.
 func (m *Transformer) addLoRA(l LoRA, fill func(a *Param, i int)) error {
+	if m.packed != "" {
+		return invalid("weights", "packed as %s, they can only be read", m.packed)
+	}
 	if m.lora != nil {
 		return invalid("LoRA", "the model has adapters already; merge them first")
 	}
@@ -180,6 +183,7 @@ func (m *Transformer) LoRA() (LoRA, bool) {
 // nothing is frozen afterwards. The sum is made in float32 and, in a BF16 model,
 // rounded to the nearest. Without adapters it only thaws.
 func (m *Transformer) MergeLoRA() {
+	m.mustChange("MergeLoRA")
 	for _, lin := range m.body.linears() {
 		if a := lin.w.adapter; a != nil {
 			a.merge(lin)

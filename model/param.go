@@ -17,15 +17,25 @@ type Param struct {
 	Grad   []float32 // same layout; nil until the first Backward
 	Frozen bool      // gets no gradient and is not stepped
 
-	adapter *adapter // low-rank addition to a linear layer's matrix, nil = none
+	panels  *kernel.Panels // the weights of a packed model, instead of Data and Half
+	byRow   bool           // the rows of Shape are the outputs of panels
+	adapter *adapter       // low-rank addition to a linear layer's matrix, nil = none
 }
 
 // Len is the number of elements.
-func (p *Param) Len() int { return max(len(p.Data), len(p.Half)) }
+func (p *Param) Len() int {
+	if p.panels != nil {
+		return p.size()
+	}
+	return max(len(p.Data), len(p.Half))
+}
 
-// Float32 returns the weights: Data itself, or a widened copy of Half.
+// Float32 returns the weights: Data itself, or a widened copy of Half or of what is packed.
 func (p *Param) Float32() []float32 {
-	if p.Half == nil {
+	switch {
+	case p.panels != nil:
+		return p.unpack()
+	case p.Half == nil:
 		return p.Data
 	}
 	out := make([]float32, len(p.Half))
@@ -42,7 +52,7 @@ func (p *Param) size() int {
 	return n
 }
 
-// read copies the elements from at on to dst.
+// read copies the elements from at on to dst; the tensor is not packed.
 func (p *Param) read(dst []float32, at int) {
 	if p.Half != nil {
 		kernel.Widen(dst, p.Half[at:])
@@ -52,7 +62,13 @@ func (p *Param) read(dst []float32, at int) {
 }
 
 // row copies row i of a matrix with rows of len(dst) to dst.
-func (p *Param) row(dst []float32, i int) { p.read(dst, i*len(dst)) }
+func (p *Param) row(dst []float32, i int) {
+	if p.panels != nil {
+		p.panels.Column(dst, i)
+		return
+	}
+	p.read(dst, i*len(dst))
+}
 
 // addRow adds row i to dst.
 func (p *Param) addRow(dst []float32, i int) {

@@ -28,6 +28,7 @@ type Grads struct {
 // Forward computes what want asks for and keeps the activations for Backward, which
 // the caller runs at most once.
 func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
+	m.mustChange("Forward")
 	pass := m.newPass(batch, want)
 	p := m.get(true)
 	p.again, p.drop = m.recompute, m.drop

@@ -50,8 +50,9 @@ type Transformer struct {
 	scalarW    *Param
 	scalarBias *Param // nil = none
 
-	lora      *LoRA // what the adapters were made from, nil = none
-	recompute bool  // passes keep the inputs of layers only
+	lora      *LoRA   // what the adapters were made from, nil = none
+	packed    Weights // form of weights that can only be read, empty = none
+	recompute bool    // passes keep the inputs of layers only
 	drop      dropout
 
 	mu      sync.Mutex
@@ -196,8 +197,9 @@ func (m *Transformer) Clone() *Transformer {
 	for i, p := range m.params {
 		q := c.params[i]
 		q.Data, q.Half, q.Frozen = slices.Clone(p.Data), slices.Clone(p.Half), p.Frozen
+		q.panels, q.byRow = p.panels, p.byRow // nobody writes to them
 	}
-	c.recompute, c.drop = m.recompute, m.drop
+	c.recompute, c.drop, c.packed = m.recompute, m.drop, m.packed
 	return c
 }
 
@@ -230,6 +232,9 @@ func (m *Transformer) Digest() string {
 			Name  string
 			Shape []int
 		}{p.Name, p.Shape})
+		if p.panels != nil {
+			p = &Param{Data: p.unpack()}
+		}
 		for at := 0; at < p.Len(); at += len(wide) {
 			x := wide[:min(len(wide), p.Len()-at)]
 			p.read(x, at)

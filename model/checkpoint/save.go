@@ -90,6 +90,9 @@ func weights(m *model.Transformer, dtype string) ([]Tensor, error) {
 	if _, ok := m.LoRA(); ok {
 		return nil, invalid("adapters", "the model carries some: merge them first, or save them as an adapter")
 	}
+	if w := m.Packed(); w != "" {
+		return nil, invalid("weights", "packed as %s: they are for reading only", w)
+	}
 	var out []Tensor
 	for _, p := range m.Params() {
 		if err := finite(p.Name, p); err != nil {

@@ -17,7 +17,7 @@ const (
 	FormBF16
 	// FormInt8 rounds them to eight bits with one scale for each of the N columns: W[k,j] = q[k,j]·scale[j] with q a whole
 	// number from -127 to 127 and 127·scale[j] the largest magnitude of the column, so that no weight is off by more than half
-	// of scale[j]. A product is the chain over k of x[k]·q[k,j], multiplied by the scale at its end.
+	// of scale[j]. A product is the chain over k of x[k]·q[k,j], multiplied by the scale at its end and only then added to what C held.
 	FormInt8
 )
 
@@ -213,42 +213,38 @@ func (w *Panels) tile(p, k, kc, m int, a []float32, lda int, c []float32, ldc in
 	}
 }
 
-// runGo computes m rows of the panel that begins with column j, from its weights k to k+kc, in plain Go: each product and each
-// sum is rounded to float32.
-func (w *Panels) runGo(j, k, kc, m int, a []float32, lda int, c []float32, ldc int, acc bool) {
-	var wide [panelWidth]float32
-	at := j*w.K + k*panelWidth
-	for i := range m {
-		var sum [panelWidth]float32
-		row := c[i*ldc:][:panelWidth]
-		if acc && w.Form != FormInt8 {
-			copy(sum[:], row)
-		}
-		for q := range kc {
-			from := at + q*panelWidth
-			switch w.Form {
-			case FormFloat32:
-				copy(wide[:], w.wide[from:])
-			case FormBF16:
-				widenGo(wide[:], w.half[from:])
-			default:
-				for l, v := range w.narrow[from:][:panelWidth] {
-					wide[l] = float32(v)
-				}
-			}
-			x := a[i*lda+q]
-			for l, v := range wide {
-				sum[l] += float32(x * v)
-			}
-		}
-		if w.Form == FormInt8 {
-			for l, s := range w.scales[j:][:panelWidth] {
-				sum[l] = float32(sum[l] * s)
-				if acc {
-					sum[l] += row[l]
-				}
-			}
-		}
-		copy(row, sum[:])
+// runWidened computes m rows of the panel that begins with column j, or adds to them, from its weights k to k+kc: as a product
+// with the widened weights, where no kernel widens them in registers.
+func (w *Panels) runWidened(j, k, kc, m int, a []float32, lda int, c []float32, ldc int, acc bool) {
+	from, n := j*w.K+k*panelWidth, kc*panelWidth
+	if w.Form == FormFloat32 {
+		p := product{M: m, N: panelWidth, K: kc, a: a, ars: lda, aks: 1, b: w.wide[from:][:n], bks: panelWidth, bns: 1, c: c, ldc: ldc, acc: acc}
+		p.serial()
+		return
 	}
+	withScratch(n+m*panelWidth, func(s *scratch) {
+		wide := s.take(n)
+		p := product{M: m, N: panelWidth, K: kc, a: a, ars: lda, aks: 1, b: wide, bks: panelWidth, bns: 1, c: c, ldc: ldc, acc: acc}
+		if w.Form == FormBF16 {
+			widen(wide, w.half[from:][:n])
+			p.serial()
+			return
+		}
+		for i, q := range w.narrow[from:][:n] {
+			wide[i] = float32(q)
+		}
+		sums := s.take(m * panelWidth)
+		p.c, p.ldc, p.acc = sums, panelWidth, false
+		p.serial()
+		for i := range m {
+			row := c[i*ldc:][:panelWidth]
+			for l, s := range w.scales[j:][:panelWidth] {
+				v := float32(sums[i*panelWidth+l] * s)
+				if acc {
+					v += row[l]
+				}
+				row[l] = v
+			}
+		}
+	})
 }

@@ -5,7 +5,7 @@ package kernel
 // run computes m rows of the panel that begins with column j, or adds to them, from its weights k to k+kc.
 func (w *Panels) run(j, k, kc, m int, a []float32, lda int, c []float32, ldc int, acc bool) {
 	if level == portable || kc == 0 {
-		w.runGo(j, k, kc, m, a, lda, c, ldc, acc)
+		w.runWidened(j, k, kc, m, a, lda, c, ldc, acc)
 		return
 	}
 	from := j*w.K + k*panelWidth

@@ -36,7 +36,7 @@ func panelBF16AVX512(M int, K int, a *float32, lda int, b *uint16, c *float32, l
 //		for j := range 64 {
 //			s := 0
 //			for k := range K { s = fma(a[i*lda+k], b[k*64+j], s) }
-//			c[i*ldc+j] = s*scales[j] or, with acc, fma(s, scales[j], c[i*ldc+j])
+//			c[i*ldc+j] = s*scales[j] or, with acc, c[i*ldc+j] + s*scales[j]
 //		}
 //	}
 //
@@ -75,7 +75,7 @@ func panelBF16AVX2(M int, K int, a *float32, lda int, b *uint16, c *float32, ldc
 //		for j := range 64 {
 //			s := 0
 //			for k := range K { s = fma(a[i*lda+k], b[k*64+j], s) }
-//			c[i*ldc+j] = s*scales[j] or, with acc, fma(s, scales[j], c[i*ldc+j])
+//			c[i*ldc+j] = s*scales[j] or, with acc, c[i*ldc+j] + s*scales[j]
 //		}
 //	}
 //

@@ -63,7 +63,7 @@ func (c class) panel(e element) {
 	name := "panel" + e.name + c.name
 	scales, doc := "", []string{"\t\t\ts := 0 or, with acc, c[i*ldc+j]", fmt.Sprintf("\t\t\tfor k := range K { s = fma(a[i*lda+k], b[k*%d+j], s) }", width), "\t\t\tc[i*ldc+j] = s"}
 	if e.scaled {
-		scales, doc[0], doc[2] = "scales, ", "\t\t\ts := 0", "\t\t\tc[i*ldc+j] = s*scales[j] or, with acc, fma(s, scales[j], c[i*ldc+j])"
+		scales, doc[0], doc[2] = "scales, ", "\t\t\ts := 0", "\t\t\tc[i*ldc+j] = s*scales[j] or, with acc, c[i*ldc+j] + s*scales[j]"
 	}
 	TEXT(name, NOSPLIT, fmt.Sprintf("func(M, K int, a *float32, lda int, b *%s, %sc *float32, ldc int, acc bool)", e.typ, scales))
 	doc = append([]string{fmt.Sprintf("%s computes M (1 to %d) rows of a whole panel of %d columns, K at least 1:", name, most, width), "",
@@ -150,24 +150,18 @@ func (c class) tile(e element, m, nv int, acc Mem) {
 	DECQ(RCX)
 	JNZ(LabelRef("k" + id))
 	if e.scaled {
+		for r := range m {
+			for v := range nv {
+				VMULPS(at(R12, v), sum(r, v), sum(r, v))
+			}
+		}
 		CMPB(acc, Imm(0))
-		JNE(LabelRef("add" + id))
-		each(func(r, v int) {
-			VMULPS(at(R12, v), sum(r, v), sum(r, v))
-			VMOVUPS(sum(r, v), at(RDI, v))
-		})
-		JMP(LabelRef("next" + id))
-		Label("add" + id)
-		each(func(r, v int) {
-			VMOVUPS(at(R12, v), a)
-			VFMADD213PS(at(RDI, v), a, sum(r, v))
-			VMOVUPS(sum(r, v), at(RDI, v))
-		})
-		Label("next" + id)
+		JE(LabelRef("store" + id))
+		each(func(r, v int) { VADDPS(at(RDI, v), sum(r, v), sum(r, v)) })
+		Label("store" + id)
 		ADDQ(U32(uint32(4*c.lanes*nv)), R12)
-	} else {
-		each(func(r, v int) { VMOVUPS(sum(r, v), at(RDI, v)) })
 	}
+	each(func(r, v int) { VMOVUPS(sum(r, v), at(RDI, v)) })
 	ADDQ(U32(uint32(c.lanes*nv*e.size)), RBX)
 	ADDQ(U32(uint32(4*c.lanes*nv)), R11)
 	DECQ(R14)
