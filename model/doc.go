@@ -37,7 +37,8 @@
 //	L   Layers
 //	r   Rank of adapters
 //
-// All matrices are row-major float32; those of weights may be held in BF16 ([Transformer.ToBF16]).
+// All matrices are row-major float32; those of weights may be held in BF16 ([Transformer.ToBF16]),
+// and of a model that is only read in panels ([Transformer.Pack]).
 //
 // # Decisions
 //

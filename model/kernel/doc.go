@@ -39,7 +39,8 @@
 // the layout asks for it. These choices, and the blocks' sizes, were measured on Zen 4.
 //
 // bf16.go has weights in bfloat16: arithmetic is float32 on blocks that are widened where they are used, so that a product has
-// the bits of the product with the widened matrix.
+// the bits of the product with the widened matrix. panels.go has weights that are only read, in float32, bfloat16 or eight bits,
+// laid out once so that a product for few rows reads them from one end to the other.
 //
 // The elementwise functions come from one polynomial exp (Cephes' expf); gelu and silu are quotients x/(1+exp(-t)), which need
 // no tanh. vec.go has the functions, vec_portable.go their plain form, dispatch_*.go the choice. The blocked products follow
