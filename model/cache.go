@@ -29,26 +29,30 @@ func (c *Cache) Reserve(n int) { c.grow(min(n, c.m.cfg.Context)) }
 func (c *Cache) Reset() { c.n = 0 }
 
 // CopyFrom makes c hold what src holds; both are caches of one model.
-func (c *Cache) CopyFrom(src *Cache) {
+func (c *Cache) CopyFrom(src *Cache) { c.CopyPrefix(src, src.n) }
+
+// CopyPrefix makes c hold the first n positions that src holds; both are caches of one
+// model. A continuation of a shared beginning is fed only what comes after it.
+func (c *Cache) CopyPrefix(src *Cache, n int) {
 	if c.m != src.m {
 		panic("model: caches of two models")
 	}
 	c.n = 0
-	c.grow(src.n)
-	c.copy(src)
-	c.n = src.n
+	c.grow(n)
+	c.copy(src, n)
+	c.n = n
 }
 
-// copy copies the positions of src; c has room for them.
-func (c *Cache) copy(src *Cache) {
+// copy copies n positions of src; c has room for them.
+func (c *Cache) copy(src *Cache, n int) {
 	W := c.rowLen()
 	for l := range c.m.cfg.Layers {
 		keys, values := c.layer(l)
 		from, fromValues := src.layer(l)
 		for d := range W {
-			copy(keys[d*c.size:], from[d*src.size:][:src.n])
+			copy(keys[d*c.size:], from[d*src.size:][:n])
 		}
-		copy(values, fromValues[:src.n*W])
+		copy(values, fromValues[:n*W])
 	}
 }
 
@@ -102,7 +106,7 @@ func (c *Cache) grow(n int) {
 	c.size = (min(max(n, 2*c.size, 32), max(n, c.m.cfg.Context)) + 15) &^ 15
 	c.kv = make([]float32, 2*c.m.cfg.Layers*c.size*c.rowLen())
 	if old.n > 0 {
-		c.copy(&old)
+		c.copy(&old, old.n)
 	}
 }
 
@@ -119,6 +123,12 @@ func (m *Transformer) Extend(caches []*Cache, ids [][]int32) [][]float32 {
 // ExtendFunc is Extend that hands the logits [V] of cache i to each, which may change
 // them but not keep them. Calls of each for different i may run at the same time.
 func (m *Transformer) ExtendFunc(caches []*Cache, ids [][]int32, each func(i int, logits []float32)) {
+	m.ExtendValues(caches, ids, func(i int, logits []float32, _ float32) { each(i, logits) })
+}
+
+// ExtendValues is ExtendFunc that also hands each the scalar head's number at the last
+// token fed, the same bits as Score gives there; 0 for a model without that head.
+func (m *Transformer) ExtendValues(caches []*Cache, ids [][]int32, each func(i int, logits []float32, value float32)) {
 	rows := 0
 	for i, c := range caches {
 		if err := m.checkExtend(c, ids[i]); err != nil {
@@ -142,7 +152,7 @@ func (m *Transformer) ExtendFunc(caches []*Cache, ids [][]int32, each func(i int
 			if g > 0 {
 				lo = ends[g-1]
 			}
-			p.extend(caches[lo:ends[g]], ids[lo:ends[g]], func(i int, logits []float32) { each(lo+i, logits) })
+			p.extend(caches[lo:ends[g]], ids[lo:ends[g]], func(i int, logits []float32, value float32) { each(lo+i, logits, value) })
 		}
 		m.put(p)
 	})
@@ -173,7 +183,7 @@ func (m *Transformer) checkExtend(c *Cache, ids []int32) error {
 	return m.CheckIDs(ids)
 }
 
-func (p *planes) extend(caches []*Cache, ids [][]int32, each func(i int, logits []float32)) {
+func (p *planes) extend(caches []*Cache, ids [][]int32, each func(i int, logits []float32, value float32)) {
 	V := p.m.cfg.Vocab
 	p.clear()
 	for i, c := range caches {
@@ -186,13 +196,19 @@ func (p *planes) extend(caches []*Cache, ids [][]int32, each func(i int, logits 
 	p.allocHeads()
 	p.forward(&p.spans[0])
 	p.hidden(0, n)
+	values := p.heads.scalar
+	if p.m.scalar != HeadLM {
+		p.readScalar(0, n)
+	} else {
+		clear(values)
+	}
 	logits := p.m.scratch(min(n, headRows) * V)
 	for lo := 0; lo < n; lo += headRows {
 		hi := min(lo+headRows, n)
 		p.product(*logits, lo, hi)
 		kernel.Parallel(hi-lo, 1+(1<<14)/V, func(a, b int) {
 			for i := a; i < b; i++ {
-				each(lo+i, (*logits)[i*V:(i+1)*V])
+				each(lo+i, (*logits)[i*V:(i+1)*V], values[lo+i])
 			}
 		})
 	}

@@ -109,7 +109,7 @@ func (m *Transformer) fill(seed uint64) {
 // AddHead gives the model a fresh scalar head without bias, weights drawn from
 // N(0, 1/sqrt(C+1)), in place of any it has. h is HeadScore or HeadValue.
 func (m *Transformer) AddHead(h Head, seed uint64) {
-	m.dropHead()
+	m.DropHead()
 	C := m.cfg.Width
 	m.scalar, m.scalarW = h, &Param{Name: h.prefix() + ".weight", Shape: []int{1, C}, Data: make([]float32, C)}
 	fillNormal(m.scalarW.Data, 1/math.Sqrt(float64(C+1)), seed, headStream)
@@ -143,7 +143,8 @@ func (m *Transformer) TurnHead(h Head) {
 // ScalarHead returns the scalar head, HeadLM where there is none.
 func (m *Transformer) ScalarHead() Head { return m.scalar }
 
-func (m *Transformer) dropHead() {
+// DropHead takes the scalar head away, if there is one.
+func (m *Transformer) DropHead() {
 	m.params = slices.DeleteFunc(m.params, func(p *Param) bool { return p == m.scalarW || p == m.scalarBias })
 	m.scalar, m.scalarW, m.scalarBias = HeadLM, nil, nil
 }

@@ -37,6 +37,8 @@ type Config struct {
 	ValueCoef float64 `json:"value_coef"` // weight of the critic's loss
 	Entropy   float64 `json:"entropy"`    // weight of the entropy bonus
 
+	Critic string `json:"critic,omitempty"` // CriticSeparate (also "") or CriticShared
+
 	WhitenRewards      bool `json:"whiten_rewards"`       // scale rewards to variance 1, keeping their mean
 	WhitenPerMinibatch bool `json:"whiten_per_minibatch"` // whiten within each minibatch instead of the whole rollout batch
 
@@ -47,6 +49,15 @@ type Config struct {
 	Seed  uint64    `json:"seed"` // of sampling and of every order
 	Micro int       `json:"micro_tokens"`
 }
+
+// Where values come from.
+const (
+	CriticSeparate = "separate" // a network of its own, with an optimizer and a learning rate of its own (InstructGPT)
+	CriticShared   = "shared"   // a value head on the policy's trunk: one pass and one optimizer for both, half the work (Ziegler)
+)
+
+// shared says whether the critic is a head of the policy.
+func (c Config) shared() bool { return c.Critic == CriticShared }
 
 // KLConfig is the penalty for leaving the reference, and where a run stops.
 type KLConfig struct {
@@ -144,6 +155,8 @@ func (c Config) Validate() error {
 		return invalid("warmup", "must not be negative")
 	case c.Schedule != "constant" && c.Schedule != "linear" && c.Schedule != "cosine":
 		return invalid("schedule", "%q is none of constant, linear, cosine", c.Schedule)
+	case c.Critic != "" && c.Critic != CriticSeparate && c.Critic != CriticShared:
+		return invalid("critic", "%q is none of separate, shared", c.Critic)
 	case c.KL.Target > 0 && !(c.KL.Horizon > 0):
 		return invalid("kl.horizon", "a target needs a positive horizon")
 	case c.EOS.Missing != EOSSet && c.EOS.Missing != EOSSubtract && c.EOS.Missing != EOSKeep:

@@ -29,7 +29,12 @@
 //     another distribution than the one whose ratio is taken, and the KL estimate turns negative.
 //   - Advantages are whitened once per rollout batch over all response tokens with the population variance. The preset
 //     "ziegler" whitens per minibatch, as lm-human-preferences does inside its loss. Both are equal with one minibatch.
-//   - Policy and critic are separate networks with separate optimizers; gradients are clipped for each on its own.
+//   - Policy and critic are separate networks with separate optimizers; gradients are clipped for each on its own. With
+//     Config.Critic "shared" the critic is a value head on the policy's trunk instead: one pass, one optimizer, and one loss
+//     policy + value_coef * value, for half the work of an optimizer step.
+//   - What is known is not computed again: log-probabilities come with the samples, and so do a shared critic's values, to the
+//     bit those of a training pass; the heads are read at response positions only; a prompt that is sampled several times in
+//     a chunk is read once; sequences that have ended make room for those that wait. See Extra for the price of not doing so.
 //   - Objectives are pure functions in float64 that return the loss and its gradient with respect to what the model said.
 //     Where max(a, b) ties, both branches have the same derivative or none, so that the choice does not matter.
 //   - A trainer's step is one unit that is small enough to be lost: a chunk of rollouts, or one optimizer step. Between

@@ -92,6 +92,7 @@ func (t *Trainer) rollout(ctx context.Context, c int) (map[string]float64, error
 
 // sample draws a response to each prompt from m at temperature 1.
 func (t *Trainer) sample(ctx context.Context, m *model.Transformer, prompts [][]int32, seed uint64) ([]episode, error) {
+	defer clock(&t.times.Rollout)()
 	params := decode.Params{MaxTokens: t.cfg.MaxTokens, Temperature: 1, TopP: 1, Seed: seed}
 	out, err := decode.Generate(ctx, m, prompts, params, t.eos, nil)
 	if err != nil {
@@ -103,13 +104,14 @@ func (t *Trainer) sample(ctx context.Context, m *model.Transformer, prompts [][]
 		episodes[i] = episode{
 			seq:   model.Sequence{IDs: ids, Start: len(prompts[i])},
 			ended: t.eos < 0 || len(c.IDs) > 0 && c.IDs[len(c.IDs)-1] == t.eos,
-			logp:  widen(c.Logprobs),
+			logp:  widen(c.Logprobs), value: widen(c.Values),
 		}
 	}
 	return episodes, nil
 }
 
-// annotate adds the reference's log-probabilities, the critic's values and the scores.
+// annotate adds the reference's log-probabilities, the values of a critic of its own and the scores. A shared critic's values
+// came with the samples.
 func (t *Trainer) annotate(ctx context.Context, episodes []episode) error {
 	seqs := make([]model.Sequence, len(episodes))
 	for i := range episodes {
@@ -120,12 +122,17 @@ func (t *Trainer) annotate(ctx context.Context, episodes []episode) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		ref := t.referenceLogprobs(part)
-		values := t.value.Score(part, model.WantValues).Values
-		for j := range part {
-			episodes[i].ref, episodes[i].value = ref[j], widen(values[j])
-			i++
+		some := episodes[i : i+len(part)]
+		if t.extra&ExtraOld != 0 {
+			t.again(part, some)
 		}
+		for j, row := range t.referenceLogprobs(part) {
+			some[j].ref = row
+		}
+		if !t.cfg.shared() {
+			t.criticValues(part, some)
+		}
+		i += len(part)
 	}
 	scores, err := t.scores(ctx, seqs)
 	if err != nil {
@@ -148,10 +155,34 @@ func (t *Trainer) annotate(ctx context.Context, episodes []episode) error {
 	return nil
 }
 
+// again computes with a pass what the sampler told.
+func (t *Trainer) again(seqs []model.Sequence, episodes []episode) {
+	defer clock(&t.times.Old)()
+	want := model.WantLogprobs
+	if t.cfg.shared() {
+		want |= model.WantValues
+	}
+	pass := t.policy.Score(t.positions(seqs), want)
+	for i := range episodes {
+		episodes[i].logp = widen(response(pass.Logprobs[i], seqs[i]))
+		if t.cfg.shared() {
+			episodes[i].value = widen(response(pass.Values[i], seqs[i]))
+		}
+	}
+}
+
+func (t *Trainer) criticValues(seqs []model.Sequence, episodes []episode) {
+	defer clock(&t.times.Values)()
+	for i, row := range t.value.Score(seqs, model.WantValues).Values {
+		episodes[i].value = widen(row)
+	}
+}
+
 func (t *Trainer) referenceLogprobs(seqs []model.Sequence) [][]float64 {
+	defer clock(&t.times.Reference)()
 	out := make([][]float64, len(seqs))
-	for i, row := range t.reference.Score(seqs, model.WantLogprobs).Logprobs {
-		out[i] = widen(row)
+	for i, row := range t.reference.Score(t.positions(seqs), model.WantLogprobs).Logprobs {
+		out[i] = widen(response(row, seqs[i]))
 		if t.fault == FaultReference {
 			out[i] = shifted(out[i])
 		}
@@ -160,6 +191,7 @@ func (t *Trainer) referenceLogprobs(seqs []model.Sequence) [][]float64 {
 }
 
 func (t *Trainer) scores(ctx context.Context, seqs []model.Sequence) ([]float64, error) {
+	defer clock(&t.times.Reward)()
 	out, err := t.scorer.Score(ctx, seqs)
 	if err != nil {
 		return nil, fmt.Errorf("score: %w", err)

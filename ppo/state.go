@@ -34,7 +34,11 @@ func identify(cfg Config, policy, reference, value *model.Transformer, scorer Sc
 	if err != nil {
 		return identity{}, invalid("config", "%v", err)
 	}
-	shape, err := json.Marshal([]any{policy.Config(), value.Config(), value.NumParams()})
+	shapes := []any{policy.Config()}
+	if value != nil {
+		shapes = append(shapes, value.Config(), value.NumParams())
+	}
+	shape, err := json.Marshal(shapes)
 	if err != nil {
 		return identity{}, invalid("policy", "%v", err)
 	}
@@ -100,7 +104,9 @@ func (t *Trainer) Save(dir string) error {
 		return step
 	}
 	s.PolicyStep = add("policy", t.policy, t.policyOpt)
-	s.ValueStep = add("value", t.value, t.valueOpt)
+	if t.value != nil {
+		s.ValueStep = add("value", t.value, t.valueOpt)
+	}
 	for i, p := range t.policy.Params() {
 		if t.ema != nil {
 			tensors = append(tensors, f32("ema.w."+p.Name, t.ema[i]))
@@ -132,9 +138,12 @@ func (t *Trainer) Load(dir string) error {
 	}
 	r := tensorReader{all: all}
 	policy, policyOpt := t.policy.Clone(), newOptimizer(t.cfg)
-	value, valueOpt := t.value.Clone(), newOptimizer(t.cfg)
+	value, valueOpt := t.value, newOptimizer(t.cfg)
 	r.model("policy", policy, policyOpt, s.PolicyStep)
-	r.model("value", value, valueOpt, s.ValueStep)
+	if value != nil {
+		value = value.Clone()
+		r.model("value", value, valueOpt, s.ValueStep)
+	}
 	var ema [][]float32
 	for _, p := range policy.Params() {
 		if t.ema != nil {

@@ -45,11 +45,13 @@ type Trainer struct {
 	better    []model.Sequence
 	worse     []model.Sequence
 	fault     Fault
+	extra     Extra
+	times     Times
 	order     []int // of the prompts, in pass orderPass
 	orderPass int
 
 	// what a saved state holds
-	policy, value       *model.Transformer
+	policy, value       *model.Transformer // value is nil where the critic is shared
 	policyOpt, valueOpt *model.AdamW
 	ema                 [][]float32 // in the order of policy.Params(); nil = none
 	control             KLController
@@ -62,27 +64,35 @@ type Trainer struct {
 // NewTrainer makes a trainer.
 //
 // policy is what training starts from and reference what the KL penalty holds it to; they may be one model. value is the
-// critic with a value head, see Critic. policy and value are copied, reference must not change while the trainer lives.
+// critic with a value head, see Critic; where cfg.Critic is CriticShared it is not looked at, and the policy's copy gets a
+// value head that says 0, unless it has one. policy and value are copied, reference must not change while the trainer lives.
 // eos is the token that ends a response, -1 where there is none: then every response counts as ended. ptx may be nil
 // where cfg.Ptx.Coef is 0.
 func NewTrainer(cfg Config, policy, reference, value *model.Transformer, scorer Scorer, prompts Prompts, eos int32, ptx Ptx) (*Trainer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if value.ScalarHead() != model.HeadValue {
+	if cfg.shared() {
+		value = nil
+	} else if value.ScalarHead() != model.HeadValue {
 		return nil, invalid("value", "the critic has no value head")
 	}
 	if cfg.Ptx.Coef > 0 && ptx == nil {
 		return nil, invalid("ptx", "the mix has a coefficient of %g, but there is no text", cfg.Ptx.Coef)
 	}
 	shape := policy.Config()
-	if reference.Config().Vocab != shape.Vocab || value.Config().Vocab != shape.Vocab {
+	longest := min(shape.Context, reference.Config().Context)
+	same := reference.Config().Vocab == shape.Vocab
+	if value != nil {
+		longest, same = min(longest, value.Config().Context), same && value.Config().Vocab == shape.Vocab
+	}
+	if !same {
 		return nil, invalid("reference", "policy, reference and critic must share one vocabulary")
 	}
 	if prompts.Len() < 1 {
 		return nil, invalid("prompts", "there are none")
 	}
-	room := min(shape.Context, reference.Config().Context, value.Config().Context) - cfg.MaxTokens
+	room := longest - cfg.MaxTokens
 	for i := range prompts.Len() {
 		p := prompts.Prompt(uint64(i))
 		if len(p) < 1 || len(p) > room {
@@ -95,8 +105,14 @@ func NewTrainer(cfg Config, policy, reference, value *model.Transformer, scorer 
 		}
 	}
 	t := &Trainer{
-		cfg: cfg, policy: policy.Clone(), value: value.Clone(), reference: reference,
-		scorer: scorer, prompts: prompts, ptx: ptx, eos: eos, orderPass: -1,
+		cfg: cfg, policy: policy.Clone(), reference: reference, scorer: scorer, prompts: prompts, ptx: ptx, eos: eos, orderPass: -1,
+	}
+	if value != nil {
+		t.value = value.Clone()
+	} else if t.policy.ScalarHead() != model.HeadValue {
+		t.policy.AddHead(model.HeadValue, 0)
+		clear(t.policy.Param("value.weight").Data)
+		t.policy.AddHeadBias()
 	}
 	var err error
 	if t.ids, err = identify(cfg, policy, reference, value, scorer, prompts, eos, ptx); err != nil {
@@ -172,7 +188,7 @@ func (t *Trainer) Iteration() int { return t.iteration }
 //	explained_variance  of the returns by the critic, before its update
 //
 // and each optimizer step of policy_loss, clipfrac, approxkl, kl_k3, ratio_mean, ratio_max (see PolicyStats), value_loss and
-// value_clipfrac (see ValueStats), grad_norm and value_grad_norm (before clipping), lr, and where there is a pretraining mix
+// value_clipfrac (see ValueStats), grad_norm and value_grad_norm (before clipping; a shared critic has no norm of its own), lr, and where there is a pretraining mix
 // ptx_loss (nats per token) and ptx_grad_norm (of the mix alone, its coefficient included).
 //
 // An error leaves the state of the last unit behind, which can be saved; the step itself has not happened.
@@ -202,7 +218,8 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	return metrics, nil
 }
 
-// Policy returns the policy as trained so far: the averaged weights where cfg.EMA is set, a copy in any case.
+// Policy returns the policy as trained so far, without the value head of a shared critic: the averaged weights where cfg.EMA
+// is set, a copy in any case.
 func (t *Trainer) Policy() *model.Transformer {
 	m := t.policy.Clone()
 	if t.ema != nil {
@@ -210,11 +227,19 @@ func (t *Trainer) Policy() *model.Transformer {
 			copy(p.Data, t.ema[i])
 		}
 	}
+	if t.cfg.shared() {
+		m.DropHead()
+	}
 	return m
 }
 
-// Value returns a copy of the critic.
-func (t *Trainer) Value() *model.Transformer { return t.value.Clone() }
+// Value returns a copy of the critic: of the policy with its value head where it is shared.
+func (t *Trainer) Value() *model.Transformer {
+	if t.cfg.shared() {
+		return t.policy.Clone()
+	}
+	return t.value.Clone()
+}
 
 // Samples returns the episodes kept for people to read, oldest first.
 func (t *Trainer) Samples() []Sample { return slices.Clone(t.samples) }

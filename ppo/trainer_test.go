@@ -396,7 +396,7 @@ func TestValidate(t *testing.T) {
 		"kl.coef": func(c *Config) { c.KL.Coef = -0.1 }, "lr": func(c *Config) { c.LR = math.NaN() },
 		"schedule": func(c *Config) { c.Schedule = "never" }, "eos.missing": func(c *Config) { c.EOS.Missing = "" },
 		"ptx.batch": func(c *Config) { c.Ptx.Coef = 1 }, "lambda": func(c *Config) { c.Lambda = 1.1 },
-		"kl.horizon": func(c *Config) { c.KL.Target, c.KL.Horizon = 6, 0 }, "ema": func(c *Config) { c.EMA = 1 },
+		"kl.horizon": func(c *Config) { c.KL.Target, c.KL.Horizon = 6, 0 }, "ema": func(c *Config) { c.EMA = 1 }, "critic": func(c *Config) { c.Critic = "both" },
 	} {
 		c := DefaultConfig()
 		change(&c)

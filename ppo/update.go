@@ -19,13 +19,16 @@ type gradient struct {
 
 // update is optimizer step u of the iteration: one minibatch through policy and critic.
 func (t *Trainer) update(u int) (map[string]float64, error) {
+	defer clock(&t.times.Update)()
 	g, err := t.gradients(u)
 	if err == nil {
 		err = t.apply(g)
 	}
 	if err != nil {
 		t.policy.ZeroGrad()
-		t.value.ZeroGrad()
+		if t.value != nil {
+			t.value.ZeroGrad()
+		}
 	}
 	return g.metrics, err
 }
@@ -60,8 +63,10 @@ func (t *Trainer) gradients(u int) (gradient, error) {
 		t.addPtx(u, g.metrics)
 	}
 	var drift float64
-	g.policy, drift = t.addPolicy(seqs, logp, advantages, g.metrics)
-	g.value = t.addValue(seqs, values, returns)
+	drift = t.addPolicy(seqs, logp, advantages, values, returns, &g)
+	if t.value != nil {
+		g.value = t.addValue(seqs, values, returns)
+	}
 	return g, t.checkStep(u, drift, g.policy.Loss, g.value.Loss, g.metrics["ptx_loss"])
 }
 
@@ -81,9 +86,12 @@ func (t *Trainer) apply(g gradient) error {
 	if err != nil {
 		return fmt.Errorf("%w: policy: %w", ErrNotFinite, err)
 	}
-	vnorm, err := t.valueOpt.Step(t.value, float32(t.cfg.rate(t.cfg.ValueLR, t.iteration)))
-	if err != nil {
-		return fmt.Errorf("%w: critic: %w", ErrNotFinite, err)
+	if t.value != nil {
+		vnorm, err := t.valueOpt.Step(t.value, float32(t.cfg.rate(t.cfg.ValueLR, t.iteration)))
+		if err != nil {
+			return fmt.Errorf("%w: critic: %w", ErrNotFinite, err)
+		}
+		g.metrics["value_grad_norm"] = vnorm
 	}
 	for i, p := range t.policy.Params() {
 		if t.ema == nil {
@@ -97,7 +105,7 @@ func (t *Trainer) apply(g gradient) error {
 	for name, v := range map[string]float64{
 		"policy_loss": g.policy.Loss, "clipfrac": g.policy.ClipFrac, "approxkl": g.policy.ApproxKL, "kl_k3": g.policy.K3,
 		"ratio_mean": g.policy.RatioMean, "ratio_max": g.policy.RatioMax, "value_loss": g.value.Loss,
-		"value_clipfrac": g.value.ClipFrac, "grad_norm": norm, "value_grad_norm": vnorm, "lr": lr,
+		"value_clipfrac": g.value.ClipFrac, "grad_norm": norm, "lr": lr,
 	} {
 		g.metrics[name] = v
 	}
@@ -112,28 +120,37 @@ func (t *Trainer) minibatch(u int) []int {
 	return order[k*t.cfg.Minibatch : min((k+1)*t.cfg.Minibatch, t.cfg.Rollouts)]
 }
 
-// addPolicy accumulates the policy's gradient over parts of at most Micro tokens. drift is the largest |new - old|.
-func (t *Trainer) addPolicy(seqs []model.Sequence, old, advantages [][]float64, metrics map[string]float64) (stats PolicyStats, drift float64) {
+// addPolicy accumulates the policy's gradient, and that of a critic which is its head, over parts of at most Micro tokens. drift
+// is the largest |new - old|.
+func (t *Trainer) addPolicy(seqs []model.Sequence, old, advantages, values, returns [][]float64, sum *gradient) (drift float64) {
 	total := float64(Count(old))
 	want := model.WantLogprobs
 	if t.cfg.Entropy > 0 {
 		want |= model.WantEntropy
 	}
+	if t.cfg.shared() {
+		want |= model.WantValues
+	}
 	at := 0
 	for _, part := range parts(seqs, t.cfg.Micro) {
-		pass := t.policy.Forward(part, want)
-		now := widenRows(pass.Logprobs)
+		pass := t.policy.Forward(t.positions(part), want)
+		now := responses(pass.Logprobs, part)
 		o := old[at : at+len(part)]
 		share := float64(Count(o)) / total // the loss is a mean over all tokens of the minibatch
 		_, grad, s := PolicyLoss(now, o, advantages[at:at+len(part)], t.cfg.Clip)
-		g := model.Grads{Logprobs: narrow(grad, share)}
+		g := model.Grads{Logprobs: t.narrow(grad, share, part)}
 		if t.cfg.Entropy > 0 {
-			loss, dh := EntropyLoss(widenRows(pass.Entropy), t.cfg.Entropy)
-			g.Entropy = narrow(dh, share)
-			metrics["entropy_loss"] += share * loss
+			loss, dh := EntropyLoss(responses(pass.Entropy, part), t.cfg.Entropy)
+			g.Entropy = t.narrow(dh, share, part)
+			sum.metrics["entropy_loss"] += share * loss
+		}
+		if t.cfg.shared() {
+			_, dv, s := ValueLoss(responses(pass.Values, part), values[at:at+len(part)], returns[at:at+len(part)], t.cfg.ValueClip)
+			g.Values = t.narrow(dv, share*t.cfg.ValueCoef, part)
+			sum.value = sum.value.add(s, share)
 		}
 		pass.Backward(g)
-		stats = stats.add(s, share)
+		sum.policy = sum.policy.add(s, share)
 		for i, row := range now {
 			for j, x := range row {
 				drift = math.Max(drift, math.Abs(x-o[i][j])) // math.Max keeps NaN
@@ -141,7 +158,7 @@ func (t *Trainer) addPolicy(seqs []model.Sequence, old, advantages [][]float64, 
 		}
 		at += len(part)
 	}
-	return stats, drift
+	return drift
 }
 
 // add joins the statistics of a part that holds share of the tokens.
@@ -157,7 +174,15 @@ func (a PolicyStats) add(b PolicyStats, share float64) PolicyStats {
 	return a
 }
 
-// addValue accumulates the critic's gradient.
+// add joins the statistics of a part that holds share of the tokens.
+func (a ValueStats) add(b ValueStats, share float64) ValueStats {
+	a.Loss += share * b.Loss
+	a.ClipFrac += share * b.ClipFrac
+	a.Tokens += b.Tokens
+	return a
+}
+
+// addValue accumulates the gradient of a critic of its own.
 func (t *Trainer) addValue(seqs []model.Sequence, old, returns [][]float64) (stats ValueStats) {
 	total := float64(Count(old))
 	at := 0
@@ -165,11 +190,9 @@ func (t *Trainer) addValue(seqs []model.Sequence, old, returns [][]float64) (sta
 		pass := t.value.Forward(part, model.WantValues)
 		o := old[at : at+len(part)]
 		share := float64(Count(o)) / total
-		_, grad, s := ValueLoss(widenRows(pass.Values), o, returns[at:at+len(part)], t.cfg.ValueClip)
+		_, grad, s := ValueLoss(responses(pass.Values, part), o, returns[at:at+len(part)], t.cfg.ValueClip)
 		pass.Backward(model.Grads{Values: narrow(grad, share*t.cfg.ValueCoef)})
-		stats.Loss += share * s.Loss
-		stats.ClipFrac += share * s.ClipFrac
-		stats.Tokens += s.Tokens
+		stats = stats.add(s, share)
 		at += len(part)
 	}
 	return stats
@@ -188,7 +211,7 @@ func (t *Trainer) addPtx(u int, metrics map[string]float64) {
 	loss := 0.0
 	for _, part := range parts(seqs, t.cfg.Micro) {
 		pass := t.policy.Forward(part, model.WantLogprobs)
-		l, grad := PtxLoss(widenRows(pass.Logprobs))
+		l, grad := PtxLoss(responses(pass.Logprobs, part))
 		share := float64(Count(grad)) / float64(max(1, total))
 		pass.Backward(model.Grads{Logprobs: narrow(grad, share*t.cfg.Ptx.Coef)})
 		loss += share * l
@@ -199,14 +222,6 @@ func (t *Trainer) addPtx(u int, metrics map[string]float64) {
 		norm += kernel.SumSquares(p.Grad)
 	}
 	metrics["ptx_grad_norm"] = math.Sqrt(norm)
-}
-
-func widenRows(rows [][]float32) [][]float64 {
-	out := make([][]float64, len(rows))
-	for i, row := range rows {
-		out[i] = widen(row)
-	}
-	return out
 }
 
 // narrow scales a gradient to what the model takes.

@@ -174,3 +174,40 @@ func TestGenerateLongPrompts(t *testing.T) {
 		}
 	}
 }
+
+// Equal prompts share their reading wherever they stand, while the first is read and after, and the values of a scalar head
+// come with the tokens, to the bits of Score.
+func TestGenerateSharesPrompts(t *testing.T) {
+	m := newModel(t, "gpt2", 50)
+	m.AddHead(model.HeadValue, 3)
+	kinds := [][]int32{{1, 2, 3, 4, 5}, {7}, {1, 2, 3, 4, 6}, {9, 9}}
+	var ask [][]int32
+	for i := range 40 {
+		ask = append(ask, kinds[i%len(kinds)])
+	}
+	p := Params{MaxTokens: 12, Temperature: 1, Seed: 5}
+	want, err := generate(context.Background(), m, ask, p, 0, nil, 256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, width := range []int{1, 13} {
+		if got, err := generate(context.Background(), m, ask, p, 0, nil, width); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("width %d gives other completions than 256 (%v)", width, err)
+		}
+	}
+	var seqs []model.Sequence
+	for i, c := range want {
+		seqs = append(seqs, model.Sequence{IDs: append(append([]int32{}, ask[i]...), c.IDs...), Start: len(ask[i])})
+	}
+	pass := m.Score(seqs, model.WantLogprobs|model.WantValues)
+	for i, c := range want {
+		if !reflect.DeepEqual(pass.Logprobs[i], c.Logprobs) || !reflect.DeepEqual(pass.Values[i], c.Values) {
+			t.Errorf("row %d: %v %v, Score says %v %v", i, c.Logprobs, c.Values, pass.Logprobs[i], pass.Values[i])
+		}
+	}
+	for i, at := range grouped(ask) {
+		if at != i%10*4+i/10 {
+			t.Fatalf("place %d is prompt %d", i, at)
+		}
+	}
+}

@@ -37,11 +37,12 @@ type row struct {
 	rng    *rand.Rand
 
 	one    [1]int32
-	last   Token  // the newest token
-	finish string // set when the completion has ended
-	fresh  bool   // last came in the newest step
-	twins  []*row // rows with the same prompt that have yet to get their first token
-	twin   bool   // r is such a row of another
+	last   Token   // the newest token
+	value  float32 // of the scalar head at the position before it
+	finish string  // set when the completion has ended
+	fresh  bool    // last came in the newest step
+	twins  []*row  // rows with the same prompt that have yet to get their first token
+	twin   bool    // r is such a row of another
 }
 
 func newRow(m *model.Transformer, prompt []int32, p Params, eos int32, stream uint64) *row {
@@ -59,16 +60,17 @@ func newRow(m *model.Transformer, prompt []int32, p Params, eos int32, stream ui
 	return r
 }
 
-// take draws the next token of r, and of its twins, from the logits.
-func (r *row) take(logits []float32) {
+// take draws the next token of r, and of its twins, from the logits. value is the scalar head's at the same position.
+func (r *row) take(logits []float32, value float32) {
 	for _, t := range r.twins {
-		t.take(logits)
+		t.take(logits, value)
 	}
 	s := samplers.Get().(*sampler)
 	id := s.draw(logits, &r.p, r.counts, r.rng)
 	samplers.Put(s)
 	lse := model.LogSumExp(logits)
 	r.last, r.fresh = Token{ID: id, Logprob: logits[id] - lse}, true
+	r.value = value
 	if r.p.Logprobs > 0 {
 		r.last.Top = top(logits, lse, min(r.p.Logprobs, len(logits)))
 	}
@@ -106,6 +108,16 @@ func (s *stepper) cache() *model.Cache {
 	return s.m.NewCache()
 }
 
+// share gives r all of its prompt but the last token from a cache that begins with it; the last is fed, because its logits
+// are wanted.
+func (s *stepper) share(r *row, from *model.Cache) {
+	n := len(r.feed) - 1
+	r.cache = s.cache()
+	r.cache.Reserve(len(r.feed) + r.room - 1)
+	r.cache.CopyPrefix(from, n)
+	r.feed = r.feed[n:]
+}
+
 // release takes the cache of a row that has ended.
 func (s *stepper) release(r *row) {
 	if r.cache != nil {
@@ -133,11 +145,11 @@ func (s *stepper) step(rows []*row) {
 		}
 		s.caches, s.ids, s.lead = append(s.caches, r.cache), append(s.ids, r.feed[:min(chunk, len(r.feed))]), append(s.lead, r)
 	}
-	s.m.ExtendFunc(s.caches, s.ids, func(i int, logits []float32) {
+	s.m.ExtendValues(s.caches, s.ids, func(i int, logits []float32, value float32) {
 		if r := s.lead[i]; len(r.feed) > chunk {
 			r.feed = r.feed[chunk:]
 		} else {
-			r.take(logits)
+			r.take(logits, value)
 		}
 	})
 	for _, r := range s.lead {
