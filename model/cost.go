@@ -32,7 +32,7 @@ type Work struct {
 	Sequences int  // B
 	Tokens    int  // T, fed now, of each sequence
 	Past      int  // positions of each sequence that a cache holds already
-	Heads     int  // rows of each sequence whose logits are computed; T in training, 1 in decoding
+	Heads     int  // rows of each sequence whose logits are computed; T in training, 1 in decoding, 0 for a score alone
 	Train     bool // backward and AdamW too
 	Weight    int  // bytes of an element of a weight matrix; 0 = 4
 }
@@ -84,15 +84,31 @@ func (k *counter) passes() float64 {
 	return 1
 }
 
+// read is how many rows the last layer is left with behind its attention, see planes.narrow.
+func (k *counter) read() float64 {
+	if k.w.Train || k.w.Heads >= k.w.Tokens {
+		return float64(k.rows)
+	}
+	return float64(k.w.Sequences * max(k.w.Heads, 1))
+}
+
 func (k *counter) layers() {
 	n, L := float64(k.rows), k.c.Layers
 	spans := (k.rows + k.span() - 1) / k.span()
 	forward := Operation{Name: "layers, forward", Kind: OpProduct, Rows: k.span(), Alone: spans > 1 && !k.m.wide()}
-	for _, l := range k.m.body.linears() {
-		size := float64(l.in) * float64(l.out)
-		forward.FLOPs += 2 * n * size
+	linears := k.m.body.linears()
+	last, before := len(linears)-len(linears)/L, 0
+	for i, l := range linears {
+		size, rows := float64(l.in)*float64(l.out), n
+		if i >= last { // of the last layer what comes after attention is computed where the heads read
+			if before >= k.m.body.widths().qkv {
+				rows = k.read()
+			}
+			before += l.out
+		}
+		forward.FLOPs += 2 * rows * size
 		forward.Matrix += size * float64(k.w.Weight) * float64(spans)
-		forward.Bytes += 4 * n * float64(l.in+l.out)
+		forward.Bytes += 4 * rows * float64(l.in+l.out)
 	}
 	forward.Bytes += forward.Matrix
 	forward.Calls = spans * len(k.m.body.linears())

@@ -68,6 +68,8 @@ func (g *gpt1) forward(p *planes, s *span, l int) {
 	b, a := &g.layers[l], p.at(l, s)
 	b.attn.forward(a.qkv, 3*C, a.x, C, n)
 	p.attend(s, l, a.att, a.qkv)
+	s = p.narrow(s, l, a.x, a.att)
+	n = s.rows()
 	p.addBranch(s, l, attention, &b.proj, a.mid, a.x, a.att)
 	b.ln1.forward(a.n1, a.mean1, a.rstd1, a.mid, n)
 	b.fc.forward(a.pre, F, a.n1, C, n)

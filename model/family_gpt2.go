@@ -122,6 +122,8 @@ func (g *gpt2) forward(p *planes, s *span, l int) {
 	b.ln1.forward(a.n1, a.mean1, a.rstd1, a.x, n)
 	b.attn.forward(a.qkv, 3*C, a.n1, C, n)
 	p.attend(s, l, a.att, a.qkv)
+	s = p.narrow(s, l, a.x, a.att)
+	n = s.rows()
 	p.addBranch(s, l, attention, &b.proj, a.mid, a.x, a.att)
 	b.ln2.forward(a.n2, a.mean2, a.rstd2, a.mid, n)
 	b.fc.forward(a.pre, F, a.n2, C, n)

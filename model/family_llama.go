@@ -134,6 +134,8 @@ func (g *llama) forward(p *planes, s *span, l int) {
 	b.v.forward(a.qkv[C+KW:], W, a.n1, C, n)
 	g.rope.rotate(a.qkv, W, g.cfg.Heads+g.cfg.KVHeads, p.pos[s.lo:s.hi], false)
 	p.attend(s, l, a.att, a.qkv)
+	s = p.narrow(s, l, a.x, a.att)
+	n = s.rows()
 	p.addBranch(s, l, attention, &b.o, a.mid, a.x, a.att)
 	b.n2.forward(a.n2, nil, a.rstd2, a.mid, n)
 	b.gate.forward(a.pre, F, a.n2, C, n)

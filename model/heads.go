@@ -144,7 +144,6 @@ func (p *planes) backHeads(g headGrads) {
 	if g.logprob == nil && g.entropy == nil {
 		clear(dh)
 	} else {
-		W := p.m.body.head()
 		for lo := 0; lo < R; lo += headRows {
 			hi := min(lo+headRows, R)
 			var again *[]float32
@@ -157,10 +156,7 @@ func (p *planes) backHeads(g headGrads) {
 				p.product(z, lo, hi)
 			}
 			p.backLogits(z, lo, hi, g)
-			W.times(hi-lo, C, V, z, V, dh[lo*C:hi*C], C, false)
-			if !W.Frozen {
-				kernel.TN(V, C, hi-lo, z, V, h.h[lo*C:hi*C], C, W.grad(), C, true)
-			}
+			p.backProduct(z, lo, hi, g)
 			if again != nil {
 				p.m.recycle(again)
 			}
@@ -178,6 +174,55 @@ func (p *planes) backHeads(g headGrads) {
 	clear(p.back.dy)
 	for r, row := range h.at {
 		copy(p.back.dy[int(row)*C:(int(row)+1)*C], dx[r*C:])
+	}
+}
+
+// reaches says whether a gradient reaches the logits of row r.
+func (h *heads) reaches(g headGrads, r int) bool {
+	return g.logprob != nil && g.logprob[r] != 0 && h.target[r] >= 0 || g.entropy != nil && g.entropy[r] != 0
+}
+
+// backProduct takes the gradients z [hi-lo,V] of the logits of rows lo..hi to the head
+// and to what it read. Rows that no gradient reaches are left out: they are zero in z,
+// and z is packed in place.
+func (p *planes) backProduct(z []float32, lo, hi int, g headGrads) {
+	h, W, C, V := &p.heads, p.m.body.head(), p.m.cfg.Width, p.m.cfg.Vocab
+	x, dx := h.h[lo*C:hi*C], p.back.head[lo*C:hi*C]
+	n := 0
+	for r := lo; r < hi; r++ {
+		if h.reaches(g, r) {
+			n++
+		}
+	}
+	if n < hi-lo {
+		rows := p.m.scratch(2 * n * C)
+		defer p.m.recycle(rows)
+		all := dx
+		x, dx = (*rows)[:n*C], (*rows)[n*C:2*n*C]
+		n = 0
+		for r := lo; r < hi; r++ {
+			if h.reaches(g, r) {
+				copy(x[n*C:], h.h[r*C:(r+1)*C])
+				copy(z[n*V:(n+1)*V], z[(r-lo)*V:])
+				n++
+			}
+		}
+		defer func() {
+			clear(all)
+			for r, i := lo, 0; r < hi; r++ {
+				if h.reaches(g, r) {
+					copy(all[(r-lo)*C:(r-lo+1)*C], dx[i*C:])
+					i++
+				}
+			}
+		}()
+	}
+	if n == 0 {
+		return
+	}
+	W.times(n, C, V, z, V, dx, C, false)
+	if !W.Frozen {
+		kernel.TN(V, C, n, z, V, x, C, W.grad(), C, true)
 	}
 }
 

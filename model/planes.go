@@ -21,6 +21,7 @@ type planes struct {
 	streams  []uint64  // [N] its sequence's masks, where elements are dropped
 	segs     []segment // one per sequence with rows
 	spans    []span    // what goes through the layers together
+	narrowed span      // the rest of one, see narrow
 
 	layers []acts    // [L]
 	last   []float32 // [N,C] output of the last layer

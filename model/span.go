@@ -13,6 +13,27 @@ type span struct {
 
 func (s *span) rows() int { return s.hi - s.lo }
 
+// narrow leaves out what nobody reads of the last layer: once attention has been
+// through it in a pass that does not go backward, the rows that the heads read move to
+// the front of x and att, both [n,C], and the span returned holds them alone. A row's
+// bits do not depend on those beside it.
+func (p *planes) narrow(s *span, l int, x, att []float32) *span {
+	R, C := s.outHi-s.outLo, p.m.cfg.Width
+	if p.keep || l < len(p.layers)-1 || R == 0 || R >= s.rows() {
+		return s
+	}
+	for i := range R { // the rows rise, so that none is overwritten before it has moved
+		at := &p.heads.at[s.outLo+i]
+		r := int(*at) - s.lo
+		copy(x[i*C:(i+1)*C], x[r*C:(r+1)*C])
+		copy(att[i*C:(i+1)*C], att[r*C:(r+1)*C])
+		*at = int32(s.lo + i)
+	}
+	p.narrowed = *s
+	p.narrowed.hi = s.lo + R
+	return &p.narrowed
+}
+
 // wide says that a layer's weights fill the processor's cache by themselves: then
 // every product is split over the threads, rather than the batch.
 func (m *Transformer) wide() bool { return m.cfg.Width*(m.cfg.Width*4+m.cfg.Hidden*3) > 1<<20 }
