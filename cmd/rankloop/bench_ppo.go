@@ -175,7 +175,9 @@ func (c benchPPOCmd) phases(cfg model.Config, extra ppo.Extra) []phase {
 	}
 	all = append(all, phase{"reference", read, func(t ppo.Times) time.Duration { return t.Reference }},
 		phase{"reward", flops(model.Work{Sequences: c.Episodes, Tokens: length}), func(t ppo.Times) time.Duration { return t.Reward }})
-	update := flops(model.Work{Sequences: c.Episodes, Tokens: length - 1, Heads: heads, Train: true})
+	update := flops(model.Work{Sequences: c.Episodes, Tokens: length - 1, Heads: c.Tokens, Train: true})
+	// No gradient reaches the heads outside the responses: they are only read there.
+	update += 2 * float64(c.Episodes*(heads-c.Tokens)) * float64(cfg.Vocab) * float64(cfg.Width)
 	if c.Critic == ppo.CriticSeparate {
 		all = append(all, phase{"values", flops(model.Work{Sequences: c.Episodes, Tokens: length - 1}), func(t ppo.Times) time.Duration { return t.Values }})
 		update += flops(model.Work{Sequences: c.Episodes, Tokens: length - 1, Train: true})
