@@ -15,14 +15,16 @@ type benchDecodeCmd struct {
 	Batch  int `default:"1" help:"Sequences that are written at the same time."`
 	Prompt int `default:"64" help:"Tokens of a prompt."`
 	Tokens int `default:"32" help:"Tokens written after it."`
+	weightsFlag
 }
 
 func (benchDecodeCmd) Help() string {
 	return `Prompts are read in one pass, the last logits only; then tokens are written one a sequence and step. One sequence is limited by
-reading all weights for each token, a batch and the prompt by the 2N operations that a token costs.
+reading all weights for each token in the form that they are kept in, a batch and the prompt by the 2N operations that a token costs.
 
 Example:
-  rankloop bench decode --shape gpt2 --batch 32`
+  rankloop bench decode --shape gpt2 --batch 32
+  rankloop bench decode --shape gpt2 --weights int8`
 }
 
 func (c benchDecodeCmd) Run(ctx context.Context, std streams) error {
@@ -39,6 +41,7 @@ func (c benchDecodeCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	m.Pack(c.Weights)
 	batch, _ := benchBatch(m, c.Batch, c.Prompt-1)
 	caches, prompts, next := make([]*model.Cache, c.Batch), make([][]int32, c.Batch), make([][]int32, c.Batch)
 	for i := range caches {
@@ -60,9 +63,9 @@ func (c benchDecodeCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	limit := arithmetic
-	memory := bandwidth()
+	memory, bytes := bandwidth(), tokenBytes(m)
 	if c.Batch == 1 {
-		limit = func() float64 { return memory() / (4 * n) }
+		limit = func() float64 { return memory() / bytes }
 	}
 	write, err := sample(ctx, fmt.Sprintf("decode/%s/%dx1", c.Shape, c.Batch), "tokens/s", c.Repeats, limit, func() float64 {
 		read()
@@ -75,7 +78,16 @@ func (c benchDecodeCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return c.report(std, map[string]any{"shape": c.Shape, "batch": c.Batch, "prefill_tokens_per_s": prefill.Value, "tokens_per_s": write.Value, "ratio": write.Ratio}, prefill, write)
+	return c.report(std, map[string]any{"shape": c.Shape, "batch": c.Batch, "weights": c.Weights, "prefill_tokens_per_s": prefill.Value, "tokens_per_s": write.Value, "ratio": write.Ratio}, prefill, write)
+}
+
+// tokenBytes is the memory that one token reads: every tensor, in the form that it is kept in.
+func tokenBytes(m *model.Transformer) float64 {
+	var n int64
+	for _, p := range m.Params() {
+		n += p.Bytes()
+	}
+	return float64(n)
 }
 
 // estimate prints reading the prompts and writing a token of each, in the middle of what is to be written, on paper.

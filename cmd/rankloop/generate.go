@@ -28,6 +28,7 @@ type generateCmd struct {
 	N           int     `short:"n" name:"n" default:"1" help:"Number of continuations."`
 	IgnoreEOS   bool    `name:"ignore-eos" help:"Go on after the end-of-text token."`
 	JSON        bool    `name:"json" help:"One JSON line per continuation: ids, text, finish_reason."`
+	weightsFlag
 }
 
 func (generateCmd) Help() string {
@@ -75,6 +76,7 @@ func (c generateCmd) Run(ctx context.Context, io streams) error {
 	for i := range prompts {
 		prompts[i] = ids
 	}
+	cp.Model.Pack(c.Weights)
 	out, err := decode.Generate(ctx, cp.Model, prompts, decode.Params{MaxTokens: c.MaxTokens, Temperature: c.Temperature,
 		TopP: c.TopP, TopK: c.TopK, Seed: c.Seed, IgnoreEOS: c.IgnoreEOS}, eos, nil)
 	if err != nil {

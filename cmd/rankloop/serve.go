@@ -40,6 +40,7 @@ func (f serverFlags) open(ctx context.Context, std streams, share bool, c appCon
 
 type serveCmd struct {
 	serverFlags
+	weightsFlag
 	Addr        string        `help:"Address of the pages and the API." default:"127.0.0.1:8080"`
 	BehindProxy bool          `help:"A proxy in front ends TLS; needed to listen on an address that others can reach."`
 	LabelRPM    int           `name:"label-rpm" help:"Label requests of one person a minute." default:"60"`
@@ -64,7 +65,7 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer a.db.Close()
-	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: c.LabelRPM, BehindProxy: c.BehindProxy})
+	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: c.LabelRPM, BehindProxy: c.BehindProxy, Weights: c.Weights})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/checkpoint"
 	"github.com/rankloop/rankloop/model/decode"
 	"github.com/rankloop/rankloop/model/registry"
@@ -30,6 +32,7 @@ const checkServing = 2 * time.Second
 type serverOptions struct {
 	LabelsPerMinute int
 	BehindProxy     bool
+	Weights         model.Weights // of the policy; empty is float32
 }
 
 // server is a listening web server together with the keeper of its policy.
@@ -59,7 +62,7 @@ func (s *server) Close() {
 // listen serves pages and API until Close.
 func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*server, error) {
 	slot := new(web.Slot)
-	keeper := &keeper{app: a, slot: slot}
+	keeper := &keeper{app: a, slot: slot, weights: cmp.Or(opt.Weights, model.WeightsFloat32)}
 	if err := keeper.load(ctx); err != nil {
 		return nil, err
 	}
@@ -103,9 +106,10 @@ func (a *app) joinPool(ctx context.Context, tx pgx.Tx, key account.Key, p web.Pr
 // keeper keeps a slot on the promoted policy: it loads the weights that the registry's pointer names and swaps them in, while
 // streams under way finish on the old ones.
 type keeper struct {
-	app  *app
-	slot *web.Slot
-	id   string // of the version that serves
+	app     *app
+	slot    *web.Slot
+	weights model.Weights
+	id      string // of the version that serves
 }
 
 func (k *keeper) run(ctx context.Context) {
@@ -169,8 +173,12 @@ func (k *keeper) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", v.Name, err)
 	}
+	digest := strings.TrimPrefix(v.Digest, "sha256:")
+	if cp.Model.Pack(k.weights); k.weights != model.WeightsFloat32 {
+		digest = cp.Model.Digest() // rounded weights are others
+	}
 	k.slot.Set(&web.Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(cp.Model, cp.Tokenizer, decode.EngineOptions{}), Tokenizer: cp.Tokenizer,
-		Template: k.app.template, Context: cp.Model.Config().Context, Digest: strings.TrimPrefix(v.Digest, "sha256:")})
+		Template: k.app.template, Context: cp.Model.Config().Context, Digest: digest})
 	k.id = v.ID
 	return nil
 }
