@@ -31,7 +31,7 @@ func BenchmarkProduct(b *testing.B) {
 		{0, 64, 24, 64}, {0, 32, 64, 24},
 	} {
 		p := newProblem(rng, s.layout, s.M, s.N, s.K, false)
-		l := layouts[s.layout]
+		l, run := layouts[s.layout], []func(M, N, K int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool){NN, NT, TN}[s.layout]
 		rowsA, colsA, colsB := s.M, s.K, s.N
 		if l.ta {
 			rowsA, colsA = s.K, s.M
@@ -43,7 +43,7 @@ func BenchmarkProduct(b *testing.B) {
 		b.Run(fmt.Sprintf("%s_M%d_N%d_K%d", l.name, s.M, s.N, s.K), func(b *testing.B) {
 			benchThreads(b, func(b *testing.B) {
 				for b.Loop() {
-					l.run(s.M, s.N, s.K, p.a, colsA, p.b, colsB, p.c, s.N, false)
+					run(s.M, s.N, s.K, p.a, colsA, p.b, colsB, p.c, s.N, false)
 				}
 				b.ReportMetric(2*float64(s.M*s.N*s.K)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 			})
@@ -51,12 +51,76 @@ func BenchmarkProduct(b *testing.B) {
 	}
 }
 
+// BenchmarkPanels measures products with weights that are only read, in each form, and what it takes to lay them out and read them back.
+func BenchmarkPanels(b *testing.B) {
+	const K, N = 768, 2304
+	rng := rand.New(rand.NewPCG(7, 8))
+	wide, half, column := Floats(K*N), halfOf(rng, K*N), make([]float32, K)
+	copy(wide, randoms(rng, K*N))
+	for form, name := range map[Form]string{FormFloat32: "float32", FormBF16: "bf16", FormInt8: "int8"} {
+		w := PanelsNT(form, N, K, wide, K)
+		for _, M := range []int{1, 32} {
+			x, y := randoms(rng, M*K), make([]float32, M*N)
+			b.Run(fmt.Sprintf("%s_M%d", name, M), func(b *testing.B) {
+				b.SetBytes(w.Bytes())
+				for b.Loop() {
+					w.Mul(M, x, K, y, N, false)
+				}
+			})
+		}
+		b.Run(name+"_layNN", func(b *testing.B) {
+			for b.Loop() {
+				PanelsNN(form, K, N, wide, N)
+			}
+		})
+		b.Run(name+"_layNT", func(b *testing.B) {
+			for b.Loop() {
+				PanelsNT(form, N, K, wide, K)
+			}
+		})
+		b.Run(name+"_column", func(b *testing.B) {
+			for b.Loop() {
+				w.Column(column, N/2)
+			}
+		})
+	}
+	x, y := randoms(rng, 32*K), make([]float32, 32*N)
+	b.Run("NNBF16_M32", func(b *testing.B) {
+		for b.Loop() {
+			NNBF16(32, N, K, x, K, half, N, y, N, false)
+		}
+	})
+	b.Run("NTBF16_M32", func(b *testing.B) {
+		for b.Loop() {
+			NTBF16(32, N, K, x, K, half, K, y, N, false)
+		}
+	})
+}
+
+// BenchmarkLimits measures what the machine can do: multiply-adds on registers, reading from memory.
+func BenchmarkLimits(b *testing.B) {
+	b.Run("FMA", func(b *testing.B) {
+		n := int64(0)
+		for b.Loop() {
+			n += FMALoop(1 << 14)
+		}
+		b.ReportMetric(float64(n)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+	})
+	b.Run("Read", func(b *testing.B) {
+		x := Floats(1 << 24)
+		b.SetBytes(int64(4 * len(x)))
+		for b.Loop() {
+			ReadLoop(x)
+		}
+	})
+}
+
 // BenchmarkVector measures the vector kernels on 4096 elements, in nanoseconds an element.
 func BenchmarkVector(b *testing.B) {
 	const n, C = 96 * 43, 96
 	rng := rand.New(rand.NewPCG(3, 4))
 	x, y, z, w, v := randoms(rng, n), randoms(rng, n), randoms(rng, n), randoms(rng, n), make([]float32, n)
-	stat := randoms(rng, n)
+	stat, h := randoms(rng, n), halfOf(rng, n)
 	for _, f := range []struct {
 		name string
 		run  func()
@@ -67,6 +131,14 @@ func BenchmarkVector(b *testing.B) {
 		{"SiLU", func() { SiLU(y, x) }},
 		{"SiLUBackward", func() { SiLUBackward(y, x, z) }},
 		{"Add", func() { Add(y, x) }},
+		{"Mul", func() { Mul(y, x) }},
+		{"Scale", func() { Scale(y, 1) }},
+		{"Axpy", func() { Axpy(y, 1e-9, x) }},
+		{"Drop", func() { Drop(y, 1, 0, 1<<30, 1) }},
+		{"Widen", func() { Widen(v, h) }},
+		{"AddWidened", func() { AddWidened(v, h) }},
+		{"Narrow", func() { Narrow(h, x) }},
+		{"NarrowStochastic", func() { NarrowStochastic(h, x, 1, 0) }},
 		{"Dot", func() { Dot(y, x) }},
 		{"SumSquares", func() { SumSquares(x) }},
 		{"Softmax", func() { Softmax(y, x, 1) }},
@@ -104,6 +176,13 @@ func BenchmarkAttention(b *testing.B) {
 			}
 			b.ReportMetric(4*pairs*H*D*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 		})
+		kt := randoms(rng, H*D*Tk)
+		b.Run(fmt.Sprintf("cached_Tq%d_Tk%d", Tq, Tk), func(b *testing.B) {
+			for b.Loop() {
+				AttentionCached(s.o, s.ldo, s.q, s.ldq, kt, Tk, s.v, s.ldv, Tq, Tk, H, H, D, 0, s.scale)
+			}
+			b.ReportMetric(4*pairs*H*D*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
 		if Tq != Tk {
 			continue
 		}
@@ -112,6 +191,14 @@ func BenchmarkAttention(b *testing.B) {
 				AttentionBackward(dq, s.ldq, dk, s.ldk, dv, s.ldv, s.o, s.ldo, s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, Tk, H, H, D, 0, s.scale)
 			}
 			b.ReportMetric(10*pairs*H*D*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
+		mask := func(h, i, j int, w []float32) { Drop(w, Random(uint64(i), uint64(h)), j, 1<<30, 1) }
+		b.Run(fmt.Sprintf("dropout_T%d", Tk), func(b *testing.B) {
+			for b.Loop() {
+				AttentionMasked(mask, s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, Tk, Tk, H, H, D, 0, s.scale)
+				AttentionMaskedBackward(mask, dq, s.ldq, dk, s.ldk, dv, s.ldv, s.o, s.ldo, s.o, s.ldo, s.lse, s.q, s.ldq, s.k, s.ldk, s.v, s.ldv, Tk, H, H, D, 0, s.scale)
+			}
+			b.ReportMetric(14*pairs*H*D*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 		})
 	}
 }
