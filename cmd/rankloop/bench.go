@@ -9,10 +9,11 @@ import (
 )
 
 type benchCmd struct {
-	Kernels benchKernelsCmd `cmd:"" help:"Matrix products and elementwise kernels, against the peak of multiply-adds and the memory's bandwidth."`
-	Train   benchTrainCmd   `cmd:"" help:"Whole training steps, against the peak."`
-	Decode  benchDecodeCmd  `cmd:"" help:"Reading prompts and writing tokens with a cache, against bandwidth and peak."`
-	PPO     benchPPOCmd     `cmd:"" name:"ppo" help:"A whole step of PPO and its phases, against the peak."`
+	Kernels   benchKernelsCmd   `cmd:"" help:"Matrix products and elementwise kernels, against the peak of multiply-adds and the memory's bandwidth."`
+	Train     benchTrainCmd     `cmd:"" help:"Whole training steps, against the peak."`
+	Decode    benchDecodeCmd    `cmd:"" help:"Reading prompts and writing tokens with a cache, against bandwidth and peak."`
+	Tokenizer benchTokenizerCmd `cmd:"" help:"Cutting text into tokens and putting it together, against looking at each character once."`
+	PPO       benchPPOCmd       `cmd:"" name:"ppo" help:"A whole step of PPO and its phases, against the peak."`
 }
 
 func (benchCmd) Help() string {

@@ -13,6 +13,9 @@ func TestBench(t *testing.T) {
 	for _, args := range []string{
 		"bench train --shape small8k --batch 1 --seq 4",
 		"bench decode --shape small8k --batch 2 --prompt 2 --tokens 2",
+		"bench train --shape tiny --batch 1 --seq 4 --lora 2 --recompute",
+		"bench decode --shape tiny --prompt 2 --tokens 2 --weights int8",
+		"bench tokenizer",
 		"bench kernels --rows 1",
 		"bench ppo --shape tiny --episodes 4 --samples 2 --prompt 3 --tokens 2 --epochs 1 --minibatch 3 --savings",
 		"bench ppo --shape tiny --episodes 2 --prompt 3 --tokens 2 --epochs 1 --minibatch 2 --critic separate",
@@ -35,7 +38,7 @@ func TestBench(t *testing.T) {
 			t.Errorf("%s: no figures", args)
 		}
 	}
-	for _, args := range []string{"bench train --shape huge", "bench train --seq 9999", "bench kernels --rows 0", "bench decode --batch 0", "bench ppo --samples 3", "bench ppo --critic none", "bench train --repeats 0"} {
+	for _, args := range []string{"bench train --shape huge", "bench train --seq 9999", "bench kernels --rows 0", "bench decode --batch 0", "bench decode --weights int4", "bench tokenizer --tokenizer none", "bench train --lora -1", "bench train --lora 2 --estimate", "bench ppo --samples 3", "bench ppo --critic none", "bench train --repeats 0"} {
 		var out, errs bytes.Buffer
 		if code := execute(context.Background(), strings.Fields(args), streams{strings.NewReader(""), &out, &errs}); code != exitUsage || errs.Len() == 0 {
 			t.Errorf("%s: exit %d, %q", args, code, errs.String())

@@ -11,16 +11,19 @@ type benchTrainCmd struct {
 	benchFlags
 	shapeFlags
 	estimateFlags
-	Batch int `default:"4" help:"Sequences of a step."`
-	Seq   int `default:"256" help:"Tokens of a sequence."`
+	Batch     int  `default:"4" help:"Sequences of a step."`
+	Seq       int  `default:"256" help:"Tokens of a sequence."`
+	LoRA      int  `name:"lora" default:"0" help:"Train adapters of this rank on the projections to queries, keys and values instead of the weights." placeholder:"RANK"`
+	Recompute bool `help:"Keep only each layer's input and compute the rest again on the way back: less memory, more time."`
 }
 
 func (benchTrainCmd) Help() string {
 	return `A step is forward, backward and AdamW on random weights and tokens. The limit is the peak of multiply-adds divided by the 6N
-operations that a token costs in a model of N parameters.
+operations that a token costs in a model of N parameters; 4N where the weights are frozen and adapters are trained.
 
 Examples:
   rankloop bench train --shape small8k --batch 4 --seq 256
+  rankloop bench train --shape gpt2-1.5b --batch 1 --seq 64 --lora 8 --recompute
   rankloop bench train --shape gpt3-175b --batch 1 --seq 2048 --estimate --peak 300000 --bandwidth 2000`
 }
 
@@ -31,18 +34,36 @@ func (c benchTrainCmd) Run(ctx context.Context, std streams) error {
 	if c.Batch < 1 || c.Seq < 2 {
 		return usageError{fmt.Errorf("--batch %d --seq %d: at least 1 and 2 are wanted", c.Batch, c.Seq)}
 	}
+	if c.LoRA < 0 {
+		return usageError{fmt.Errorf("--lora %d: a rank from 1 on is wanted", c.LoRA)}
+	}
 	if c.Estimate {
+		if c.LoRA > 0 || c.Recompute {
+			return usageError{fmt.Errorf("--estimate knows whole steps only: leave out --lora and --recompute")}
+		}
 		return c.estimate(std)
 	}
 	m, err := benchModel(c.shapeFlags, c.Seq)
 	if err != nil {
 		return err
 	}
+	n := float64(m.NumParams())
+	perToken, name := 6*n, ""
+	if c.Recompute {
+		m.SetRecompute(true)
+		name = "/recompute"
+	}
+	if c.LoRA > 0 {
+		if err := m.AddLoRA(model.LoRA{Rank: c.LoRA, Alpha: float64(2 * c.LoRA)}, 1); err != nil {
+			return usageError{fmt.Errorf("--lora %d: %w", c.LoRA, err)}
+		}
+		perToken, name = 4*n, fmt.Sprintf("%s/lora%d", name, c.LoRA)
+	}
 	batch, grads := benchBatch(m, c.Batch, c.Seq)
 	opt := model.NewAdamW()
-	tokens, perToken := float64(c.Batch*c.Seq), 6*float64(m.NumParams())
+	tokens := float64(c.Batch * c.Seq)
 	var failed error
-	f, err := sample(ctx, fmt.Sprintf("train/%s/%dx%d", c.Shape, c.Batch, c.Seq), "tokens/s", c.Repeats,
+	f, err := sample(ctx, fmt.Sprintf("train/%s/%dx%d%s", c.Shape, c.Batch, c.Seq, name), "tokens/s", c.Repeats,
 		func() float64 { return peakFLOPS() / perToken },
 		func() float64 {
 			return tokens * rate(0, func() {
