@@ -8,13 +8,14 @@ import (
 )
 
 // operands are what a kernel of the table below may read (x, y, z, w: n numbers; h: n halves) and must write (dst, n numbers, and
-// sum, for what it returns).
+// sum, for what it returns); panels are the weights of the race for them.
 type operands struct {
 	n          int
 	x, y, z, w []float32
 	h          []uint16
 	dst        []float32
 	sum        float64
+	panels     *Panels
 }
 
 // differential are the kernels that exist in several forms, but the products: each form against the portable one, and those of

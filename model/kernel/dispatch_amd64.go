@@ -54,6 +54,8 @@ func Class() string {
 func at(x []float32) *float32 { return unsafe.SliceData(x) }
 
 func exp(dst, x []float32) {
+	reads(x)
+	writes(dst)
 	switch level {
 	case avx512:
 		expAVX512(at(dst), at(x), len(dst))
@@ -65,6 +67,8 @@ func exp(dst, x []float32) {
 }
 
 func gelu(dst, x []float32) {
+	reads(x)
+	writes(dst)
 	switch level {
 	case avx512:
 		geluAVX512(at(dst), at(x), len(dst))
@@ -76,6 +80,9 @@ func gelu(dst, x []float32) {
 }
 
 func geluBackward(dx, x, dy []float32) {
+	reads(x)
+	reads(dy)
+	writes(dx)
 	switch level {
 	case avx512:
 		geluBackwardAVX512(at(dx), at(x), at(dy), len(dx))
@@ -87,6 +94,8 @@ func geluBackward(dx, x, dy []float32) {
 }
 
 func silu(dst, x []float32) {
+	reads(x)
+	writes(dst)
 	switch level {
 	case avx512:
 		siluAVX512(at(dst), at(x), len(dst))
@@ -98,6 +107,9 @@ func silu(dst, x []float32) {
 }
 
 func siluBackward(dx, x, dy []float32) {
+	reads(x)
+	reads(dy)
+	writes(dx)
 	switch level {
 	case avx512:
 		siluBackwardAVX512(at(dx), at(x), at(dy), len(dx))
@@ -109,6 +121,8 @@ func siluBackward(dx, x, dy []float32) {
 }
 
 func add(dst, x []float32) {
+	reads(x)
+	writes(dst)
 	if level == portable {
 		addGo(dst, x)
 		return
@@ -117,6 +131,8 @@ func add(dst, x []float32) {
 }
 
 func mul(dst, x []float32) {
+	reads(x)
+	writes(dst)
 	if level == portable {
 		mulGo(dst, x)
 		return
@@ -125,6 +141,7 @@ func mul(dst, x []float32) {
 }
 
 func scaleBy(dst []float32, s float32) {
+	writes(dst)
 	if level == portable {
 		scaleGo(dst, s)
 		return
@@ -133,6 +150,8 @@ func scaleBy(dst []float32, s float32) {
 }
 
 func axpy(dst []float32, a float32, x []float32) {
+	reads(x[:len(dst)]) // it may go on
+	writes(dst)
 	if level == portable {
 		axpyGo(dst, a, x)
 		return
@@ -141,6 +160,8 @@ func axpy(dst []float32, a float32, x []float32) {
 }
 
 func dot(a, b []float32) float32 {
+	reads(a)
+	reads(b)
 	if level == portable {
 		return dotGo(a, b)
 	}
@@ -148,6 +169,7 @@ func dot(a, b []float32) float32 {
 }
 
 func sum(x []float32) float32 {
+	reads(x)
 	if level == portable {
 		return sumGo(x)
 	}
@@ -155,6 +177,7 @@ func sum(x []float32) float32 {
 }
 
 func sumSquares(x []float32) float64 {
+	reads(x)
 	if level == portable {
 		return sumSquaresGo(x)
 	}
@@ -162,6 +185,7 @@ func sumSquares(x []float32) float64 {
 }
 
 func maximum(x []float32) float32 {
+	reads(x)
 	if level == portable {
 		return maximumGo(x)
 	}
@@ -169,6 +193,8 @@ func maximum(x []float32) float32 {
 }
 
 func expSum(dst, x []float32, scale, shift float32) float32 {
+	reads(x)
+	writes(dst)
 	switch level {
 	case avx512:
 		return expSumAVX512(at(dst), at(x), len(x), scale, shift)
@@ -180,6 +206,7 @@ func expSum(dst, x []float32, scale, shift float32) float32 {
 }
 
 func expTotal(x []float32, scale, shift float32) float32 {
+	reads(x)
 	switch level {
 	case avx512:
 		return expTotalAVX512(at(x), len(x), scale, shift)
@@ -191,6 +218,9 @@ func expTotal(x []float32, scale, shift float32) float32 {
 }
 
 func softmaxGrad(ds, p, dp []float32, delta, scale float32) {
+	reads(p)
+	reads(dp)
+	writes(ds)
 	if level == portable {
 		softmaxGradGo(ds, p, dp, delta, scale)
 		return
@@ -199,6 +229,7 @@ func softmaxGrad(ds, p, dp []float32, delta, scale float32) {
 }
 
 func sumDeviations(x []float32, mean float32) float32 {
+	reads(x)
 	if level == portable {
 		return sumDeviationsGo(x, mean)
 	}
@@ -206,6 +237,10 @@ func sumDeviations(x []float32, mean float32) float32 {
 }
 
 func normalise(dst, x, w, b []float32, mean, rstd float32) {
+	reads(x)
+	reads(w)
+	reads(b)
+	writes(dst)
 	switch {
 	case level == portable:
 		normaliseGo(dst, x, w, b, mean, rstd)
@@ -217,6 +252,9 @@ func normalise(dst, x, w, b []float32, mean, rstd float32) {
 }
 
 func normSums(dy, x, w []float32, mean, rstd float32) (float32, float32) {
+	reads(dy)
+	reads(x)
+	reads(w)
 	if level == portable {
 		return normSumsGo(dy, x, w, mean, rstd)
 	}
@@ -224,6 +262,10 @@ func normSums(dy, x, w []float32, mean, rstd float32) (float32, float32) {
 }
 
 func normInput(dx, dy, x, w []float32, mean, rstd, a, b float32) {
+	reads(dy)
+	reads(x)
+	reads(w)
+	writes(dx)
 	if level == portable {
 		normInputGo(dx, dy, x, w, mean, rstd, a, b)
 		return
@@ -232,6 +274,12 @@ func normInput(dx, dy, x, w []float32, mean, rstd, a, b float32) {
 }
 
 func normColumns(dw, db, dy, x, mean, rstd []float32, rows, ld int) {
+	readsRows(dy, rows, len(dw), ld)
+	readsRows(x, rows, len(dw), ld)
+	reads(mean)
+	reads(rstd)
+	writes(dw)
+	writes(db)
 	if level == portable {
 		normColumnsGo(dw, db, dy, x, mean, rstd, rows, ld)
 		return
@@ -247,6 +295,10 @@ func normColumns(dw, db, dy, x, mean, rstd []float32, rows, ld int) {
 }
 
 func adamW(p, g, m, v []float32, s *adamStep) {
+	reads(g)
+	writes(p)
+	writes(m)
+	writes(v)
 	if level == portable {
 		adamWGo(p, g, m, v, s)
 		return
@@ -255,6 +307,8 @@ func adamW(p, g, m, v []float32, s *adamStep) {
 }
 
 func widen(dst []float32, src []uint16) {
+	reads(src[:len(dst)])
+	writes(dst)
 	n := len(dst) &^ 15
 	if level == portable {
 		n = 0

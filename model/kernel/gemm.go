@@ -74,6 +74,7 @@ func (p *product) serial() {
 
 // tile computes C[i0:i1, j0:j1].
 func (p *product) tile(i0, i1, j0, j1 int) {
+	p.announce(i0, i1, j0, j1)
 	if p.half != nil {
 		p.runHalf(i0, i1, j0, j1)
 		return

@@ -232,6 +232,8 @@ func (p *product) pack(panel *[kcMax * 48]float32, k, kc, j, v, edge int) {
 
 // transpose writes src [n,k] (ld elements from row to row) to dst [k,stride]; stride is a multiple of 16, columns n up to it become zero.
 func transpose(dst []float32, stride int, src []float32, ld, n, k int) {
+	readsRows(src, n, k, ld)
+	writesRows(dst, k, stride, stride)
 	if level == portable {
 		transposeGo(dst, stride, src, ld, n, k)
 		return

@@ -15,6 +15,7 @@ func fmaLoop(rounds int) int64 {
 }
 
 func readLoop(x []float32) float32 {
+	reads(x)
 	if level == portable {
 		return readLoopGo(x)
 	}

@@ -168,6 +168,7 @@ const panelWork = 1 << 17
 
 // mul computes panels lo to hi of the product on the calling goroutine.
 func (w *Panels) mul(lo, hi, M int, a []float32, lda int, c []float32, ldc int, acc bool) {
+	w.announce(lo, hi, M, a, lda, c, ldc)
 	rows := max(1, panelBlock/max(1, w.K)/panelRows) * panelRows
 	depth := w.K
 	if M > panelRows && w.Form != FormInt8 { // the sums rest in c between blocks; scaled ones cannot
