@@ -37,34 +37,50 @@ func givenMachine(peak, memory float64, threads int) machine {
 	return machine{Threads: threads, Peak: peak, Memory: memory, Cache: 16 << 20, Attention: 0.3, Rows: memory, Update: 1.3 * memory}
 }
 
-// thisMachine measures the constants here, in about a second.
+// thisMachine measures the constants here, in about a second: medians of rounds in which all are measured in turn, after one
+// that brings the buffers into memory, as a page's first touch costs far more than reading it.
 func thisMachine() machine {
-	m := givenMachine(peakFLOPS(), bandwidth()(), kernel.Threads())
-	m.Measured = true
 	const T, H, D = 256, 6, 64
 	const C = H * D
-	batch := 2 * m.Threads
+	batch := 2 * kernel.Threads()
 	qkv, out := benchNumbers(batch*T*3*C), make([]float32, batch*T*C)
-	flops := float64(batch) * 4 * C * T * (T + 1) / 2
-	m.Attention = flops / m.Peak * rate(20*time.Millisecond, func() {
-		kernel.Parallel(batch, 1, func(lo, hi int) {
-			for b := lo; b < hi; b++ {
-				x := qkv[b*T*3*C:]
-				kernel.Attention(out[b*T*C:], C, nil, x, 3*C, x[C:], 3*C, x[2*C:], 3*C, T, T, H, H, D, 0, 0.125)
-			}
-		})
-	})
 	const n, part = 1 << 23, 1 << 14
 	x, y, z, w := benchNumbers(n), benchNumbers(n), benchNumbers(n), make([]float32, n)
 	pass := func(f func(lo, hi int)) float64 {
-		return rate(30*time.Millisecond, func() {
+		return n * rate(20*time.Millisecond, func() {
 			kernel.Parallel(n/part, 1, func(lo, hi int) { f(lo*part, hi*part) })
 		})
 	}
-	m.Rows = 8 * n * pass(func(lo, hi int) { kernel.GELU(y[lo:hi], x[lo:hi]) })
-	m.Update = 36 * n * pass(func(lo, hi int) {
-		kernel.AdamW(x[lo:hi], y[lo:hi], z[lo:hi], w[lo:hi], 1e-9, 0.9, 0.95, 1e-8, 0.1, 1, 1, 1)
-	})
+	constants := []func() float64{
+		peakFLOPS,
+		bandwidth(),
+		func() float64 {
+			return float64(batch) * 4 * C * T * (T + 1) / 2 * rate(20*time.Millisecond, func() {
+				kernel.Parallel(batch, 1, func(lo, hi int) {
+					for b := lo; b < hi; b++ {
+						x := qkv[b*T*3*C:]
+						kernel.Attention(out[b*T*C:], C, nil, x, 3*C, x[C:], 3*C, x[2*C:], 3*C, T, T, H, H, D, 0, 0.125)
+					}
+				})
+			})
+		},
+		func() float64 { return 8 * pass(func(lo, hi int) { kernel.GELU(y[lo:hi], x[lo:hi]) }) },
+		func() float64 {
+			return 36 * pass(func(lo, hi int) {
+				kernel.AdamW(x[lo:hi], y[lo:hi], z[lo:hi], w[lo:hi], 1e-9, 0.9, 0.95, 1e-8, 0.1, 1, 1, 1)
+			})
+		},
+	}
+	samples := make([][]float64, len(constants))
+	for round := range 6 {
+		for i, measure := range constants {
+			if v := measure(); round > 0 {
+				samples[i] = append(samples[i], v)
+			}
+		}
+	}
+	m := givenMachine(median(samples[0]), median(samples[1]), kernel.Threads())
+	m.Attention, m.Rows, m.Update, m.Measured = median(samples[2])/m.Peak, median(samples[3]), median(samples[4]), true
 	return m
 }
 
@@ -141,11 +157,20 @@ func (m machine) products(cfg model.Config, op model.Operation, train bool, weig
 	return rate
 }
 
+// reading is how long a product takes at least where the model, of total bytes, does not stay in the cache: its matrices come
+// from memory. A measurement over fewer weights than the model has would find a part of them in a large cache.
+func (m machine) reading(op model.Operation, total float64) float64 {
+	if total < m.Cache {
+		return 0
+	}
+	return op.Matrix / (usualRead * m.Memory)
+}
+
 // seconds is how long an operation takes: the greater of arithmetic and memory, each at the rate that its kind reaches.
 func (m machine) seconds(cfg model.Config, op model.Operation, train bool, weight int) float64 {
 	switch op.Kind {
 	case model.OpProduct:
-		return op.FLOPs / m.products(cfg, op, train, weight)
+		return max(op.FLOPs/m.products(cfg, op, train, weight), m.reading(op, 4*float64(cfg.NumParams())))
 	case model.OpAttention:
 		return math.Max(op.FLOPs/(m.Attention*m.Peak), op.Bytes/max(m.Rows, m.Memory))
 	case model.OpUpdate:

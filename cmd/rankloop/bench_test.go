@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
+
+	"github.com/rankloop/rankloop/model"
 )
 
 // Every benchmark runs, and its JSON holds rates beside limits.
@@ -42,6 +45,19 @@ func TestBench(t *testing.T) {
 		var out, errs bytes.Buffer
 		if code := execute(context.Background(), strings.Fields(args), streams{strings.NewReader(""), &out, &errs}); code != exitUsage || errs.Len() == 0 {
 			t.Errorf("%s: exit %d, %q", args, code, errs.String())
+		}
+	}
+}
+
+// Few rows wait for the weights to come from memory, at the share of its bandwidth that products reach; a model that the cache
+// holds does not.
+func TestReadingWeightsTakesTime(t *testing.T) {
+	m := machine{Memory: 40e9, Cache: 16 << 20}
+	for _, c := range []struct{ total, matrix, want float64 }{
+		{500e6, 340e6, 0.01}, {500e6, 170e6, 0.005}, {4e6, 340e6, 0}, {500e6, 0, 0},
+	} {
+		if got := m.reading(model.Operation{Matrix: c.matrix}, c.total); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("%g of %g bytes take %g s, want %g", c.matrix, c.total, got, c.want)
 		}
 	}
 }
