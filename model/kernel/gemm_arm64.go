@@ -221,6 +221,7 @@ func readLoop(x []float32) (sum float32) {
 	if level == portable || len(x) == 0 {
 		return readLoopGo(x)
 	}
+	reads(x)
 	var sums [16]float32
 	readLoopNEON(&x[0], len(x), &sums)
 	for _, v := range sums {

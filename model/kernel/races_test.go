@@ -1,3 +1,5 @@
+//go:build race
+
 package kernel
 
 import (
@@ -90,15 +92,14 @@ func TestRacyProgram(t *testing.T) {
 	}
 }
 
-// Under the race detector a write of what a kernel reads is reported, and a read of what it writes, whatever the instruction set;
-// without the detector nothing is said.
+// Under the race detector a write of what a kernel reads is reported, and a read of what it writes, whatever the instruction set.
 func TestRaces(t *testing.T) {
 	for _, level := range []string{"", "avx2", "portable"} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestRacyProgram$")
 		cmd.Env = append(os.Environ(), racy+"=1", "RANKLOOP_KERNEL="+level, "GORACE=suppress_equal_stacks=0 suppress_equal_addresses=0 atexit_sleep_ms=0")
 		out, err := cmd.CombinedOutput()
-		if (err != nil) != raceEnabled {
-			t.Fatalf("%q: the racy program ended with %v:\n%s", level, err, out)
+		if err == nil {
+			t.Fatalf("%q: the racy program ended well:\n%s", level, out)
 		}
 		parts := strings.Split(string(out), "\nkernel ")[1:]
 		if len(parts) < len(raced) {
@@ -106,8 +107,8 @@ func TestRaces(t *testing.T) {
 		}
 		for _, part := range parts {
 			name, report, _ := strings.Cut(part, "\n")
-			if strings.Contains(report, "WARNING: DATA RACE") != raceEnabled {
-				t.Errorf("%q, kernel %s: reported %v, want %v", level, name, !raceEnabled, raceEnabled)
+			if !strings.Contains(report, "WARNING: DATA RACE") {
+				t.Errorf("%q, kernel %s: the race was not reported", level, name)
 			}
 		}
 	}
