@@ -11,10 +11,11 @@ type benchTrainCmd struct {
 	benchFlags
 	shapeFlags
 	estimateFlags
-	Batch     int  `default:"4" help:"Sequences of a step."`
-	Seq       int  `default:"256" help:"Tokens of a sequence."`
-	LoRA      int  `name:"lora" default:"0" help:"Train adapters of this rank on the projections to queries, keys and values instead of the weights." placeholder:"RANK"`
-	Recompute bool `help:"Keep only each layer's input and compute the rest again on the way back: less memory, more time."`
+	Batch     int    `default:"4" help:"Sequences of a step."`
+	Seq       int    `default:"256" help:"Tokens of a sequence."`
+	LoRA      int    `name:"lora" default:"0" help:"Train adapters of this rank on the projections to queries, keys and values instead of the weights." placeholder:"RANK"`
+	Precision string `enum:"float32,mixed" default:"float32" help:"float32, or mixed: products round their factors to bfloat16 and add up in float32; weights and moments stay float32."`
+	Recompute bool   `help:"Keep only each layer's input and compute the rest again on the way back: less memory, more time."`
 }
 
 func (benchTrainCmd) Help() string {
@@ -49,9 +50,13 @@ func (c benchTrainCmd) Run(ctx context.Context, std streams) error {
 	}
 	n := float64(m.NumParams())
 	perToken, name := 6*n, ""
+	if c.Precision == "mixed" {
+		m.SetMixed(true)
+		name = "/mixed"
+	}
 	if c.Recompute {
 		m.SetRecompute(true)
-		name = "/recompute"
+		name += "/recompute"
 	}
 	if c.LoRA > 0 {
 		if err := m.AddLoRA(model.LoRA{Rank: c.LoRA, Alpha: float64(2 * c.LoRA)}, 1); err != nil {
