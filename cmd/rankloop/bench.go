@@ -14,6 +14,7 @@ type benchCmd struct {
 	Decode    benchDecodeCmd    `cmd:"" help:"Reading prompts and writing tokens with a cache, against bandwidth and peak."`
 	Tokenizer benchTokenizerCmd `cmd:"" help:"Cutting text into tokens and putting it together, against looking at each character once."`
 	PPO       benchPPOCmd       `cmd:"" name:"ppo" help:"A whole step of PPO and its phases, against the peak."`
+	Small     benchSmallCmd     `cmd:"" help:"Iterations of PPO on models so small that overhead rules, in episodes a second."`
 }
 
 func (benchCmd) Help() string {
