@@ -47,6 +47,7 @@ func (o *AdamW) Step(t *Transformer, lr float32) (norm float64, err error) {
 	if t.packed != "" {
 		return 0, invalid("weights", "packed as %s, they can only be read", t.packed)
 	}
+	t.allocGrads()
 	params := t.Trainable()
 	squares := make([]float64, len(params))
 	total := 0.0
@@ -101,10 +102,8 @@ func (o *AdamW) Step(t *Transformer, lr float32) (norm float64, err error) {
 // match makes the moments fit the tensors at first use.
 func (o *AdamW) match(params []*Param) error {
 	if o.m == nil {
-		for _, p := range params {
-			o.m = append(o.m, kernel.Floats(p.Len()))
-			o.v = append(o.v, kernel.Floats(p.Len()))
-		}
+		lengths := sizes(params, (*Param).Len)
+		o.m, o.v = kernel.Slab(lengths), kernel.Slab(lengths)
 	}
 	if len(o.m) != len(params) {
 		return fmt.Errorf("model: the optimizer has moments of %d tensors, the model trains %d", len(o.m), len(params))
@@ -142,10 +141,16 @@ func (o *AdamW) State() (step int, m, v [][]float32) { return o.step, o.m, o.v }
 
 // SetState puts a state back; the moments are copied.
 func (o *AdamW) SetState(step int, m, v [][]float32) {
-	clone := func(x [][]float32) [][]float32 {
-		var out [][]float32
+	clone := func(x [][]float32) (out [][]float32) {
+		var lengths []int
 		for _, r := range x {
-			out = append(out, append([]float32(nil), r...))
+			lengths = append(lengths, len(r))
+		}
+		if x != nil {
+			out = kernel.Slab(lengths)
+		}
+		for i, r := range x {
+			copy(out[i], r)
 		}
 		return out
 	}

@@ -47,18 +47,23 @@ func (m *Transformer) Pack(w Weights) {
 		panic("model: packed already")
 	}
 	m.MergeLoRA()
-	form := w.form()
-	for _, l := range m.body.linears() {
+	form, linears, head := w.form(), m.body.linears(), m.body.head()
+	size := kernel.PanelsSize(form, m.cfg.Width, m.cfg.Vocab)
+	for _, l := range linears {
+		size += kernel.PanelsSize(form, l.in, l.out)
+	}
+	room := kernel.Floats(size)
+	for _, l := range linears {
 		p, x := l.w, l.w.Float32()
 		if l.outIn {
-			p.panels, p.byRow = kernel.PanelsNT(form, l.out, l.in, x, l.in), true
+			p.panels, p.byRow = kernel.PanelsNT(form, l.out, l.in, x, l.in, room), true
 		} else {
-			p.panels = kernel.PanelsNN(form, l.in, l.out, x, l.out)
+			p.panels = kernel.PanelsNN(form, l.in, l.out, x, l.out, room)
 		}
+		room = room[kernel.PanelsSize(form, l.in, l.out):]
 		p.release()
 	}
-	head := m.body.head()
-	head.panels, head.byRow = kernel.PanelsNT(form, m.cfg.Vocab, m.cfg.Width, head.Float32(), m.cfg.Width), true
+	head.panels, head.byRow = kernel.PanelsNT(form, m.cfg.Vocab, m.cfg.Width, head.Float32(), m.cfg.Width, room), true
 	head.release()
 	if w != WeightsFloat32 {
 		m.ToBF16() // what is left of the matrices: embeddings

@@ -152,13 +152,26 @@ func normals(x []float32, std float64, rng *rand.Rand) {
 	}
 }
 
-// grad returns the gradient of p, allocating it at first use; nil where p is frozen.
+// grad returns the gradient of p, for which allocGrads has made room; nil where p is frozen.
 func (p *Param) grad() []float32 {
 	if p.Frozen {
 		return nil
 	}
-	if p.Grad == nil {
-		p.Grad = kernel.Floats(p.Len())
-	}
 	return p.Grad
+}
+
+// allocGrads gives every tensor that is trained and has no gradient yet one of zeros.
+func (m *Transformer) allocGrads() {
+	var fresh []*Param
+	for _, p := range m.params {
+		if !p.Frozen && p.Grad == nil {
+			fresh = append(fresh, p)
+		}
+	}
+	if fresh == nil {
+		return
+	}
+	for i, g := range kernel.Slab(sizes(fresh, (*Param).Len)) {
+		fresh[i].Grad = g
+	}
 }

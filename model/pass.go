@@ -216,6 +216,7 @@ func (pass *Pass) Backward(g Grads) {
 	if p.rows == 0 {
 		return
 	}
+	p.m.allocGrads()
 	p.allocBack()
 	p.backHeads(pass.spread(p, g))
 	for l := len(p.layers) - 1; l >= 0; l-- {

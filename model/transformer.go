@@ -78,10 +78,19 @@ func NewZero(cfg Config) (*Transformer, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range m.params {
-		p.Data = kernel.Floats(p.size())
+	for i, data := range kernel.Slab(sizes(m.params, (*Param).size)) {
+		m.params[i].Data = data
 	}
 	return m, nil
+}
+
+// sizes lists a number of each tensor.
+func sizes(params []*Param, of func(*Param) int) []int {
+	out := make([]int, len(params))
+	for i, p := range params {
+		out[i] = of(p)
+	}
+	return out
 }
 
 // NewEmpty makes a transformer whose tensors have names and shapes but no data: for a
@@ -196,9 +205,14 @@ func (m *Transformer) Clone() *Transformer {
 		}
 	}
 	m.copyLoRA(c)
+	slab := kernel.Slab(sizes(m.params, func(p *Param) int { return len(p.Data) }))
 	for i, p := range m.params {
 		q := c.params[i]
-		q.Data, q.Half, q.Frozen = slices.Clone(p.Data), slices.Clone(p.Half), p.Frozen
+		if q.Data = nil; p.Data != nil {
+			q.Data = slab[i]
+			copy(q.Data, p.Data)
+		}
+		q.Half, q.Frozen = slices.Clone(p.Half), p.Frozen
 		q.panels, q.byRow = p.panels, p.byRow // nobody writes to them
 	}
 	c.SetMixed(m.mixed)

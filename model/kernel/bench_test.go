@@ -58,7 +58,7 @@ func BenchmarkPanels(b *testing.B) {
 	wide, half, column := Floats(K*N), halfOf(rng, K*N), make([]float32, K)
 	copy(wide, randoms(rng, K*N))
 	for form, name := range map[Form]string{FormFloat32: "float32", FormBF16: "bf16", FormInt8: "int8"} {
-		w := PanelsNT(form, N, K, wide, K)
+		w := PanelsNT(form, N, K, wide, K, nil)
 		for _, M := range []int{1, 32} {
 			x, y := randoms(rng, M*K), make([]float32, M*N)
 			b.Run(fmt.Sprintf("%s_M%d", name, M), func(b *testing.B) {
@@ -70,12 +70,18 @@ func BenchmarkPanels(b *testing.B) {
 		}
 		b.Run(name+"_layNN", func(b *testing.B) {
 			for b.Loop() {
-				PanelsNN(form, K, N, wide, N)
+				PanelsNN(form, K, N, wide, N, nil)
 			}
 		})
 		b.Run(name+"_layNT", func(b *testing.B) {
 			for b.Loop() {
-				PanelsNT(form, N, K, wide, K)
+				PanelsNT(form, N, K, wide, K, nil)
+			}
+		})
+		room := Floats(PanelsSize(form, K, N))
+		b.Run(name+"_layNN_room", func(b *testing.B) {
+			for b.Loop() {
+				PanelsNN(form, K, N, wide, N, room)
 			}
 		})
 		b.Run(name+"_column", func(b *testing.B) {

@@ -45,23 +45,34 @@ const (
 	panelBytes = 1 << 18 // of a panel that stay there while rows of A pass
 )
 
-// PanelsNN lays out b [K,N], row-major with ldb elements from one row to the next: the right factor of NN.
-func PanelsNN(form Form, K, N int, b []float32, ldb int) *Panels {
+// PanelsNN lays out b [K,N], row-major with ldb elements from one row to the next: the right factor of NN. The weights lie at the
+// beginning of room, if it holds PanelsSize elements, otherwise in memory of their own; many matrices in one large room lie
+// in huge pages, which each alone may be too small for.
+func PanelsNN(form Form, K, N int, b []float32, ldb int, room []float32) *Panels {
 	check("PanelsNN", "B", b, K, N, ldb)
-	return newPanels(form, K, N, b, ldb, 1)
+	return newPanels(form, K, N, b, ldb, 1, room)
 }
 
-// PanelsNT lays out b [N,K], row-major with ldb elements from one row to the next: the right factor of NT.
-func PanelsNT(form Form, N, K int, b []float32, ldb int) *Panels {
+// PanelsNT lays out b [N,K], row-major with ldb elements from one row to the next: the right factor of NT. As to room, see PanelsNN.
+func PanelsNT(form Form, N, K int, b []float32, ldb int, room []float32) *Panels {
 	check("PanelsNT", "B", b, N, K, ldb)
-	return newPanels(form, K, N, b, 1, ldb)
+	return newPanels(form, K, N, b, 1, ldb, room)
+}
+
+// PanelsSize is the room, in float32, that the weights of Panels take.
+func PanelsSize(form Form, K, N int) int {
+	w := Panels{K: K, N: N, Form: form}
+	return w.count() * w.depth() * panelWidth
 }
 
 // newPanels lays out the matrix whose element (k,j) is b[k*bks+j*bns].
-func newPanels(form Form, K, N int, b []float32, bks, bns int) *Panels {
+func newPanels(form Form, K, N int, b []float32, bks, bns int, room []float32) *Panels {
 	w := &Panels{K: K, N: N, Form: form}
-	count := w.count()
-	all := Floats(count * w.depth() * panelWidth)
+	count, size := w.count(), PanelsSize(form, K, N)
+	if len(room) < size {
+		room = Floats(size)
+	}
+	all := room[:size:size]
 	if form == FormFloat32 {
 		w.wide = all
 	} else {
@@ -211,7 +222,10 @@ func (w *Panels) round(l *left, M int, a []float32, lda int) {
 		n := p.leftSize()
 		l.room = room(l.room, n)
 		l.wide, l.ld = l.room, n/M
-		if M*w.K < 2*roundWork {
+		switch {
+		case n == 0:
+			return
+		case M*w.K < 2*roundWork:
 			p.roundLeft(l.wide, 0, M)
 			return
 		}

@@ -32,3 +32,21 @@ func (w *Panels) run(j, k, kc, i, m int, a *left, c []float32, ldc int, acc bool
 		}
 	}
 }
+
+func largest(x []float32) uint32 {
+	n := len(x) &^ 31
+	if level == portable || n == 0 {
+		return largestGo(x)
+	}
+	return max(largestAVX2(&x[0], n), largestGo(x[n:]))
+}
+
+func roundBytes(high, low []uint32, x []float32, inverse float32) (h, l int32) {
+	n := len(x) &^ 31
+	if level == portable || n == 0 {
+		return roundBytesGo(high, low, x, inverse)
+	}
+	h, l = roundBytesAVX2(&high[0], &low[0], &x[0], n, inverse)
+	restHigh, restLow := roundBytesGo(high[n/4:], low[n/4:], x[n:], inverse)
+	return h + restHigh, l + restLow
+}

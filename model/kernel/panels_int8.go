@@ -17,33 +17,45 @@ type int8Row struct {
 // int8Range is the largest magnitude of a rounded number: 128·64 - 1, so that no h exceeds 64.
 const int8Range = 8191
 
-// roundInt8 rounds x, four numbers to a word.
+// roundInt8 rounds x, four numbers to a word, in float32 arithmetic. Rows of numbers below 2⁻¹⁰⁰ alone are zero.
 func roundInt8(high, low []uint32, x []float32) int8Row {
-	top, finite := float32(0), true
-	for _, v := range x {
-		top = max(top, v, -v)
-		finite = finite && v-v == 0
-	}
-	clear(high)
-	clear(low)
+	top := math.Float32frombits(largest(x))
 	switch {
-	case !finite:
+	case top-top != 0:
+		clear(high)
+		clear(low)
 		return int8Row{scale: float32(math.NaN())}
-	case top == 0:
+	case top < 0x1p-100:
+		clear(high)
+		clear(low)
 		return int8Row{}
 	}
-	scale := float64(top) / int8Range
-	inverse := 1 / scale
-	var h, l int32
+	h, l := roundBytes(high, low, x, int8Range/top)
+	return int8Row{high: 128 * h, low: 128 * l, scale: top / int8Range}
+}
+
+// largestGo returns the bits of the largest magnitude: as whole numbers they are in the order of the magnitudes, infinite and undefined
+// ones at the end.
+func largestGo(x []float32) (top uint32) {
+	for _, v := range x {
+		top = max(top, math.Float32bits(v)&0x7fffffff)
+	}
+	return top
+}
+
+// roundBytesGo rounds x·inverse to whole numbers in two parts, of which it returns the sums; words after the last number are zero.
+func roundBytesGo(high, low []uint32, x []float32, inverse float32) (h, l int32) {
+	clear(high)
+	clear(low)
 	for k, v := range x {
-		q := int32(math.RoundToEven(float64(v) * inverse))
+		q := int32(math.RoundToEven(float64(float32(v * inverse))))
 		up := (q + 64) >> 7
 		rest := q - up<<7
 		h, l = h+up, l+rest
 		high[k/4] |= uint32(uint8(up)) << (8 * (k % 4))
 		low[k/4] |= uint32(uint8(rest)) << (8 * (k % 4))
 	}
-	return int8Row{high: 128 * h, low: 128 * l, scale: float32(scale)}
+	return h, l
 }
 
 // runInt8Go computes row i of the 64 columns from j on, or adds to them.

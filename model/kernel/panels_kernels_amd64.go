@@ -92,3 +92,19 @@ func panelInt8Dots(M int, K int, high *uint32, low *uint32, lda int, b *uint32, 
 //
 //go:noescape
 func panelInt8AVX2(M int, K int, high *uint32, low *uint32, lda int, b *uint32, rows *int32, scales *float32, c *float32, ldc int, acc bool)
+
+// largestAVX2 returns the bits of the largest magnitude of n numbers, a multiple of 32 and at least that; those that are not finite are the largest.
+//
+//go:noescape
+func largestAVX2(x *float32, n int) uint32
+
+// roundBytesAVX2 rounds n numbers, a multiple of 32 and at least that, and returns the sums of both parts:
+//
+//	q := to nearest even of x[k]*inverse
+//	high[k] = (q + 64) >> 7
+//	low[k] = q - high[k]<<7
+//
+// with four numbers of eight bits in each word of high and low.
+//
+//go:noescape
+func roundBytesAVX2(high *uint32, low *uint32, x *float32, n int, inverse float32) (h int32, l int32)

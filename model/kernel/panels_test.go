@@ -49,7 +49,11 @@ func TestPanels(t *testing.T) {
 				}
 			}
 			for form, size := range map[Form]int{FormFloat32: 4 * K, FormBF16: 4 * ((K + 1) / 2), FormInt8: 4*((K+3)/4) + 4} {
-				a, b := PanelsNN(form, K, N, nn, N), PanelsNT(form, N, K, nt, ld)
+				room, intact := guarded(t, PanelsSize(form, K, N)+1, 1)
+				a, b := PanelsNN(form, K, N, nn, N, nil), PanelsNT(form, N, K, nt, ld, room)
+				if intact(); room[len(room)-1] != guard {
+					t.Fatal("more than PanelsSize was written")
+				}
 				x, y := make([]float32, K), make([]float32, K)
 				for j := range N {
 					a.Column(x, j)
@@ -93,13 +97,13 @@ func (f Form) product(x, column []float32, scale, begin float32, step func(a, b,
 		}
 		top = max(top, math.Abs(float64(v)))
 	}
-	sum, unit := int64(0), top/8191
+	sum, inverse := int64(0), 8191/float32(top)
 	for k, v := range column {
 		if top > 0 {
-			sum += int64(math.RoundToEven(float64(x[k])*(1/unit))) * int64(v)
+			sum += int64(math.RoundToEven(float64(x[k]*inverse))) * int64(v)
 		}
 	}
-	return float32(float32(float32(sum)*float32(unit))*scale) + begin
+	return float32(float32(float32(sum)*(float32(top)/8191))*scale) + begin
 }
 
 // Products follow the definition, whatever the batch, the threads and the instruction set, and nothing else is read or written; those of
@@ -124,7 +128,7 @@ func TestProductsOfPanels(t *testing.T) {
 					clear(a[2*lda:][:K])
 				}
 				for _, form := range []Form{FormFloat32, FormBF16, FormInt8} {
-					w := PanelsNN(form, K, N, b, N)
+					w := PanelsNN(form, K, N, b, N, nil)
 					for _, acc := range []bool{false, true} {
 						c, intact := guarded(t, len(start), 3)
 						copy(c, start)
@@ -177,7 +181,7 @@ func TestInt8Bits(t *testing.T) {
 		for i := range a {
 			a[i] *= float32(math.Exp(3 * rng.NormFloat64())) // outliers
 		}
-		w, first := PanelsNN(FormInt8, K, N, b, N), []float32(nil)
+		w, first := PanelsNN(FormInt8, K, N, b, N, nil), []float32(nil)
 		atLevels(func(name string, _ bool) {
 			c := make([]float32, M*N)
 			w.Mul(M, a, K, c, N, false)

@@ -85,7 +85,7 @@ func TestRacyProgram(t *testing.T) {
 			name := []rune(strings.ToLower(string(c)))[0]
 			rng := rand.New(rand.NewPCG(1, 2))
 			o := &operands{n: 256, x: randoms(rng, 256), y: randoms(rng, 256), z: randoms(rng, 256), w: randoms(rng, 256), dst: randoms(rng, 256), h: halfOf(rng, 256)}
-			o.panels = PanelsNN(FormFloat32, 64, 64, randoms(rng, 64*64), 64)
+			o.panels = PanelsNN(FormFloat32, 64, 64, randoms(rng, 64*64), 64, nil)
 			fmt.Fprintf(os.Stderr, "\nkernel %s, operand %c\n", k.name, c)
 			var both sync.WaitGroup
 			both.Go(func() { o.touch(name, name == c) })

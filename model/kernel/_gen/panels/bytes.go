@@ -82,7 +82,7 @@ func bytesTile512(m, nv int) {
 	MOVQ(RBX, RSI)
 	Label("k" + id)
 	for v := range nv {
-		PREFETCHT0(Mem{Base: RSI, Disp: ahead + 64*v})
+		PREFETCHT1(Mem{Base: RSI, Disp: ahead + 64*v})
 		VMOVDQU32(Mem{Base: RSI, Disp: 64 * v}, b[v])
 	}
 	for r := range m {
@@ -177,7 +177,7 @@ func bytesAVX2() {
 	VPBROADCASTD(Mem{Base: R15}, al)
 	for v := range nv {
 		if v%2 == 0 {
-			PREFETCHT0(Mem{Base: RSI, Disp: ahead + 32*v})
+			PREFETCHT1(Mem{Base: RSI, Disp: ahead + 32*v})
 		}
 		VMOVDQU(Mem{Base: RSI, Disp: 32 * v}, b)
 		for _, x := range []struct{ a, sum VecPhysical }{{ah, high[v]}, {al, low[v]}} {
@@ -223,4 +223,100 @@ func bytesAVX2() {
 	JNZ(LabelRef("part"))
 	VZEROUPPER()
 	RET()
+}
+
+// roundBytes generates what rounds a row of A to high and low.
+func roundBytes() {
+	TEXT("largestAVX2", NOSPLIT, "func(x *float32, n int) uint32")
+	Doc("largestAVX2 returns the bits of the largest magnitude of n numbers, a multiple of 32 and at least that; those that are not finite are the largest.")
+	Pragma("noescape")
+	x, n := Load(Param("x"), RSI), Load(Param("n"), RDX)
+	VPCMPEQD(Y15, Y15, Y15)
+	VPSRLD(Imm(1), Y15, Y15)
+	for i := range 4 {
+		VPXOR(ymm[i], ymm[i], ymm[i])
+	}
+	Label("block")
+	for i := range 4 {
+		VPAND(Mem{Base: x, Disp: 32 * i}, Y15, ymm[4+i])
+		VPMAXUD(ymm[4+i], ymm[i], ymm[i])
+	}
+	ADDQ(U32(128), x)
+	SUBQ(Imm(32), n)
+	JNZ(LabelRef("block"))
+	VPMAXUD(Y1, Y0, Y0)
+	VPMAXUD(Y3, Y2, Y2)
+	VPMAXUD(Y2, Y0, Y0)
+	joinLanes(VPMAXUD)
+	MOVD(X0, EAX)
+	Store(EAX, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+
+	TEXT("roundBytesAVX2", NOSPLIT, "func(high, low *uint32, x *float32, n int, inverse float32) (h, l int32)")
+	Doc("roundBytesAVX2 rounds n numbers, a multiple of 32 and at least that, and returns the sums of both parts:", "",
+		"\tq := to nearest even of x[k]*inverse", "\thigh[k] = (q + 64) >> 7", "\tlow[k] = q - high[k]<<7", "",
+		"with four numbers of eight bits in each word of high and low.")
+	Pragma("noescape")
+	high, low := Load(Param("high"), RDI), Load(Param("low"), RBX)
+	x, n = Load(Param("x"), RSI), Load(Param("n"), RDX)
+	VBROADCASTSS(NewParamAddr("inverse", 32), Y15)
+	MOVL(U32(64), EAX)
+	MOVD(EAX, X14)
+	VPBROADCASTD(X14, Y14)
+	VMOVDQU(lanes(), Y13)
+	VPXOR(Y11, Y11, Y11)
+	VPXOR(Y12, Y12, Y12)
+	Label("round")
+	for i := range 4 {
+		q, up := ymm[i], ymm[4+i]
+		VMULPS(Mem{Base: x, Disp: 32 * i}, Y15, q)
+		VCVTPS2DQ(q, q)
+		VPADDD(Y14, q, up)
+		VPSRAD(Imm(7), up, up)
+		VPSLLD(Imm(7), up, Y8)
+		VPSUBD(Y8, q, q)
+		VPADDD(up, Y11, Y11)
+		VPADDD(q, Y12, Y12)
+	}
+	for i, to := range []Register{low, high} {
+		v := ymm[4*i:]
+		VPACKSSDW(v[1], v[0], v[0])
+		VPACKSSDW(v[3], v[2], v[2])
+		VPACKSSWB(v[2], v[0], v[0])
+		VPERMD(v[0], Y13, v[0]) // packing goes by halves of a register
+		VMOVDQU(v[0], Mem{Base: to})
+	}
+	ADDQ(U32(128), x)
+	ADDQ(Imm(32), high)
+	ADDQ(Imm(32), low)
+	SUBQ(Imm(32), n)
+	JNZ(LabelRef("round"))
+	for i, v := range []VecPhysical{Y11, Y12} {
+		VMOVDQA(v, Y0)
+		joinLanes(VPADDD)
+		MOVD(X0, EAX)
+		Store(EAX, ReturnIndex(i))
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// joinLanes joins the eight lanes of Y0 in its first.
+func joinLanes(op func(...Op)) {
+	VEXTRACTI128(Imm(1), Y0, X1)
+	op(X1, X0, X0)
+	VPSRLDQ(Imm(8), X0, X1)
+	op(X1, X0, X0)
+	VPSRLDQ(Imm(4), X0, X1)
+	op(X1, X0, X0)
+}
+
+// lanes lays down the order that undoes the packing by halves.
+func lanes() Mem {
+	m := GLOBL("lanes", RODATA|NOPTR)
+	for i, lane := range []uint32{0, 4, 1, 5, 2, 6, 3, 7} {
+		DATA(4*i, U32(lane))
+	}
+	return m
 }

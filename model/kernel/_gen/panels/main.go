@@ -15,7 +15,7 @@ import (
 const (
 	width = 64   // columns of a panel
 	most  = 6    // rows of A at once
-	ahead = 2048 // bytes of the panel that are asked for ahead of their use
+	ahead = 2048 // bytes of the panel that are asked for ahead of their use, into the second-level cache
 )
 
 func main() {
@@ -25,6 +25,7 @@ func main() {
 	}
 	bytesAVX512()
 	bytesAVX2()
+	roundBytes()
 	Generate()
 }
 
@@ -152,7 +153,7 @@ func (c class) tile(m, nv int) {
 	MOVQ(RBX, RSI)
 	Label("k" + id)
 	for line := 0; line < c.lanes*nv*4; line += 64 {
-		PREFETCHT0(Mem{Base: RSI, Disp: ahead + line})
+		PREFETCHT1(Mem{Base: RSI, Disp: ahead + line})
 	}
 	c.mac(c, m, nv, func(r, disp int) Mem {
 		x := row(RDX, r)
