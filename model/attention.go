@@ -30,12 +30,19 @@ func (p *planes) attend(s *span, l int, out, qkv []float32) {
 				kernel.AttentionMasked(p.mask(l, g.lo), o, c.Width, lse, q, W, k, W, v, W, T, T, H, KV, D, c.window(l), scale)
 				continue
 			}
-			g.cache.store(l, k, v, W, T)
 			keys, values := g.cache.layer(l)
-			kernel.AttentionCached(o, c.Width, q, W, keys, g.cache.size, values, KV*D, T, g.cache.n+T, H, KV, D, c.window(l), scale)
+			kernel.Parallel(KV, 1+cachedWork/(T*(g.cache.n+T)*D), func(lo, hi int) {
+				g.cache.store(l, k, v, W, T, lo*D, hi*D)
+				h := lo * (H / KV) * D
+				kernel.AttentionCached(o[h:], c.Width, q[h:], W, keys[lo*D*g.cache.size:], g.cache.size, values[lo*D:], KV*D, T, g.cache.n+T, (hi-lo)*(H/KV), hi-lo, D, c.window(l), scale)
+			})
 		}
 	})
 }
+
+// cachedWork is the number of elements of keys that are worth a goroutine: they come from far away, where a token's weights have
+// passed through the caches since they were read last.
+const cachedWork = 1 << 14
 
 // attendBack computes dqkv [n,qkv] of span s from datt [n,C], with out and qkv of
 // the forward pass.

@@ -56,19 +56,19 @@ func (c *Cache) copy(src *Cache, n int) {
 	}
 }
 
-// store appends the keys and values of T positions to layer l, rows of k and v ld
-// apart.
-func (c *Cache) store(l int, k, v []float32, ld, T int) {
+// store appends channels lo to hi of the keys and values of T positions to layer l, rows of k
+// and v ld apart.
+func (c *Cache) store(l int, k, v []float32, ld, T, lo, hi int) {
 	W := c.rowLen()
 	keys, values := c.layer(l)
-	for d := range W {
+	for d := lo; d < hi; d++ {
 		row := keys[d*c.size+c.n:][:T]
 		for t := range row {
 			row[t] = k[t*ld+d]
 		}
 	}
 	for t := range T {
-		copy(values[(c.n+t)*W:(c.n+t+1)*W], v[t*ld:])
+		copy(values[(c.n+t)*W+lo:(c.n+t)*W+hi], v[t*ld+lo:])
 	}
 }
 
