@@ -1,5 +1,11 @@
 package model
 
+// Names of precisions in which a model is trained.
+const (
+	PrecisionFloat32 = "float32"
+	PrecisionMixed   = "mixed" // see SetMixed
+)
+
 // SetMixed chooses mixed precision: products with the layers' matrices and the LM head round both factors to bfloat16, on the way
 // forward and back, and add up in float32 (kernel.NNMixed); embeddings are rounded where they are read. Weights, gradients, moments
 // and all else stay float32: attention, norms, nonlinearities, softmax, adapters, a scalar head. (Micikevicius et al. 2018;

@@ -2,6 +2,8 @@ package model
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
 
 	"github.com/rankloop/rankloop/model/kernel"
 )
@@ -69,6 +71,23 @@ func (m *Transformer) Pack(w Weights) {
 		m.ToBF16() // what is left of the matrices: embeddings
 	}
 	m.packed = w
+}
+
+// PackedCopy returns a copy that is packed in form w; m stays as it is. Copied is what is not packed, so of the matrices there is
+// one more set in memory, in the form of w.
+func (m *Transformer) PackedCopy(w Weights) *Transformer {
+	if m.lora != nil { // they are merged in place
+		c := m.Clone()
+		c.Pack(w)
+		return c
+	}
+	defer runtime.KeepAlive(m)
+	c := m.share()
+	c.Pack(w)
+	for _, p := range c.params {
+		p.Data = slices.Clone(p.Data)
+	}
+	return c
 }
 
 // Packed is the form of a model that can only be read, empty where it can be trained.

@@ -194,6 +194,20 @@ func (m *Transformer) NumParams() int {
 // gradients are not copied.
 func (m *Transformer) Clone() *Transformer {
 	defer runtime.KeepAlive(m) // weights may be mapped pages that go with the model
+	c := m.share()
+	slab := kernel.Slab(sizes(c.params, func(p *Param) int { return len(p.Data) }))
+	for i, p := range c.params {
+		if p.Data != nil {
+			copy(slab[i], p.Data)
+			p.Data = slab[i]
+		}
+		p.Half = slices.Clone(p.Half)
+	}
+	return c
+}
+
+// share is Clone without a copy of the weights: both models have the same.
+func (m *Transformer) share() *Transformer {
 	c, err := NewEmpty(m.cfg)
 	if err != nil {
 		panic(err) // m has the same shape
@@ -205,14 +219,9 @@ func (m *Transformer) Clone() *Transformer {
 		}
 	}
 	m.copyLoRA(c)
-	slab := kernel.Slab(sizes(m.params, func(p *Param) int { return len(p.Data) }))
 	for i, p := range m.params {
 		q := c.params[i]
-		if q.Data = nil; p.Data != nil {
-			q.Data = slab[i]
-			copy(q.Data, p.Data)
-		}
-		q.Half, q.Frozen = slices.Clone(p.Half), p.Frozen
+		q.Data, q.Half, q.Frozen = p.Data, p.Half, p.Frozen
 		q.panels, q.byRow = p.panels, p.byRow // nobody writes to them
 	}
 	c.SetMixed(m.mixed)

@@ -3,6 +3,8 @@ package ppo
 import (
 	"fmt"
 	"math"
+
+	"github.com/rankloop/rankloop/model"
 )
 
 // InvalidError names a field of a configuration or of the inputs that cannot be used, and why.
@@ -37,6 +39,9 @@ type Config struct {
 	ValueCoef float64 `json:"value_coef"` // weight of the critic's loss
 	Entropy   float64 `json:"entropy"`    // weight of the entropy bonus
 
+	// Precision is model.PrecisionFloat32 (also "") or model.PrecisionMixed, of every model but the scorer's.
+	Precision string `json:"precision,omitempty"`
+
 	Critic string `json:"critic,omitempty"` // CriticSeparate (also "") or CriticShared
 
 	WhitenRewards      bool `json:"whiten_rewards"`       // scale rewards to variance 1, keeping their mean
@@ -55,6 +60,17 @@ const (
 	CriticSeparate = "separate" // a network of its own, with an optimizer and a learning rate of its own (InstructGPT)
 	CriticShared   = "shared"   // a value head on the policy's trunk: one pass and one optimizer for both, half the work (Ziegler)
 )
+
+// mixed says whether products are in mixed precision.
+func (c Config) mixed() bool { return c.Precision == model.PrecisionMixed }
+
+// weights is the form in which models are kept that are only read: the one whose bits are those of training.
+func (c Config) weights() model.Weights {
+	if c.mixed() {
+		return model.WeightsBF16
+	}
+	return model.WeightsFloat32
+}
 
 // shared says whether the critic is a head of the policy.
 func (c Config) shared() bool { return c.Critic == CriticShared }
@@ -157,6 +173,8 @@ func (c Config) Validate() error {
 		return invalid("schedule", "%q is none of constant, linear, cosine", c.Schedule)
 	case c.Critic != "" && c.Critic != CriticSeparate && c.Critic != CriticShared:
 		return invalid("critic", "%q is none of separate, shared", c.Critic)
+	case c.Precision != "" && c.Precision != model.PrecisionFloat32 && c.Precision != model.PrecisionMixed:
+		return invalid("precision", "%q is none of float32, mixed", c.Precision)
 	case c.KL.Target > 0 && !(c.KL.Horizon > 0):
 		return invalid("kl.horizon", "a target needs a positive horizon")
 	case c.EOS.Missing != EOSSet && c.EOS.Missing != EOSSubtract && c.EOS.Missing != EOSKeep:

@@ -155,6 +155,7 @@ func (t *Trainer) Load(dir string) error {
 		return fmt.Errorf("ppo: load: %w", r.err)
 	}
 	t.policy, t.policyOpt, t.value, t.valueOpt, t.ema, t.batch = policy, policyOpt, value, valueOpt, ema, b
+	t.reader = nil
 	t.iteration, t.unit, t.samples = s.Iteration, s.Unit, s.Samples
 	t.control.Restore(s.KLCoef)
 	if s.Finished {

@@ -47,7 +47,8 @@ type Trainer struct {
 	fault     Fault
 	extra     Extra
 	times     Times
-	order     []int // of the prompts, in pass orderPass
+	reader    *model.Transformer // the policy, packed for sampling; nil when its weights have moved on
+	order     []int              // of the prompts, in pass orderPass
 	orderPass int
 
 	// what a saved state holds
@@ -65,7 +66,7 @@ type Trainer struct {
 //
 // policy is what training starts from and reference what the KL penalty holds it to; they may be one model. value is the
 // critic with a value head, see Critic; where cfg.Critic is CriticShared it is not looked at, and the policy's copy gets a
-// value head that says 0, unless it has one. policy and value are copied, reference must not change while the trainer lives.
+// value head that says 0, unless it has one. policy, reference and value are copied.
 // eos is the token that ends a response, -1 where there is none: then every response counts as ended. ptx may be nil
 // where cfg.Ptx.Coef is 0.
 func NewTrainer(cfg Config, policy, reference, value *model.Transformer, scorer Scorer, prompts Prompts, eos int32, ptx Ptx) (*Trainer, error) {
@@ -105,7 +106,7 @@ func NewTrainer(cfg Config, policy, reference, value *model.Transformer, scorer 
 		}
 	}
 	t := &Trainer{
-		cfg: cfg, policy: policy.Clone(), reference: reference, scorer: scorer, prompts: prompts, ptx: ptx, eos: eos, orderPass: -1,
+		cfg: cfg, policy: policy.Clone(), reference: reference.PackedCopy(cfg.weights()), scorer: scorer, prompts: prompts, ptx: ptx, eos: eos, orderPass: -1,
 	}
 	if value != nil {
 		t.value = value.Clone()
@@ -113,6 +114,10 @@ func NewTrainer(cfg Config, policy, reference, value *model.Transformer, scorer 
 		t.policy.AddHead(model.HeadValue, 0)
 		clear(t.policy.Param("value.weight").Data)
 		t.policy.AddHeadBias()
+	}
+	t.policy.SetMixed(cfg.mixed())
+	if t.value != nil {
+		t.value.SetMixed(cfg.mixed())
 	}
 	var err error
 	if t.ids, err = identify(cfg, policy, reference, value, scorer, prompts, eos, ptx); err != nil {
@@ -219,9 +224,10 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 }
 
 // Policy returns the policy as trained so far, without the value head of a shared critic: the averaged weights where cfg.EMA
-// is set, a copy in any case.
+// is set, a copy in any case, in float32.
 func (t *Trainer) Policy() *model.Transformer {
 	m := t.policy.Clone()
+	m.SetMixed(false)
 	if t.ema != nil {
 		for i, p := range m.Params() {
 			copy(p.Data, t.ema[i])
@@ -233,12 +239,15 @@ func (t *Trainer) Policy() *model.Transformer {
 	return m
 }
 
-// Value returns a copy of the critic: of the policy with its value head where it is shared.
+// Value returns a copy of the critic in float32: of the policy with its value head where it is shared.
 func (t *Trainer) Value() *model.Transformer {
+	m := t.value
 	if t.cfg.shared() {
-		return t.policy.Clone()
+		m = t.policy
 	}
-	return t.value.Clone()
+	m = m.Clone()
+	m.SetMixed(false)
+	return m
 }
 
 // Samples returns the episodes kept for people to read, oldest first.

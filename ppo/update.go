@@ -81,6 +81,7 @@ func (t *Trainer) seqs() []model.Sequence {
 
 // apply takes the optimizer steps and completes the metrics.
 func (t *Trainer) apply(g gradient) error {
+	t.reader = nil
 	lr := t.cfg.rate(t.cfg.LR, t.iteration)
 	norm, err := t.policyOpt.Step(t.policy, float32(lr))
 	if err != nil {

@@ -150,3 +150,40 @@ func TestSharedCriticResumes(t *testing.T) {
 		}
 	}
 }
+
+// In mixed precision too the sampler tells the bits of training: the checks of a run's start hold, the first minibatch sees no
+// ratio but 1, and the policy learns. What it gives away is in float32.
+func TestMixed(t *testing.T) {
+	for _, cfg := range []Config{testConfig(), sharedConfig()} {
+		cfg.Precision = model.PrecisionMixed
+		tr := collect(t, testTrainer(t, cfg))
+		seqs := tr.seqs()
+		for i, row := range tr.policy.Score(seqs, model.WantLogprobs).Logprobs {
+			for j, v := range row {
+				if float64(v) != tr.batch.episodes[i].logp[j] || float64(v) != tr.batch.episodes[i].ref[j] {
+					t.Fatalf("episode %d, token %d: %g, sampled with %g, reference %g", i, j, v, tr.batch.episodes[i].logp[j], tr.batch.episodes[i].ref[j])
+				}
+			}
+		}
+		same := true
+		for i, row := range tr.Policy().Score(seqs, model.WantLogprobs).Logprobs {
+			for j, v := range row {
+				same = same && float64(v) == tr.batch.episodes[i].logp[j]
+			}
+		}
+		if same || tr.Policy().Mixed() || tr.Value().Mixed() {
+			t.Error("the policy was not trained in mixed precision, or is given away in it")
+		}
+		run(t, tr)
+		cfg.Precision = ""
+		plain := testTrainer(t, cfg)
+		if run(t, plain); plain.Policy().Digest() == tr.Policy().Digest() {
+			t.Error("the run is that of float32")
+		}
+	}
+	cfg := testConfig()
+	cfg.Precision = "half"
+	if err := cfg.Validate(); err == nil {
+		t.Error("an unknown precision went through")
+	}
+}

@@ -3,6 +3,8 @@ package reward
 import (
 	"fmt"
 	"math"
+
+	"github.com/rankloop/rankloop/model"
 )
 
 // InvalidError names a field of a configuration or of the data that cannot be used, and why.
@@ -16,18 +18,19 @@ func invalid(field, format string, args ...any) error {
 
 // Config says how a reward model is trained. It is stored as JSON with the run.
 type Config struct {
-	Epochs      int     `json:"epochs"`       // passes over the training prompts; counts where Steps is 0
-	Steps       int     `json:"steps"`        // optimizer steps per model; 0 = by Epochs
-	Batch       int     `json:"batch"`        // G, prompts per optimizer step
-	LR          float64 `json:"lr"`           // peak learning rate
-	FinalLR     float64 `json:"final_lr"`     // share of the peak that the cosine ends at (InstructGPT: 0.1)
-	Warmup      int     `json:"warmup"`       // steps of linear warm-up, within the length
-	Decay       float64 `json:"decay"`        // AdamW's weight decay
-	Clip        float64 `json:"clip"`         // largest gradient norm; 0 = no clipping
-	Seeds       int     `json:"seeds"`        // models trained, with other heads and data orders; the best on the held-out rankings is kept
-	Seed        uint64  `json:"seed"`         // of the head and of the data order
-	Scale       bool    `json:"scale"`        // also divide by the standard deviation over the reference answers
-	MicroTokens int     `json:"micro_tokens"` // tokens of one forward pass; a larger batch is accumulated. Bounds memory
+	Epochs      int     `json:"epochs"`              // passes over the training prompts; counts where Steps is 0
+	Steps       int     `json:"steps"`               // optimizer steps per model; 0 = by Epochs
+	Batch       int     `json:"batch"`               // G, prompts per optimizer step
+	LR          float64 `json:"lr"`                  // peak learning rate
+	FinalLR     float64 `json:"final_lr"`            // share of the peak that the cosine ends at (InstructGPT: 0.1)
+	Warmup      int     `json:"warmup"`              // steps of linear warm-up, within the length
+	Decay       float64 `json:"decay"`               // AdamW's weight decay
+	Clip        float64 `json:"clip"`                // largest gradient norm; 0 = no clipping
+	Seeds       int     `json:"seeds"`               // models trained, with other heads and data orders; the best on the held-out rankings is kept
+	Seed        uint64  `json:"seed"`                // of the head and of the data order
+	Scale       bool    `json:"scale"`               // also divide by the standard deviation over the reference answers
+	Precision   string  `json:"precision,omitempty"` // model.PrecisionFloat32 (also "") or model.PrecisionMixed
+	MicroTokens int     `json:"micro_tokens"`        // tokens of one forward pass; a larger batch is accumulated. Bounds memory
 }
 
 // DefaultConfig suits models of 0.1 to 10 million parameters. The learning rates of the papers (1e-5) belong to models a
@@ -57,6 +60,8 @@ func (c Config) Validate() error {
 		return invalid("clip", "%g is not a gradient norm", c.Clip)
 	case c.Seeds < 1:
 		return invalid("seeds", "must be at least 1")
+	case c.Precision != "" && c.Precision != model.PrecisionFloat32 && c.Precision != model.PrecisionMixed:
+		return invalid("precision", "%q is none of float32, mixed", c.Precision)
 	case c.MicroTokens < 1:
 		return invalid("micro_tokens", "must be positive")
 	}

@@ -95,6 +95,7 @@ func NewTrainer(cfg Config, m *model.Transformer, train, valid []Group, referenc
 	}
 	t.perModel = cfg.steps(len(t.train))
 	t.start = m.Clone()
+	t.start.SetMixed(cfg.Precision == model.PrecisionMixed)
 	t.origin = m.Digest()
 	t.dataDigest = digestData(t.train, valid, reference)
 	t.begin(0)
@@ -238,6 +239,7 @@ func widen(x []float32) []float64 {
 
 // judge measures the model that is finished, keeps it if it is the best, and begins the next.
 func (t *Trainer) judge(ctx context.Context) (map[string]float64, error) {
+	t.m.SetMixed(false) // rewards are given in float32
 	mean, std, err := t.normalise(ctx)
 	if err != nil {
 		return nil, err

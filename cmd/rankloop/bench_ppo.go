@@ -22,6 +22,7 @@ type benchPPOCmd struct {
 	Epochs       int    `default:"4" help:"Passes over the episodes."`
 	Minibatch    int    `default:"8" help:"Episodes of an optimizer step."`
 	Critic       string `default:"shared" help:"shared (a value head on the policy) or separate (a model of its own)."`
+	Precision    string `enum:"float32,mixed" default:"float32" help:"float32, or mixed: products round their factors to bfloat16, those of the reward model too."`
 	AllPositions bool   `help:"Read the heads at every position, those of the prompt included."`
 	Old          bool   `help:"Compute the log-probabilities and values of the rollout once more."`
 	Savings      bool   `help:"Measure beside it what each of the two adds, alternately."`
@@ -112,6 +113,7 @@ func (c benchPPOCmd) trainer() (*ppo.Trainer, model.Config, error) {
 	var critic *model.Transformer
 	cfg := ppo.DefaultConfig()
 	cfg.Iterations, cfg.Rollouts, cfg.Chunk, cfg.Minibatch, cfg.Epochs, cfg.MaxTokens = 1<<20, c.Episodes, c.Episodes, min(c.Minibatch, c.Episodes), c.Epochs, c.Tokens
+	cfg.Precision = c.Precision
 	cfg.LR, cfg.ValueLR, cfg.Critic, cfg.KL.Min, cfg.KL.Max = 1e-5, 1e-5, c.Critic, -1e6, 0
 	if c.Critic == ppo.CriticSeparate {
 		if critic, err = ppo.Critic(scored, 0, 1); err != nil {
@@ -129,7 +131,11 @@ func (c benchPPOCmd) trainer() (*ppo.Trainer, model.Config, error) {
 			prompts = append(prompts, ids)
 		}
 	}
-	t, err := ppo.NewTrainer(cfg, m, m, critic, reward.NewScorer(scored, 0, 1), prompts, -1, nil)
+	weights := model.WeightsFloat32
+	if c.Precision == model.PrecisionMixed {
+		weights = model.WeightsBF16
+	}
+	t, err := ppo.NewTrainer(cfg, m, m, critic, reward.NewScorer(scored.PackedCopy(weights), 0, 1), prompts, -1, nil)
 	if err != nil {
 		return nil, model.Config{}, usageError{err}
 	}
@@ -188,6 +194,9 @@ func (c benchPPOCmd) phases(cfg model.Config, extra ppo.Extra) []phase {
 // name is that of the figure of a step with that extra work.
 func (c benchPPOCmd) name(extra ppo.Extra) string {
 	parts := []string{fmt.Sprintf("ppo/%s/%dx%d+%d", c.Shape, c.Episodes, c.Prompt, c.Tokens)}
+	if c.Precision == model.PrecisionMixed {
+		parts = append(parts, "mixed")
+	}
 	if extra&ppo.ExtraPositions != 0 {
 		parts = append(parts, "all-positions")
 	}

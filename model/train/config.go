@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"github.com/rankloop/rankloop/model"
 )
 
 // Names of schedules.
@@ -65,7 +67,8 @@ type Config struct {
 
 	// Recompute saves memory: a layer's activations are computed again on the way back. Same bits, about a third more time.
 	Recompute bool `json:"recompute,omitempty"`
-	// Precision of the weights is float32 (the default) or bf16: matrices in half the memory; moments stay float32.
+	// Precision is float32 (the default); mixed: products round their factors to bfloat16 and add up in float32, while weights,
+	// gradients and moments stay float32; or bf16: matrices are kept in bfloat16, in half the memory, moments in float32.
 	Precision string `json:"precision,omitempty"`
 	// LoRA trains low-rank adapters in place of the weights.
 	LoRA *LoRA `json:"lora,omitempty"`
@@ -73,7 +76,8 @@ type Config struct {
 
 // Names of precisions.
 const (
-	Float32 = "float32"
+	Float32 = model.PrecisionFloat32
+	Mixed   = model.PrecisionMixed
 	BF16    = "bf16"
 )
 
@@ -197,8 +201,8 @@ func (c Config) Validate() error {
 		return invalid("keep_last", "save_every is wanted too")
 	case c.Schedule != "" && c.Schedule != Constant && c.Schedule != Linear && c.Schedule != Cosine:
 		return invalid("schedule", "%q is not constant, linear or cosine", c.Schedule)
-	case c.Precision != "" && c.Precision != Float32 && c.Precision != BF16:
-		return invalid("precision", "%q is not float32 or bf16", c.Precision)
+	case c.Precision != "" && c.Precision != Float32 && c.Precision != Mixed && c.Precision != BF16:
+		return invalid("precision", "%q is not float32, mixed or bf16", c.Precision)
 	}
 	return nil
 }

@@ -90,6 +90,7 @@ func (t *Trainer) prepare() error {
 	} else if t.m.BF16() {
 		return invalid("precision", "the model's weights are bf16; say so, or load them as float32")
 	}
+	t.m.SetMixed(t.cfg.Precision == Mixed)
 	if l := t.cfg.LoRA; l != nil {
 		if err := t.m.AddLoRA(model.LoRA{Rank: l.Rank, Alpha: l.Alpha, Targets: l.Targets}, t.cfg.Seed+streamLoRA); err != nil {
 			return err
