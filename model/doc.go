@@ -62,10 +62,17 @@
 // The last token of a sequence is not fed where only its own probability is asked
 // for, so a sequence may hold Context+1 tokens then.
 //
-// Precision: everything is float32 but the matrices of a BF16 model, which are widened
-// block by block where they are used; it computes the bits of the float32 model with the
-// same, rounded weights. AdamW keeps float32 moments for them and rounds stochastically,
-// since steps below half a unit in the last place would be lost otherwise.
+// Precision: everything is float32 but where mixed precision is chosen ([Transformer.SetMixed]):
+// then products round both factors to bfloat16. The matrices of a BF16 model are kept in
+// bfloat16 and widened block by block where they are used; it computes the bits of the
+// float32 model with the same, rounded weights. AdamW keeps float32 moments for them and
+// rounds stochastically, since steps below half a unit in the last place would be lost otherwise.
+// A model packed in bfloat16 has the bits of mixed precision, so that what is sampled from
+// it is what training sees.
+//
+// A loss whose gradient is known beforehand, as that of the next token, goes through the
+// heads forward and back at once ([Transformer.ForwardLoss]): logits exist for some hundred
+// rows at a time and are computed once.
 //
 // Adapters hang on the matrix they adapt (Param), so every family has them by its linear
 // layers alone, and keep a chain of sums of their own. What is frozen gets neither
@@ -99,6 +106,7 @@
 // 2020), grouped queries (Ainslie et al. 2023), one key/value head (Shazeer 2019). Biases:
 // Qwen2, Yang et al. 2024. AdamW: Loshchilov and Hutter 2019. Adapters: LoRA, Hu et al.
 // 2021, their start as in PEFT. Dropout: Srivastava et al. 2014. Recomputation: Chen et
-// al. 2016. Stochastic rounding: Gupta et al. 2015. Operations per token: Hoffmann et al.
+// al. 2016. Stochastic rounding: Gupta et al. 2015. Mixed precision: Micikevicius
+// et al. 2018, with bfloat16 Kalamkar et al. 2019. Operations per token: Hoffmann et al.
 // 2022, appendix F. Scalar heads start at N(0, 1/sqrt(C+1)) as in Stiennon et al. 2020.
 package model

@@ -5,6 +5,7 @@ import "github.com/rankloop/rankloop/model/kernel"
 // heads are the rows at which the heads are read, R of them, and what they say.
 type heads struct {
 	want   Want
+	atOnce bool    // forward and back in one go
 	rows   int     // R
 	at     []int32 // [R] row of the body
 	target []int32 // [R] token whose log-probability is asked for, -1 = none
@@ -27,7 +28,7 @@ const (
 )
 
 func (h *heads) clear() {
-	h.want, h.rows, h.at, h.target = 0, 0, h.at[:0], h.target[:0]
+	h.want, h.atOnce, h.rows, h.at, h.target = 0, false, 0, h.at[:0], h.target[:0]
 }
 
 // add asks for the heads at a row of the body.
@@ -48,7 +49,7 @@ func (p *planes) allocHeads() {
 	}
 	h.lse, h.logprob, h.entropy, h.scalar = a.alloc(R), a.alloc(R), a.alloc(R), a.alloc(R)
 	h.logits = nil
-	if p.keep && h.lm() && R*p.m.cfg.Vocab <= keepLogits {
+	if p.keep && !h.atOnce && h.lm() && R*p.m.cfg.Vocab <= keepLogits {
 		h.logits = a.alloc(R * p.m.cfg.Vocab)
 	}
 }
@@ -136,44 +137,59 @@ func (p *planes) readScalar(lo, hi int) {
 // headGrads are the derivatives by the rows' numbers, nil where zero.
 type headGrads struct{ logprob, entropy, scalar []float32 }
 
-// backHeads adds the gradients of the heads' tensors and of the final norm, and
-// writes the gradient of the body's output to p.back.dy.
+// backHeads adds the gradients of the heads' tensors and writes those of what they read to p.back.head.
 func (p *planes) backHeads(g headGrads) {
-	h, C, V, R := &p.heads, p.m.cfg.Width, p.m.cfg.Vocab, p.heads.rows
-	dh := p.back.head
+	h, V, R := &p.heads, p.m.cfg.Vocab, p.heads.rows
 	if g.logprob == nil && g.entropy == nil {
-		clear(dh)
+		clear(p.back.head)
 	} else {
 		for lo := 0; lo < R; lo += headRows {
 			hi := min(lo+headRows, R)
-			var again *[]float32
-			var z []float32
 			if h.logits != nil {
-				z = h.logits[lo*V : hi*V]
-			} else {
-				again = p.m.scratch((hi - lo) * V)
-				z = *again
-				p.product(z, lo, hi)
+				p.backRows(h.logits[lo*V:hi*V], lo, hi, g)
+				continue
 			}
-			p.backLogits(z, lo, hi, g)
-			p.backProduct(z, lo, hi, g)
-			if again != nil {
-				p.m.recycle(again)
-			}
+			z := p.m.scratch((hi - lo) * V)
+			p.product(*z, lo, hi)
+			p.backRows(*z, lo, hi, g)
+			p.m.recycle(z)
 		}
 	}
 	if g.scalar != nil {
-		p.backScalar(dh, g.scalar)
+		p.backScalar(p.back.head, g.scalar)
 	}
-	dx := dh
+}
+
+// headsAtOnce reads the heads and takes the gradients back, some rows after the others.
+func (p *planes) headsAtOnce(g headGrads) {
+	h, V := &p.heads, p.m.cfg.Vocab
+	z := p.m.scratch(min(headRows, h.rows) * V)
+	defer p.m.recycle(z)
+	for lo := 0; lo < h.rows; lo += headRows {
+		hi := min(lo+headRows, h.rows)
+		p.hidden(lo, hi)
+		p.product(*z, lo, hi)
+		p.readLogits(*z, lo, hi)
+		p.backRows(*z, lo, hi, g)
+	}
+}
+
+// backRows takes the gradients from the logits z of rows lo..hi, which it changes, to the head and to what it read.
+func (p *planes) backRows(z []float32, lo, hi int, g headGrads) {
+	p.backLogits(z, lo, hi, g)
+	p.backProduct(z, lo, hi, g)
+}
+
+// backFinal takes the gradient of what the heads read through the final norm to the body's output, p.back.dy.
+func (p *planes) backFinal() {
+	h, C, dh := &p.heads, p.m.cfg.Width, p.back.head
 	if n := p.m.body.final(); n != nil {
-		share := p.back.headShare
-		n.backward(dh, share, dh, h.x, h.mean, h.rstd, R)
-		n.addShares(share)
+		n.backward(dh, p.back.headShare, dh, h.x, h.mean, h.rstd, h.rows)
+		n.addShares(p.back.headShare)
 	}
 	clear(p.back.dy)
 	for r, row := range h.at {
-		copy(p.back.dy[int(row)*C:(int(row)+1)*C], dx[r*C:])
+		copy(p.back.dy[int(row)*C:(int(row)+1)*C], dh[r*C:])
 	}
 }
 

@@ -42,7 +42,7 @@ func (w Weights) form() kernel.Form {
 
 // Pack lays the matrices out in form w for reading only ([kernel.Panels]): tokens cost the time of reading them once from
 // memory, in that form, and batches need no copies of blocks. Score, Logits, Extend and Clone go on as before, with the bits of the
-// unpacked model where w is WeightsFloat32, and those of the model with rounded matrices where it is WeightsBF16; Forward, AdamW.Step, adapters and
+// unpacked model where w is WeightsFloat32, and those of the model in mixed precision where it is WeightsBF16; Forward, AdamW.Step, adapters and
 // saving need a model that is not packed. A tensor's float32 data is let go as soon as it is laid out. Adapters are merged first.
 func (m *Transformer) Pack(w Weights) {
 	if m.packed != "" {

@@ -28,11 +28,34 @@ type Grads struct {
 // Forward computes what want asks for and keeps the activations for Backward, which
 // the caller runs at most once.
 func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
+	pass, p := m.beginPass(batch, want, false)
+	p.eachSpan(p.forward)
+	pass.collect(p, 0, len(batch))
+	return pass
+}
+
+// ForwardLoss is Forward for log-probabilities whose gradient, that of a next-token loss, is known beforehand: the heads go
+// forward and back at once, so that logits are computed a single time and exist for some hundred rows only. Backward is then
+// called without a gradient of Logprobs.
+func (m *Transformer) ForwardLoss(batch []Sequence, dLogprobs [][]float32) *Pass {
+	pass, p := m.beginPass(batch, WantLogprobs, true)
+	g := pass.spread(p, Grads{Logprobs: dLogprobs})
+	m.allocGrads()
+	p.allocBack()
+	p.eachSpan(p.throughLayers)
+	p.headsAtOnce(g)
+	pass.collect(p, 0, len(batch))
+	return pass
+}
+
+// beginPass lays out a pass that goes backward; atOnce says that its heads go back on the way.
+func (m *Transformer) beginPass(batch []Sequence, want Want, atOnce bool) (*Pass, *planes) {
 	m.mustChange("Forward")
 	pass := m.newPass(batch, want)
 	p := m.get(true)
 	p.again, p.drop = m.recompute, m.drop
 	p.load(batch, want)
+	p.heads.atOnce = atOnce
 	lo := 0
 	for _, hi := range m.spanEnds(batch, want) {
 		p.addSpan(lo, hi, int(pass.first[lo]), int(pass.first[hi]))
@@ -41,10 +64,8 @@ func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
 	p.reserve()
 	p.alloc()
 	p.allocHeads()
-	p.eachSpan(p.forward)
-	pass.collect(p, 0, len(batch))
 	pass.p = p
-	return pass
+	return pass, p
 }
 
 // Score computes the same numbers as Forward, to the bit, without keeping the
@@ -182,17 +203,23 @@ func (pass *Pass) collect(p *planes, lo, hi int) {
 	}
 }
 
+// throughLayers takes a span from the embedding through all layers.
+func (p *planes) throughLayers(s *span) {
+	if s.rows() == 0 {
+		return
+	}
+	C := p.m.cfg.Width
+	x := p.layers[0].x[s.lo*C : s.hi*C]
+	p.m.body.embed(x, p.ids[s.lo:s.hi], p.pos[s.lo:s.hi])
+	p.dropRows(x, s.lo, 0, embedding)
+	for l := range p.layers {
+		p.m.body.forward(p, s, l)
+	}
+}
+
 // forward takes a span from the embedding through all layers to the heads.
 func (p *planes) forward(s *span) {
-	if s.rows() > 0 {
-		C := p.m.cfg.Width
-		x := p.layers[0].x[s.lo*C : s.hi*C]
-		p.m.body.embed(x, p.ids[s.lo:s.hi], p.pos[s.lo:s.hi])
-		p.dropRows(x, s.lo, 0, embedding)
-		for l := range p.layers {
-			p.m.body.forward(p, s, l)
-		}
-	}
+	p.throughLayers(s)
 	if p.heads.want != 0 {
 		p.readHeads(s.outLo, s.outHi)
 	}
@@ -216,9 +243,16 @@ func (pass *Pass) Backward(g Grads) {
 	if p.rows == 0 {
 		return
 	}
-	p.m.allocGrads()
-	p.allocBack()
-	p.backHeads(pass.spread(p, g))
+	if p.heads.atOnce {
+		if g.Logprobs != nil {
+			panic("model: the gradient of Logprobs was given to ForwardLoss")
+		}
+	} else {
+		p.m.allocGrads()
+		p.allocBack()
+		p.backHeads(pass.spread(p, g))
+	}
+	p.backFinal()
 	for l := len(p.layers) - 1; l >= 0; l-- {
 		p.eachSpan(func(s *span) {
 			if s.rows() == 0 {

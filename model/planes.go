@@ -134,7 +134,7 @@ func (p *planes) reserve() {
 		return
 	}
 	p.layers, p.last, p.back = nil, nil, backActs{}
-	p.heads = heads{want: p.heads.want, rows: p.heads.rows, at: p.heads.at, target: p.heads.target}
+	p.heads = heads{want: p.heads.want, atOnce: p.heads.atOnce, rows: p.heads.rows, at: p.heads.at, target: p.heads.target}
 	p.arena.slab = nil
 	p.arena.slab = kernel.Floats(n)
 }
@@ -142,7 +142,7 @@ func (p *planes) reserve() {
 // measure is the number of floats that the pass lays out.
 func (p *planes) measure() int {
 	dry := planes{m: p.m, keep: p.keep, again: p.again, drop: p.drop, rows: p.rows, spans: slices.Clone(p.spans), arena: arena{dry: true}}
-	dry.heads.want, dry.heads.rows = p.heads.want, p.heads.rows
+	dry.heads.want, dry.heads.atOnce, dry.heads.rows = p.heads.want, p.heads.atOnce, p.heads.rows
 	dry.alloc()
 	dry.allocHeads()
 	if p.keep {

@@ -56,7 +56,11 @@ func (c benchDecodeCmd) Run(ctx context.Context, std streams) error {
 		m.ExtendFunc(caches, prompts, func(int, []float32) {})
 	}
 	n := float64(m.NumParams())
-	arithmetic := func() float64 { return peakFLOPS() / (2 * n) }
+	peak := peakFLOPS
+	if c.Weights == model.WeightsBF16 {
+		peak = peakMixed
+	}
+	arithmetic := func() float64 { return peak() / (2 * n) }
 	prefill, err := sample(ctx, fmt.Sprintf("prompts/%s/%dx%d", c.Shape, c.Batch, c.Prompt), "tokens/s", c.Repeats, arithmetic,
 		func() float64 { return float64(c.Batch*c.Prompt) * rate(0, read) })
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/rankloop/rankloop/model/kernel"
@@ -15,8 +16,9 @@ type benchKernelsCmd struct {
 }
 
 func (benchKernelsCmd) Help() string {
-	return `The products are those of GPT-2 124M: NN is y = x·W, NT y = x·Wᵀ, TN dW = xᵀ·dy. The limits are measured in the same run: fused
-multiply-adds in registers, and reading 256 MB.
+	return `The products are those of GPT-2 124M: NN is y = x·W, NT y = x·Wᵀ, TN dW = xᵀ·dy, in float32 and in mixed precision (factors rounded to
+bfloat16). The limits are measured in the same run: fused multiply-adds in registers, products of bfloat16 pairs in registers,
+and reading 256 MB.
 
 Example:
   rankloop bench kernels --threads 1`
@@ -34,11 +36,15 @@ func (c benchKernelsCmd) Run(ctx context.Context, std streams) error {
 	show := newProgress(std.err)
 	defer show.end()
 	var out []figure
-	done, total := 0, len(c.Rows)*len(benchMatrices)*len(benchProducts)+len(benchVectors)
+	done, total := 0, 2*len(c.Rows)*len(benchMatrices)*len(benchProducts)+len(benchVectors)
 	for _, M := range c.Rows {
 		for _, s := range benchMatrices {
-			for _, p := range benchProducts {
-				f, err := c.product(ctx, p, M, s[0], s[1])
+			for i, p := range slices.Concat(benchProducts, benchMixed) {
+				peak := peakFLOPS
+				if i >= len(benchProducts) {
+					peak = peakMixed
+				}
+				f, err := c.product(ctx, p, M, s[0], s[1], peak)
 				if err != nil {
 					return err
 				}
@@ -59,7 +65,7 @@ func (c benchKernelsCmd) Run(ctx context.Context, std streams) error {
 		show.show("kernels", done, total, "figures  "+f.Name)
 	}
 	show.end()
-	return c.report(std, map[string]any{"peak_flops": peakFLOPS(), "bytes_per_s": read()}, out...)
+	return c.report(std, map[string]any{"peak_flops": peakFLOPS(), "peak_mixed_flops": peakMixed(), "bytes_per_s": read()}, out...)
 }
 
 // benchMatrices are [N,K] of the products in GPT-2 124M.
@@ -76,11 +82,18 @@ var benchProducts = []benchProduct{
 	{"TN", func(M, N, K int, x, w, y []float32) { kernel.TN(K, N, M, x, K, y, N, w, N, false) }},
 }
 
-func (c benchKernelsCmd) product(ctx context.Context, p benchProduct, M, N, K int) (figure, error) {
+// benchMixed are the same in mixed precision.
+var benchMixed = []benchProduct{
+	{"NN/mixed", func(M, N, K int, x, w, y []float32) { kernel.NNMixed(M, N, K, x, K, w, N, y, N, false) }},
+	{"NT/mixed", func(M, N, K int, x, w, y []float32) { kernel.NTMixed(M, N, K, x, K, w, K, y, N, false) }},
+	{"TN/mixed", func(M, N, K int, x, w, y []float32) { kernel.TNMixed(K, N, M, x, K, y, N, w, N, false) }},
+}
+
+func (c benchKernelsCmd) product(ctx context.Context, p benchProduct, M, N, K int, peak func() float64) (figure, error) {
 	x, w, y := benchNumbers(M*K), benchNumbers(N*K), benchNumbers(M*N)
 	flop := 2 * float64(M) * float64(N) * float64(K)
 	return sample(ctx, fmt.Sprintf("%s/M=%d/N=%d/K=%d", p.name, M, N, K), "GFLOP/s", c.Repeats,
-		func() float64 { return peakFLOPS() / 1e9 },
+		func() float64 { return peak() / 1e9 },
 		func() float64 { return rate(30*time.Millisecond, func() { p.run(M, N, K, x, w, y) }) * flop / 1e9 })
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/kernel"
 )
 
@@ -82,14 +83,28 @@ func rate(least time.Duration, f func()) float64 {
 }
 
 // peakFLOPS is what multiply-adds in registers reach now, on all threads.
-func peakFLOPS() float64 {
+func peakFLOPS() float64 { return registers(kernel.FMALoop) }
+
+// peakMixed is the same of products of bfloat16 pairs.
+func peakMixed() float64 { return registers(kernel.MixedLoop) }
+
+// peakOf is the peak of a precision's products.
+func peakOf(precision string) func() float64 {
+	if precision == model.PrecisionMixed {
+		return peakMixed
+	}
+	return peakFLOPS
+}
+
+// registers is what a loop that touches no memory reaches on all threads, in operations a second.
+func registers(loop func(rounds int) int64) float64 {
 	const rounds = 100_000
-	one := kernel.FMALoop(1)
+	one := loop(1)
 	tasks := 4 * kernel.Threads()
 	return rate(20*time.Millisecond, func() {
 		kernel.Parallel(tasks, 1, func(lo, hi int) {
 			for range hi - lo {
-				kernel.FMALoop(rounds)
+				loop(rounds)
 			}
 		})
 	}) * float64(tasks) * rounds * float64(one)

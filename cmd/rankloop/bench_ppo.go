@@ -69,7 +69,7 @@ func (c benchPPOCmd) Run(ctx context.Context, std streams) error {
 	for r := range c.Repeats + 1 { // the first is for warming up, and holds the checks of a run's start
 		for i, v := range variants {
 			t.SetExtra(v)
-			peak, before := peakFLOPS(), t.Times()
+			peak, before := peakOf(c.Precision)(), t.Times()
 			seconds, err := iterate(ctx, t)
 			if err != nil {
 				return err

@@ -50,7 +50,7 @@ func (c benchTrainCmd) Run(ctx context.Context, std streams) error {
 	}
 	n := float64(m.NumParams())
 	perToken, name := 6*n, ""
-	if c.Precision == "mixed" {
+	if c.Precision == model.PrecisionMixed {
 		m.SetMixed(true)
 		name = "/mixed"
 	}
@@ -69,10 +69,10 @@ func (c benchTrainCmd) Run(ctx context.Context, std streams) error {
 	tokens := float64(c.Batch * c.Seq)
 	var failed error
 	f, err := sample(ctx, fmt.Sprintf("train/%s/%dx%d%s", c.Shape, c.Batch, c.Seq, name), "tokens/s", c.Repeats,
-		func() float64 { return peakFLOPS() / perToken },
+		func() float64 { return peakOf(c.Precision)() / perToken },
 		func() float64 {
 			return tokens * rate(0, func() {
-				m.Forward(batch, model.WantLogprobs).Backward(grads)
+				m.ForwardLoss(batch, grads.Logprobs).Backward(model.Grads{})
 				if _, err := opt.Step(m, 1e-4); err != nil {
 					failed = err
 				}

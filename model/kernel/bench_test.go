@@ -105,13 +105,15 @@ func BenchmarkPanels(b *testing.B) {
 
 // BenchmarkLimits measures what the machine can do: multiply-adds on registers, reading from memory.
 func BenchmarkLimits(b *testing.B) {
-	b.Run("FMA", func(b *testing.B) {
-		n := int64(0)
-		for b.Loop() {
-			n += FMALoop(1 << 14)
-		}
-		b.ReportMetric(float64(n)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-	})
+	for name, loop := range map[string]func(int) int64{"FMA": FMALoop, "Mixed": MixedLoop} {
+		b.Run(name, func(b *testing.B) {
+			n := int64(0)
+			for b.Loop() {
+				n += loop(1 << 14)
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
+	}
 	b.Run("Read", func(b *testing.B) {
 		x := Floats(1 << 24)
 		b.SetBytes(int64(4 * len(x)))

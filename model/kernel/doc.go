@@ -1,5 +1,5 @@
-// Package kernel holds the arithmetic of the models, float32 throughout: matrix products, attention, normalisations, activations, the
-// optimizer's step, and the one parallel-for of the program. It knows nothing of models.
+// Package kernel holds the arithmetic of the models, float32 but where bfloat16 or eight bits are asked for: matrix products,
+// attention, normalisations, activations, the optimizer's step, and the one parallel-for of the program. It knows nothing of models.
 //
 // Letters: M rows and N columns of a result, K the inner dimension; T positions, H query heads, KV key heads, D head width, C
 // model width; ld a leading dimension, the number of elements from one row to the next. Everything is row-major float32.
@@ -11,6 +11,9 @@
 // sum rests in C. So an element's bits depend on its row of A and its column of B alone: not on the batch, the threads, the
 // layout (NN, NT, TN), the tile or the instruction set, and what a decoder computes for one token equals what training
 // computes for the same token in a batch of thousands.
+//
+// Products in mixed precision (NNMixed ...) are one chain too, over pairs of k, of factors that are rounded to bfloat16. Those of
+// weights in eight bits (FormInt8) are exact sums of whole numbers, so that no order matters.
 //
 // Sums along a row (Dot, SumSquares, Softmax, the normalisations, the sums of attention's weights) run in sixteen lanes,
 // element i in lane i mod 16, joined by halves: 16, 8, 4, 2, 1. The elementwise kernels give an element the same bits wherever
@@ -25,8 +28,9 @@
 // "portable". "portable" is plain Go and runs everywhere: a product and a sum are rounded one after the other, for fusing them is
 // not to be had in Go at speed; the roundings are written out, so that no compiler fuses either. Within a class results are
 // reproducible to the bit, between the classes to rounding, so what is to be continued bit for bit has to note its class.
-// RANKLOOP_KERNEL=portable|avx2|avx512 lowers the choice (it cannot ask for what the processor lacks), the build tag noasm leaves
-// the assembly out.
+// RANKLOOP_KERNEL=portable|avx2|avx512 lowers the choice (it cannot ask for what the processor lacks; avx512 is without the
+// products of bfloat16 pairs and bytes, AVX512-BF16 and VNNI), the build tag noasm leaves the assembly out. Mixed precision and
+// eight bits have the same bits in all classes.
 //
 // # Layout
 //
@@ -38,9 +42,11 @@
 // are turned in registers), otherwise a panel of it (384 deep, 48 wide) is copied to consecutive memory, transposed in registers where
 // the layout asks for it. These choices, and the blocks' sizes, were measured on Zen 4.
 //
-// bf16.go has weights in bfloat16: arithmetic is float32 on blocks that are widened where they are used, so that a product has
-// the bits of the product with the widened matrix. panels.go has weights that are only read, in float32, bfloat16 or eight bits,
-// laid out once so that a product for few rows reads them from one end to the other.
+// mixed.go has products in mixed precision: a word of 32 bits holds two numbers of consecutive k, and then the tiles and the walk are
+// those of float32, with VDPBF16PS in place of the multiply-add. bf16.go has weights that are stored in bfloat16: arithmetic is
+// float32 on blocks that are widened where they are used, so that a product has the bits of the product with the widened matrix.
+// panels.go has weights that are only read, in float32, bfloat16 or eight bits (one, two or four k to a word), laid out once so
+// that a product for few rows reads them from one end to the other.
 //
 // The elementwise functions come from one polynomial exp (Cephes' expf); gelu and silu are quotients x/(1+exp(-t)), which need
 // no tanh. vec.go has the functions, vec_portable.go their plain form, dispatch_*.go the choice. The blocked products follow

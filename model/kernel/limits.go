@@ -8,6 +8,9 @@ package kernel
 // floating point operations that were (two to a multiply-add).
 func FMALoop(rounds int) (operations int64) { return fmaLoop(max(rounds, 1)) }
 
+// MixedLoop is FMALoop for the products in mixed precision: without an instruction for pairs of bfloat16 it is the same.
+func MixedLoop(rounds int) (operations int64) { return mixedLoop(max(rounds, 1)) }
+
 // ReadLoop reads x as fast as memory allows, on the calling goroutine, and returns the sum in no particular order.
 func ReadLoop(x []float32) (sum float32) {
 	n := len(x) &^ 63

@@ -14,6 +14,14 @@ func fmaLoop(rounds int) int64 {
 	return fmaLoopGo(rounds)
 }
 
+func mixedLoop(rounds int) int64 {
+	if !dots {
+		return fmaLoop(rounds)
+	}
+	dotLoop(rounds)
+	return int64(rounds) * 24 * 16 * 4
+}
+
 func readLoop(x []float32) float32 {
 	reads(x)
 	if level == portable {

@@ -10,6 +10,9 @@ func fmaLoopAVX512(n int)
 // fmaLoopAVX2 does n rounds of 12 independent vector multiply-adds, in registers alone.
 func fmaLoopAVX2(n int)
 
+// dotLoop does n rounds of 24 independent products of 16 pairs of bfloat16, in registers alone.
+func dotLoop(n int)
+
 // readLoopAVX2 reads n floats, a multiple of 64, and returns their sum in some order.
 //
 //go:noescape

@@ -15,8 +15,10 @@ func TestLimits(t *testing.T) {
 			}
 			intact()
 		}
-		if one, ten := FMALoop(1), FMALoop(10); one < 8 || ten != 10*one {
-			t.Errorf("1 round is %d operations, 10 are %d", one, ten)
+		for name, loop := range map[string]func(int) int64{"FMALoop": FMALoop, "MixedLoop": MixedLoop} {
+			if one, ten := loop(1), loop(10); one < 8 || ten != 10*one {
+				t.Errorf("%s: 1 round is %d operations, 10 are %d", name, one, ten)
+			}
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/rankloop/rankloop/model"
 )
@@ -42,19 +43,19 @@ func accumulate(m *model.Transformer, batch []item, microTokens int) (loss float
 	each := float32(-1 / float64(n))
 	for len(batch) > 0 {
 		k := fitting(batch, microTokens)
-		pass := m.Forward(sequences(batch[:k]), model.WantLogprobs)
 		grads := make([][]float32, k)
+		for i := range grads {
+			s := &batch[i]
+			grads[i] = slices.Repeat([]float32{each}, len(s.IDs)-s.Start)
+			s.mask(grads[i])
+		}
+		pass := m.ForwardLoss(sequences(batch[:k]), grads)
 		for i, row := range pass.Logprobs {
-			grads[i] = make([]float32, len(row))
-			for j := range row {
-				grads[i][j] = each
-			}
-			batch[i].mask(grads[i])
 			if loss, err = batch[i].add(loss, row); err != nil {
 				return 0, 0, 0, err
 			}
 		}
-		pass.Backward(model.Grads{Logprobs: grads})
+		pass.Backward(model.Grads{})
 		batch = batch[k:]
 	}
 	return loss / float64(n), n, tokens, nil

@@ -7,12 +7,15 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
+
+	"github.com/rankloop/rankloop/model/kernel/gen/evex"
 )
 
 func main() {
 	ConstraintExpr("amd64,!noasm")
 	fma("fmaLoopAVX512", 24, func() VecVirtual { return ZMM() })
 	fma("fmaLoopAVX2", 12, func() VecVirtual { return YMM() })
+	dot()
 	read()
 	Generate()
 }
@@ -33,6 +36,25 @@ func fma(name string, accumulators int, vec func() VecVirtual) {
 	Label("round")
 	for i := range acc {
 		VFMADD231PS(x, y, acc[i])
+	}
+	DECQ(n)
+	JNZ(LabelRef("round"))
+	VZEROUPPER()
+	RET()
+}
+
+// dot is the same of the products of bfloat16 pairs.
+func dot() {
+	TEXT("dotLoop", NOSPLIT, "func(n int)")
+	Doc("dotLoop does n rounds of 24 independent products of 16 pairs of bfloat16, in registers alone.")
+	n := Load(Param("n"), RAX)
+	acc := []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15, Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23}
+	for _, v := range append(acc, Z24, Z25) {
+		VPXORD(v, v, v)
+	}
+	Label("round")
+	for _, v := range acc {
+		evex.Dot(Z24, Z25, v)
 	}
 	DECQ(n)
 	JNZ(LabelRef("round"))
