@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/eval"
 )
 
@@ -27,6 +28,7 @@ type evalCmd struct {
 	Training  int      `help:"Print this many further items of each task instead, as JSON lines for 'rankloop train sft' with template none: none of them is asked or shown with the same --n, --seed and --text." placeholder:"N"`
 	List      bool     `help:"Name the tasks."`
 	JSON      bool     `name:"json" help:"Print the report as one JSON line."`
+	weightsFlag
 }
 
 func (evalCmd) Help() string {
@@ -187,7 +189,11 @@ func (c evalCmd) subjects() ([]eval.Subject, error) {
 				name = path
 			}
 		}
-		out = append(out, eval.Subject{Name: name, FineTuned: i >= len(c.Model), Model: cp.Model, Tokenizer: tok})
+		m := cp.Model
+		if c.Weights != model.WeightsFloat32 {
+			m = m.PackedCopy(c.Weights)
+		}
+		out = append(out, eval.Subject{Name: name, FineTuned: i >= len(c.Model), Model: m, Tokenizer: tok})
 	}
 	return out, nil
 }

@@ -2,10 +2,12 @@ package starter
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 
 	"github.com/rankloop/rankloop/labeling/simulate"
+	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/checkpoint"
 	"github.com/rankloop/rankloop/model/train"
 )
@@ -36,6 +38,30 @@ func TestWeightsThatShip(t *testing.T) {
 	}
 	if !strings.Contains(Card, "# ") {
 		t.Error("the model card is empty")
+	}
+}
+
+// The perplexity of new texts rises by less than 1% where the weights are kept in fewer bits.
+func TestWeightsInFewerBits(t *testing.T) {
+	base, err := Base()
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := train.Texts(base.Tokenizer, simulate.Starter().Corpus(99, 300), base.Model.Config().Context)
+	loss := func(m *model.Transformer) float64 {
+		l, n, err := train.HeldOut(t.Context(), m, texts, 8192)
+		if err != nil || n < 5000 {
+			t.Fatalf("%d targets: %v", n, err)
+		}
+		return l
+	}
+	want := loss(base.Model)
+	for _, w := range []model.Weights{model.WeightsBF16, model.WeightsInt8} {
+		got := loss(base.Model.PackedCopy(w))
+		t.Logf("%s: perplexity %.4f, in float32 %.4f", w, math.Exp(got), math.Exp(want))
+		if math.Abs(math.Exp(got-want)-1) > 0.01 || got == want {
+			t.Errorf("%s: perplexity %.4f, in float32 %.4f", w, math.Exp(got), math.Exp(want))
+		}
 	}
 }
 
