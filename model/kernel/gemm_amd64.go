@@ -2,18 +2,10 @@
 
 package kernel
 
-import "sync"
-
 const (
-	kcMax    = 384  // depth of one block: a panel of B of this depth stays in the second-level cache
-	rowsMax  = 256  // rows of A that are worked on with one panel of B; with kcMax they too fit that cache
-	packRows = 112  // fewer rows do not repay copying B,
-	fewRows  = 32   // unless its rows fall on the same cache lines (2 KiB apart), and there even fewer
-	rowPart  = 2048 // columns of a single row of C that stay in the first-level cache
+	rowsMax = 256  // rows of a task, which its blocks of A keep in the second-level cache
+	rowPart = 2048 // columns of a single row of C that stay in the first-level cache
 )
-
-// panels are the buffers for one panel of B each, kcMax × 48.
-var panels = sync.Pool{New: func() any { return new([kcMax * 48]float32) }}
 
 // shape returns the vector length, the rows of a tile and the vectors of a panel of the instruction set in use.
 func shape() (lanes, mr, nv int) {
@@ -66,43 +58,11 @@ func (p *product) run(i0, i1, j0, j1 int) {
 		p.runFew(i0, i1, j0, j1)
 		return
 	}
-	lanes, _, nv := shape()
-	vectors := (j1 - j0 + lanes - 1) / lanes
-	blocks := (p.K + kcMax - 1) / kcMax
-	depth := (p.K + blocks - 1) / blocks
-	direct := p.bns == 1 && (i1-i0 < fewRows || i1-i0 < packRows && p.bks%512 != 0)
-	var panel *[kcMax * 48]float32
-	if !direct || lanes == 8 && (j1-j0)%8 != 0 {
-		panel = panels.Get().(*[kcMax * 48]float32)
-		defer panels.Put(panel)
+	if i1-i0 <= p.thin() {
+		p.runThin(i0, i1, j0, j1)
+		return
 	}
-	for ; i0 < i1; i0 += rowsMax {
-		rows := min(rowsMax, i1-i0)
-		for k := 0; k < p.K; k += depth {
-			kc := min(depth, p.K-k)
-			acc := p.acc || k > 0
-			// The vectors are dealt out evenly: 4 are two panels of 2, not 3 and 1.
-			for j, left := j0, vectors; left > 0; {
-				rest := (left + nv - 1) / nv // panels still to come
-				v := (left + rest - 1) / rest
-				left -= v
-				width := min(v*lanes, j1-j)
-				edge := width - (v-1)*lanes
-				b, bks := &p.b[k*p.bks+j*p.bns], p.bks
-				if !direct || lanes == 8 && edge < 8 {
-					p.pack(panel, k, kc, j, v, edge)
-					b, bks = &panel[0], v*lanes
-				}
-				a, c := &p.a[i0*p.ars+k*p.aks], &p.c[i0*p.ldc+j]
-				if lanes == 16 {
-					rowsAVX512(rows, kc, a, p.ars, p.aks, b, bks, c, p.ldc, v, edge, acc)
-				} else {
-					rowsAVX2(rows, kc, a, p.ars, p.aks, b, bks, c, p.ldc, v, edge, acc)
-				}
-				j += width
-			}
-		}
-	}
+	p.runBlocks(i0, i1, j0, j1)
 }
 
 // runRow computes C[i, j0:j1] where B is row-major. Memory is the limit: B is read along its rows, eight at a time, with a part
@@ -202,30 +162,6 @@ func (p *product) runHalfDirect(i0, i1, j0, j1 int) int {
 		j0 += n
 	}
 	return j0
-}
-
-// pack copies B[k:k+kc, j:j+width] to panel [kc][v·lanes], where the last of the v vectors counts edge columns.
-func (p *product) pack(panel *[kcMax * 48]float32, k, kc, j, v, edge int) {
-	lanes, _, _ := shape()
-	src := p.b[k*p.bks+j*p.bns:]
-	switch {
-	case p.bns != 1:
-		for i := range v {
-			n := lanes
-			if i == v-1 {
-				n = edge
-			}
-			if lanes == 16 {
-				transpose16(&panel[i*lanes], v*lanes, &src[i*lanes*p.bns], p.bns, n, kc)
-			} else {
-				transpose8(&panel[i*lanes], v*lanes, &src[i*lanes*p.bns], p.bns, n, kc)
-			}
-		}
-	case lanes == 16:
-		copyPanelAVX512(&panel[0], &src[0], p.bks, kc, v, edge)
-	default:
-		copyPanelAVX2(&panel[0], &src[0], p.bks, kc, v, edge)
-	}
 }
 
 // transpose writes src [n,k] (ld elements from row to row) to dst [k,stride]; stride is a multiple of 16, columns n up to it become zero.

@@ -47,9 +47,10 @@ func transposeDots(dst *uint32, stride int, src *float32, ld int, n int, k int)
 //	}
 //
 // Nothing beyond the n columns of the last vector is read or written.
+// Each tile fetches kc places of memory that are step elements apart, from next on, to the second-level cache: two cache lines of four that begin there, the next tile the other two.
 //
 //go:noescape
-func rowsAVX512(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool)
+func rowsAVX512(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool, next *float32, step int)
 
 // rowAVX512 adds one row of a product to vectors·16 columns of C, the last vector counting n; kc is a multiple of 8:
 //
@@ -85,9 +86,10 @@ func copyPanelAVX512(dst *float32, src *float32, ld int, kc int, nv int, n int)
 //	}
 //
 // Of b whole vectors are read: it must be a padded panel unless n is 8. Nothing else is touched beyond the n columns.
+// Each tile fetches kc places of memory that are step elements apart, from next on, to the second-level cache: two cache lines of four that begin there, the next tile the other two.
 //
 //go:noescape
-func rowsAVX2(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool)
+func rowsAVX2(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool, next *float32, step int)
 
 // rowAVX2 adds one row of a product to vectors·8 columns of C, the last vector counting n; kc is a multiple of 8:
 //

@@ -3371,9 +3371,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func rowsAVX512(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool)
+// func rowsAVX512(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool, next *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·rowsAVX512(SB), NOSPLIT, $0-89
+TEXT ·rowsAVX512(SB), NOSPLIT, $0-112
 	MOVQ  n+80(FP), CX
 	MOVL  $0x00000001, AX
 	SHLL  CL, AX
@@ -3392,6 +3392,7 @@ TEXT ·rowsAVX512(SB), NOSPLIT, $0-89
 	SHLQ  $0x02, R12
 	LEAQ  (R8)(R8*2), R13
 	LEAQ  (R8)(R8*4), R14
+	SHLQ  $0x02, step+104(FP)
 	MOVQ  nv+72(FP), CX
 	CMPQ  CX, $0x01
 	JE    panel1
@@ -3505,6 +3506,10 @@ zero8x3:
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
 	LEAQ (R13)(R8*4), CX
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k8x3:
 	VMOVUPS      (SI), Z24
@@ -3543,6 +3548,9 @@ k8x3:
 	VFMADD231PS  Z25, Z27, Z22
 	VFMADD231PS  Z26, Z27, Z23
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -3693,6 +3701,10 @@ zero7x3:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k7x3:
 	VMOVUPS      (SI), Z21
@@ -3727,6 +3739,9 @@ k7x3:
 	VFMADD231PS  Z22, Z24, Z19
 	VFMADD231PS  Z23, Z24, Z20
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -3841,6 +3856,10 @@ zero6x3:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k6x3:
 	VMOVUPS      (SI), Z18
@@ -3871,6 +3890,9 @@ k6x3:
 	VFMADD231PS  Z19, Z21, Z16
 	VFMADD231PS  Z20, Z21, Z17
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -3969,6 +3991,10 @@ zero5x3:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k5x3:
 	VMOVUPS      (SI), Z15
@@ -3995,6 +4021,9 @@ k5x3:
 	VFMADD231PS  Z16, Z18, Z13
 	VFMADD231PS  Z17, Z18, Z14
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -4077,6 +4106,10 @@ zero4x3:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k4x3:
 	VMOVUPS      (SI), Z12
@@ -4099,6 +4132,9 @@ k4x3:
 	VFMADD231PS  Z13, Z15, Z10
 	VFMADD231PS  Z14, Z15, Z11
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -4165,6 +4201,10 @@ zero3x3:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k3x3:
 	VMOVUPS      (SI), Z9
@@ -4183,6 +4223,9 @@ k3x3:
 	VFMADD231PS  Z10, Z12, Z7
 	VFMADD231PS  Z11, Z12, Z8
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -4233,6 +4276,10 @@ zero2x3:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k2x3:
 	VMOVUPS      (SI), Z6
@@ -4247,6 +4294,9 @@ k2x3:
 	VFMADD231PS  Z7, Z9, Z4
 	VFMADD231PS  Z8, Z9, Z5
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -4281,6 +4331,10 @@ zero1x3:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k1x3:
 	VMOVUPS      (SI), Z3
@@ -4291,6 +4345,9 @@ k1x3:
 	VFMADD231PS  Z4, Z6, Z1
 	VFMADD231PS  Z5, Z6, Z2
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -4385,6 +4442,10 @@ zero8x2:
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
 	LEAQ (R13)(R8*4), CX
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k8x2:
 	VMOVUPS      (SI), Z16
@@ -4414,6 +4475,9 @@ k8x2:
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -4535,6 +4599,10 @@ zero7x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k7x2:
 	VMOVUPS      (SI), Z14
@@ -4561,6 +4629,9 @@ k7x2:
 	VFMADD231PS  Z14, Z16, Z12
 	VFMADD231PS  Z15, Z16, Z13
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -4650,6 +4721,10 @@ zero6x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k6x2:
 	VMOVUPS      (SI), Z12
@@ -4673,6 +4748,9 @@ k6x2:
 	VFMADD231PS  Z12, Z14, Z10
 	VFMADD231PS  Z13, Z14, Z11
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -4750,6 +4828,10 @@ zero5x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k5x2:
 	VMOVUPS      (SI), Z10
@@ -4770,6 +4852,9 @@ k5x2:
 	VFMADD231PS  Z10, Z12, Z8
 	VFMADD231PS  Z11, Z12, Z9
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -4835,6 +4920,10 @@ zero4x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k4x2:
 	VMOVUPS      (SI), Z8
@@ -4852,6 +4941,9 @@ k4x2:
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -4905,6 +4997,10 @@ zero3x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k3x2:
 	VMOVUPS      (SI), Z6
@@ -4919,6 +5015,9 @@ k3x2:
 	VFMADD231PS  Z6, Z8, Z4
 	VFMADD231PS  Z7, Z8, Z5
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -4960,6 +5059,10 @@ zero2x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k2x2:
 	VMOVUPS      (SI), Z4
@@ -4971,6 +5074,9 @@ k2x2:
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -5000,6 +5106,10 @@ zero1x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k1x2:
 	VMOVUPS      (SI), Z2
@@ -5008,6 +5118,9 @@ k1x2:
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -5077,6 +5190,10 @@ zero8x1:
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
 	LEAQ (R13)(R8*4), CX
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k8x1:
 	VMOVUPS.Z    (SI), K1, Z8
@@ -5097,6 +5214,9 @@ k8x1:
 	VBROADCASTSS (DX)(CX*1), Z9
 	VFMADD231PS  Z8, Z9, Z7
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -5189,6 +5309,10 @@ zero7x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k7x1:
 	VMOVUPS.Z    (SI), K1, Z7
@@ -5207,6 +5331,9 @@ k7x1:
 	VBROADCASTSS (DX)(R13*2), Z8
 	VFMADD231PS  Z7, Z8, Z6
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -5271,6 +5398,10 @@ zero6x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k6x1:
 	VMOVUPS.Z    (SI), K1, Z6
@@ -5287,6 +5418,9 @@ k6x1:
 	VBROADCASTSS (DX)(R14*1), Z7
 	VFMADD231PS  Z6, Z7, Z5
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -5343,6 +5477,10 @@ zero5x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k5x1:
 	VMOVUPS.Z    (SI), K1, Z5
@@ -5357,6 +5495,9 @@ k5x1:
 	VBROADCASTSS (DX)(R8*4), Z6
 	VFMADD231PS  Z5, Z6, Z4
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -5405,6 +5546,10 @@ zero4x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k4x1:
 	VMOVUPS.Z    (SI), K1, Z4
@@ -5417,6 +5562,9 @@ k4x1:
 	VBROADCASTSS (DX)(R13*1), Z5
 	VFMADD231PS  Z4, Z5, Z3
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -5457,6 +5605,10 @@ zero3x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k3x1:
 	VMOVUPS.Z    (SI), K1, Z3
@@ -5467,6 +5619,9 @@ k3x1:
 	VBROADCASTSS (DX)(R8*2), Z4
 	VFMADD231PS  Z3, Z4, Z2
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -5499,6 +5654,10 @@ zero2x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k2x1:
 	VMOVUPS.Z    (SI), K1, Z2
@@ -5507,6 +5666,9 @@ k2x1:
 	VBROADCASTSS (DX)(R8*1), Z3
 	VFMADD231PS  Z2, Z3, Z1
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -5531,12 +5693,19 @@ zero1x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k1x1:
 	VMOVUPS.Z    (SI), K1, Z1
 	VBROADCASTSS (DX), Z2
 	VFMADD231PS  Z1, Z2, Z0
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -5968,9 +6137,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func rowsAVX2(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool)
+// func rowsAVX2(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·rowsAVX2(SB), NOSPLIT, $0-89
+TEXT ·rowsAVX2(SB), NOSPLIT, $0-112
 	MOVQ    n+80(FP), CX
 	LEAQ    edge<>+0(SB), AX
 	SHLQ    $0x02, CX
@@ -5989,6 +6158,7 @@ TEXT ·rowsAVX2(SB), NOSPLIT, $0-89
 	SHLQ    $0x02, R12
 	LEAQ    (R8)(R8*2), R13
 	LEAQ    (R8)(R8*4), R14
+	SHLQ    $0x02, step+104(FP)
 	MOVQ    nv+72(FP), CX
 	CMPQ    CX, $0x01
 	JE      panel1
@@ -6051,6 +6221,10 @@ zero6x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k6x2:
 	VMOVUPS      (SI), Y12
@@ -6074,6 +6248,9 @@ k6x2:
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -6162,6 +6339,10 @@ zero5x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k5x2:
 	VMOVUPS      (SI), Y10
@@ -6182,6 +6363,9 @@ k5x2:
 	VFMADD231PS  Y10, Y12, Y8
 	VFMADD231PS  Y11, Y12, Y9
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -6243,6 +6427,10 @@ zero4x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k4x2:
 	VMOVUPS      (SI), Y8
@@ -6260,6 +6448,9 @@ k4x2:
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -6310,6 +6501,10 @@ zero3x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k3x2:
 	VMOVUPS      (SI), Y6
@@ -6324,6 +6519,9 @@ k3x2:
 	VFMADD231PS  Y6, Y8, Y4
 	VFMADD231PS  Y7, Y8, Y5
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -6363,6 +6561,10 @@ zero2x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k2x2:
 	VMOVUPS      (SI), Y4
@@ -6374,6 +6576,9 @@ k2x2:
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -6402,6 +6607,10 @@ zero1x2:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k1x2:
 	VMOVUPS      (SI), Y2
@@ -6410,6 +6619,9 @@ k1x2:
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -6466,6 +6678,10 @@ zero6x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k6x1:
 	VMOVUPS      (SI), Y6
@@ -6482,6 +6698,9 @@ k6x1:
 	VBROADCASTSS (DX)(R14*1), Y7
 	VFMADD231PS  Y6, Y7, Y5
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -6554,6 +6773,10 @@ zero5x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k5x1:
 	VMOVUPS      (SI), Y5
@@ -6568,6 +6791,9 @@ k5x1:
 	VBROADCASTSS (DX)(R8*4), Y6
 	VFMADD231PS  Y5, Y6, Y4
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -6616,6 +6842,10 @@ zero4x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k4x1:
 	VMOVUPS      (SI), Y4
@@ -6628,6 +6858,9 @@ k4x1:
 	VBROADCASTSS (DX)(R13*1), Y5
 	VFMADD231PS  Y4, Y5, Y3
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -6668,6 +6901,10 @@ zero3x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k3x1:
 	VMOVUPS      (SI), Y3
@@ -6678,6 +6915,9 @@ k3x1:
 	VBROADCASTSS (DX)(R8*2), Y4
 	VFMADD231PS  Y3, Y4, Y2
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -6710,6 +6950,10 @@ zero2x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k2x1:
 	VMOVUPS      (SI), Y2
@@ -6718,6 +6962,9 @@ k2x1:
 	VBROADCASTSS (DX)(R8*1), Y3
 	VFMADD231PS  Y2, Y3, Y1
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15
@@ -6742,12 +6989,19 @@ zero1x1:
 	MOVQ BX, DX
 	MOVQ b+40(FP), SI
 	MOVQ kc+8(FP), R15
+	MOVQ AX, DI
+	ANDQ $0x08, DI
+	SHLQ $0x03, DI
+	ADDQ next+96(FP), DI
 
 k1x1:
 	VMOVUPS      (SI), Y1
 	VBROADCASTSS (DX), Y2
 	VFMADD231PS  Y1, Y2, Y0
 	PREFETCHT0   (DX)(R9*8)
+	PREFETCHT1   (DI)
+	PREFETCHT1   128(DI)
+	ADDQ         step+104(FP), DI
 	ADDQ         R9, DX
 	ADDQ         R10, SI
 	DECQ         R15

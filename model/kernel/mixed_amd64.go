@@ -93,28 +93,27 @@ func (p *product) runMixed(left []float32, i0, i1, j0, j1 int) {
 		ars, aks = 1, n
 	}
 	pairs := (p.K + 1) / 2
-	blocks := (pairs + kcMax - 1) / kcMax
+	blocks := (pairs + depthMax - 1) / depthMax
 	depth := (pairs + blocks - 1) / blocks
-	buffer := panels.Get().(*[kcMax * 48]float32)
-	defer panels.Put(buffer)
-	panel := words(buffer[:])
+	strip := strips.Get().(*[stripSize]float32)
+	defer strips.Put(strip)
+	panel := words(strip[:])
 	for k := 0; k < pairs; k += depth {
 		kc := min(depth, pairs-k)
-		vectors := (j1 - j0 + 15) / 16
-		for j := j0; vectors > 0; { // dealt out evenly
-			rest := (vectors + 2) / 3
-			v := (vectors + rest - 1) / rest
-			vectors -= v
-			width := min(v*16, j1-j)
-			if p.bns == 1 {
-				p.pairs(panel, v*16, p.b[j:], p.bks, k, k+kc, width)
-			} else {
-				for i := 0; i < width; i += 16 {
-					transposeDots(&panel[i], v*16, &p.b[(j+i)*p.bns+2*k], p.bns, min(16, width-i), min(2*kc, p.K-2*k))
-				}
-			}
-			rowsDots(i1-i0, kc, &a[i0*ars+k*aks], ars, aks, &panel[0], v*16, &p.c[i0*p.ldc+j], p.ldc, v, width-(v-1)*16, p.acc || k > 0)
-			j += width
+		for j, q := range parts(j0, j1) {
+			p.packPairs(panel, k, kc, j, q)
+			rowsDots(i1-i0, kc, &a[i0*ars+k*aks], ars, aks, &panel[0], q.vectors*16, &p.c[i0*p.ldc+j], p.ldc, q.vectors, q.edge, p.acc || k > 0)
 		}
+	}
+}
+
+// packPairs rounds pairs k to k+kc of B, the columns of q from j on, to panel [kc][16·vectors].
+func (p *product) packPairs(panel []uint32, k, kc, j int, q part) {
+	if p.bns == 1 {
+		p.pairs(panel, q.vectors*16, p.b[j:], p.bks, k, k+kc, q.width)
+		return
+	}
+	for i := 0; i < q.width; i += 16 {
+		transposeDots(&panel[i], q.vectors*16, &p.b[(j+i)*p.bns+2*k], p.bns, min(16, q.width-i), min(2*kc, p.K-2*k))
 	}
 }

@@ -626,10 +626,6 @@ loop1:
 	VMOVUPS      constbd922279<>+0(SB), Y2
 	VFMADD213PS  constbfcc422a<>+0(SB), Y3, Y2
 	VMULPS       Y0, Y2, Y2
-	VMOVUPS      const42b20000<>+0(SB), Y4
-	VMOVUPS      constc2d00000<>+0(SB), Y5
-	VMINPS       Y2, Y4, Y2
-	VMAXPS       Y2, Y5, Y2
 	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y4
 	VROUNDPS     $0x08, Y4, Y4
 	VFNMADD231PS const3f318000<>+0(SB), Y4, Y2
@@ -684,10 +680,6 @@ next1:
 	VMOVUPS      constbd922279<>+0(SB), Y3
 	VFMADD213PS  constbfcc422a<>+0(SB), Y4, Y3
 	VMULPS       Y1, Y3, Y3
-	VMOVUPS      const42b20000<>+0(SB), Y5
-	VMOVUPS      constc2d00000<>+0(SB), Y6
-	VMINPS       Y3, Y5, Y3
-	VMAXPS       Y3, Y6, Y3
 	VMULPS       const3fb8aa3b<>+0(SB), Y3, Y5
 	VROUNDPS     $0x08, Y5, Y5
 	VFNMADD231PS const3f318000<>+0(SB), Y5, Y3
@@ -992,10 +984,6 @@ loop1:
 	VMINPS       Y0, Y2, Y0
 	VMAXPS       Y0, Y3, Y0
 	VXORPS       const80000000<>+0(SB), Y0, Y2
-	VMOVUPS      const42b20000<>+0(SB), Y3
-	VMOVUPS      constc2d00000<>+0(SB), Y4
-	VMINPS       Y2, Y3, Y2
-	VMAXPS       Y2, Y4, Y2
 	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y3
 	VROUNDPS     $0x08, Y3, Y3
 	VFNMADD231PS const3f318000<>+0(SB), Y3, Y2
@@ -1045,10 +1033,6 @@ next1:
 	VMINPS       Y1, Y3, Y1
 	VMAXPS       Y1, Y4, Y1
 	VXORPS       const80000000<>+0(SB), Y1, Y3
-	VMOVUPS      const42b20000<>+0(SB), Y4
-	VMOVUPS      constc2d00000<>+0(SB), Y5
-	VMINPS       Y3, Y4, Y3
-	VMAXPS       Y3, Y5, Y3
 	VMULPS       const3fb8aa3b<>+0(SB), Y3, Y4
 	VROUNDPS     $0x08, Y4, Y4
 	VFNMADD231PS const3f318000<>+0(SB), Y4, Y3
@@ -1714,12 +1698,6 @@ loop2:
 	VFMADD213PS  constbfcc422a<>+0(SB), Z7, Z5
 	VMULPS       Z0, Z4, Z4
 	VMULPS       Z1, Z5, Z5
-	VMOVUPS      const42b20000<>+0(SB), Z8
-	VMOVUPS      constc2d00000<>+0(SB), Z9
-	VMINPS       Z4, Z8, Z4
-	VMINPS       Z5, Z8, Z5
-	VMAXPS       Z4, Z9, Z4
-	VMAXPS       Z5, Z9, Z5
 	VMULPS       const3fb8aa3b<>+0(SB), Z4, Z8
 	VMULPS       const3fb8aa3b<>+0(SB), Z5, Z9
 	VRNDSCALEPS  $0x08, Z8, Z8
@@ -1787,10 +1765,6 @@ loop1:
 	VMOVUPS      constbd922279<>+0(SB), Z2
 	VFMADD213PS  constbfcc422a<>+0(SB), Z3, Z2
 	VMULPS       Z0, Z2, Z2
-	VMOVUPS      const42b20000<>+0(SB), Z4
-	VMOVUPS      constc2d00000<>+0(SB), Z5
-	VMINPS       Z2, Z4, Z2
-	VMAXPS       Z2, Z5, Z2
 	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z4
 	VRNDSCALEPS  $0x08, Z4, Z4
 	VFNMADD231PS const3f318000<>+0(SB), Z4, Z2
@@ -1836,10 +1810,6 @@ next1:
 	VMOVUPS      constbd922279<>+0(SB), Z2
 	VFMADD213PS  constbfcc422a<>+0(SB), Z3, Z2
 	VMULPS       Z0, Z2, Z2
-	VMOVUPS      const42b20000<>+0(SB), Z4
-	VMOVUPS      constc2d00000<>+0(SB), Z5
-	VMINPS       Z2, Z4, Z2
-	VMAXPS       Z2, Z5, Z2
 	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z4
 	VRNDSCALEPS  $0x08, Z4, Z4
 	VFNMADD231PS const3f318000<>+0(SB), Z4, Z2
@@ -2018,12 +1988,6 @@ loop2:
 	VMAXPS       Z1, Z5, Z1
 	VPXORD       const80000000<>+0(SB), Z0, Z4
 	VPXORD       const80000000<>+0(SB), Z1, Z5
-	VMOVUPS      const42b20000<>+0(SB), Z6
-	VMOVUPS      constc2d00000<>+0(SB), Z7
-	VMINPS       Z4, Z6, Z4
-	VMINPS       Z5, Z6, Z5
-	VMAXPS       Z4, Z7, Z4
-	VMAXPS       Z5, Z7, Z5
 	VMULPS       const3fb8aa3b<>+0(SB), Z4, Z6
 	VMULPS       const3fb8aa3b<>+0(SB), Z5, Z7
 	VRNDSCALEPS  $0x08, Z6, Z6
@@ -2084,10 +2048,6 @@ loop1:
 	VMINPS       Z0, Z2, Z0
 	VMAXPS       Z0, Z3, Z0
 	VPXORD       const80000000<>+0(SB), Z0, Z2
-	VMOVUPS      const42b20000<>+0(SB), Z3
-	VMOVUPS      constc2d00000<>+0(SB), Z4
-	VMINPS       Z2, Z3, Z2
-	VMAXPS       Z2, Z4, Z2
 	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z3
 	VRNDSCALEPS  $0x08, Z3, Z3
 	VFNMADD231PS const3f318000<>+0(SB), Z3, Z2
@@ -2128,10 +2088,6 @@ next1:
 	VMINPS       Z0, Z2, Z0
 	VMAXPS       Z0, Z3, Z0
 	VPXORD       const80000000<>+0(SB), Z0, Z2
-	VMOVUPS      const42b20000<>+0(SB), Z3
-	VMOVUPS      constc2d00000<>+0(SB), Z4
-	VMINPS       Z2, Z3, Z2
-	VMAXPS       Z2, Z4, Z2
 	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z3
 	VRNDSCALEPS  $0x08, Z3, Z3
 	VFNMADD231PS const3f318000<>+0(SB), Z3, Z2

@@ -42,11 +42,13 @@ type class struct {
 	mr, nv int // rows and vectors of the largest tile
 	reg    func(i int) VecPhysical
 	mac    func(b, a, acc VecPhysical) // a step
+	// fetches says that memory which is used next is fetched meanwhile.
+	fetches bool
 }
 
 var (
-	avx512 = class{name: "AVX512", word: "float32", step: "fma", lanes: 16, mr: 8, nv: 3, bytes: 64, reg: func(i int) VecPhysical { return zmm[i] }, mac: fma}
-	avx2   = class{name: "AVX2", word: "float32", step: "fma", lanes: 8, mr: 6, nv: 2, bytes: 32, reg: func(i int) VecPhysical { return ymm[i] }, mac: fma}
+	avx512 = class{name: "AVX512", word: "float32", step: "fma", lanes: 16, mr: 8, nv: 3, bytes: 64, reg: func(i int) VecPhysical { return zmm[i] }, mac: fma, fetches: true}
+	avx2   = class{name: "AVX2", word: "float32", step: "fma", lanes: 8, mr: 6, nv: 2, bytes: 32, reg: func(i int) VecPhysical { return ymm[i] }, mac: fma, fetches: true}
 	zmm    = []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15, Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}
 	ymm    = []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
 	table  Mem
@@ -109,15 +111,18 @@ func (c class) store(from VecPhysical, m Mem, v, nv int) {
 // rows generates the product of M rows of A with one panel of B, nv vectors wide.
 func (c class) rows() {
 	name := "rows" + c.name
-	TEXT(name, NOSPLIT, fmt.Sprintf("func(M, kc int, a *%[1]s, ars, aks int, b *%[1]s, bks int, c *float32, ldc int, nv, n int, acc bool)", c.word))
-	Doc(fmt.Sprintf("%s computes M rows of one panel of C, nv vectors of %d columns of which the last counts n:", name, c.lanes), "",
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(M, kc int, a *%[1]s, ars, aks int, b *%[1]s, bks int, c *float32, ldc int, nv, n int, acc bool%[2]s)", c.word, c.next()))
+	doc := []string{fmt.Sprintf("%s computes M rows of one panel of C, nv vectors of %d columns of which the last counts n:", name, c.lanes), "",
 		"\tfor i := range M {",
-		"\t\tfor j := range (nv-1)*"+fmt.Sprint(c.lanes)+" + n {",
+		"\t\tfor j := range (nv-1)*" + fmt.Sprint(c.lanes) + " + n {",
 		"\t\t\ts := 0 or, with acc, c[i*ldc+j]",
-		"\t\t\tfor k := range kc { s = "+c.step+"(a[i*ars+k*aks], b[k*bks+j], s) }",
+		"\t\t\tfor k := range kc { s = " + c.step + "(a[i*ars+k*aks], b[k*bks+j], s) }",
 		"\t\t\tc[i*ldc+j] = s",
-		"\t\t}", "\t}", "",
-		c.readsWhole())
+		"\t\t}", "\t}", "", c.readsWhole()}
+	if c.fetches {
+		doc = append(doc, "Each tile fetches kc places of memory that are step elements apart, from next on, to the second-level cache: two cache lines of four that begin there, the next tile the other two.")
+	}
+	Doc(doc...)
 	Pragma("noescape")
 	c.edge()
 	m := Load(Param("M"), RAX)
@@ -132,6 +137,9 @@ func (c class) rows() {
 	}
 	LEAQ(Mem{Base: ars, Index: ars, Scale: 2}, R13)
 	LEAQ(Mem{Base: ars, Index: ars, Scale: 4}, R14)
+	if c.fetches {
+		SHLQ(Imm(2), NewParamAddr("step", 104))
+	}
 	nv := Load(Param("nv"), RCX)
 	for v := 1; v < c.nv; v++ {
 		CMPQ(nv, Imm(uint64(v)))
@@ -167,6 +175,14 @@ func (c class) rows() {
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+// next are the parameters of what is fetched.
+func (c class) next() string {
+	if c.fetches {
+		return ", next *float32, step int"
+	}
+	return ""
 }
 
 func (c class) readsWhole() string {
@@ -234,6 +250,12 @@ func (c class) tile(mr, nv int) {
 	if mr == 8 {
 		LEAQ(Mem{Base: R13, Index: R8, Scale: 4}, RCX)
 	}
+	if c.fetches {
+		MOVQ(RAX, RDI) // the rows left: of two tiles of eight one has bit 3 set
+		ANDQ(Imm(8), RDI)
+		SHLQ(Imm(3), RDI)
+		ADDQ(NewParamAddr("next", 96), RDI)
+	}
 	Label("k" + id)
 	for v := range nv {
 		m := Mem{Base: RSI, Disp: v * c.bytes}
@@ -250,6 +272,11 @@ func (c class) tile(mr, nv int) {
 		}
 	}
 	PREFETCHT0(Mem{Base: RDX, Index: R9, Scale: 8})
+	if c.fetches {
+		PREFETCHT1(Mem{Base: RDI})
+		PREFETCHT1(Mem{Base: RDI, Disp: 128})
+		ADDQ(NewParamAddr("step", 104), RDI)
+	}
 	ADDQ(R9, RDX)
 	ADDQ(R10, RSI)
 	DECQ(R15)

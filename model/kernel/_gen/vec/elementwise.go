@@ -34,6 +34,11 @@ func limit(v []VecVirtual, low, high float64) {
 // where they must. NaN stays NaN.
 func exp(x []VecVirtual) {
 	limit(x, -104, 89)
+	expWithin(x)
+}
+
+// expWithin is exp of numbers that are known to lie between -104 and 89.
+func expWithin(x []VecVirtual) {
 	n, p, t := vecs(len(x)), vecs(len(x)), vecs(len(x))
 	all(x, func(i int) { VMULPS(f(math.Log2E), x[i], n[i]) })
 	all(x, func(i int) {
@@ -67,9 +72,9 @@ func exp(x []VecVirtual) {
 	}
 }
 
-// sigmoid computes e = exp(t) in place of t and returns s = 1/(1+e).
+// sigmoid computes e = exp(t) in place of t, which lies between -104 and 89, and returns s = 1/(1+e).
 func sigmoid(t []VecVirtual) (s []VecVirtual) {
-	exp(t)
+	expWithin(t)
 	s = vecs(len(t))
 	one := vec()
 	VMOVUPS(f(1), one)
