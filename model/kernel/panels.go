@@ -155,16 +155,13 @@ func (w *Panels) Mul(M int, a []float32, lda int, c []float32, ldc int, acc bool
 	if M == 0 || w.N == 0 {
 		return
 	}
-	count, grain := w.count(), 1+panelWork/(1+M*w.K*panelWidth)
+	count, grain := w.count(), 1+parallelWork/(1+M*w.K*panelWidth)
 	if Threads() > 1 && count > grain {
 		Parallel(count, grain, func(lo, hi int) { w.mul(lo, hi, M, a, lda, c, ldc, acc) })
 		return
 	}
 	w.mul(0, count, M, a, lda, c, ldc, acc)
 }
-
-// panelWork is the number of multiply-adds that are worth a goroutine.
-const panelWork = 1 << 17
 
 // mul computes panels lo to hi of the product on the calling goroutine.
 func (w *Panels) mul(lo, hi, M int, a []float32, lda int, c []float32, ldc int, acc bool) {
