@@ -64,7 +64,18 @@ func (p *planes) attendBack(s *span, l int, dqkv, datt, out, qkv []float32) {
 	})
 }
 
-// attendGrain is how many sequences of s are worth a goroutine: about 256 rows.
+// attendWork is the number of multiply-adds of attention that are worth a goroutine.
+const attendWork = 1 << 16
+
+// attendGrain is how many sequences of s are worth a goroutine: those of a decoder have one row each, but a long past.
 func attendGrain(p *planes, s *span) int {
-	return max(1, 256*(s.segHi-s.segLo)/max(1, s.rows()))
+	work := 0 // of one channel
+	for _, g := range p.segs[s.segLo:s.segHi] {
+		seen := g.hi - g.lo
+		if g.cache != nil {
+			seen += g.cache.n
+		}
+		work += 2 * (g.hi - g.lo) * seen
+	}
+	return 1 + attendWork*(s.segHi-s.segLo)/max(1, work*p.m.cfg.Width)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"math"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ func TestBench(t *testing.T) {
 		"bench kernels --rows 1",
 		"bench ppo --shape tiny --episodes 4 --samples 2 --prompt 3 --tokens 2 --epochs 1 --minibatch 3 --savings",
 		"bench ppo --shape tiny --episodes 2 --prompt 3 --tokens 2 --epochs 1 --minibatch 2 --critic separate",
+		"bench small --shape toy,tiny --episodes 4 --topics 2 --minibatch 2",
 	} {
 		var out, errs bytes.Buffer
 		code := execute(context.Background(), append(strings.Fields(args), "--repeats", "1", "--json"), streams{strings.NewReader(""), &out, &errs})
@@ -41,11 +43,30 @@ func TestBench(t *testing.T) {
 			t.Errorf("%s: no figures", args)
 		}
 	}
-	for _, args := range []string{"bench train --shape huge", "bench train --seq 9999", "bench kernels --rows 0", "bench decode --batch 0", "bench decode --weights int4", "bench tokenizer --tokenizer none", "bench train --lora -1", "bench train --lora 2 --estimate", "bench ppo --samples 3", "bench ppo --critic none", "bench train --repeats 0"} {
+	for _, args := range []string{"bench train --shape huge", "bench train --seq 9999", "bench kernels --rows 0", "bench decode --batch 0", "bench decode --weights int4", "bench tokenizer --tokenizer none", "bench train --lora -1", "bench train --lora 2 --estimate", "bench ppo --samples 3", "bench ppo --critic none", "bench small --shape stories15m", "bench small --mean 20", "bench small --topics 5", "bench train --repeats 0"} {
 		var out, errs bytes.Buffer
 		if code := execute(context.Background(), strings.Fields(args), streams{strings.NewReader(""), &out, &errs}); code != exitUsage || errs.Len() == 0 {
 			t.Errorf("%s: exit %d, %q", args, code, errs.String())
 		}
+	}
+}
+
+// Responses are as long as they are meant to be, and the toy has the size that PyTorch's figure belongs to.
+func TestBenchSmall(t *testing.T) {
+	var out bytes.Buffer
+	code := execute(context.Background(), strings.Fields("bench small --shape toy --repeats 3 --json"), streams{strings.NewReader(""), &out, io.Discard})
+	var got struct {
+		Shapes map[string]struct {
+			Parameters int
+			Length     float64
+			Times      float64 `json:"times_pytorch_thread"`
+		}
+	}
+	if err := json.Unmarshal(out.Bytes(), &got); code != 0 || err != nil {
+		t.Fatal(code, err, out.String())
+	}
+	if s := got.Shapes["toy"]; s.Parameters != 108736 || math.Abs(s.Length-10) > 1 || !(s.Times > 0) {
+		t.Errorf("%+v", s)
 	}
 }
 

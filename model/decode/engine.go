@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -179,6 +180,7 @@ func (e *Engine) run() {
 		}
 		clear(active[kept:])
 		active = active[:kept]
+		runtime.Gosched() // those who read get to it now: between two steps no processor may become idle
 	}
 }
 

@@ -38,7 +38,7 @@ func TNMixed(M, N, K int, a []float32, lda int, b []float32, ldb int, c []float3
 }
 
 // roundWork is the number of elements whose rounding is worth a goroutine.
-const roundWork = 1 << 15
+const roundWork = 1 << 13
 
 // mixed rounds A once and then computes tiles of C, each of which rounds the columns of B that it needs.
 func mixed(p product) {

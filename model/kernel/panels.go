@@ -190,16 +190,13 @@ func (w *Panels) Mul(M int, a []float32, lda int, c []float32, ldc int, acc bool
 	left := lefts.Get().(*left)
 	defer lefts.Put(left)
 	w.round(left, M, a, lda)
-	count, grain := w.count(), 1+panelWork/(1+M*w.K*panelWidth)
+	count, grain := w.count(), 1+parallelWork/(1+M*w.K*panelWidth)
 	if Threads() > 1 && count > grain {
 		Parallel(count, grain, func(lo, hi int) { w.mul(lo, hi, M, left, c, ldc, acc) })
 		return
 	}
 	w.mul(0, count, M, left, c, ldc, acc)
 }
-
-// panelWork is the number of multiply-adds that are worth a goroutine.
-const panelWork = 1 << 17
 
 // left is the left factor of a product, as the form of the panels asks for it.
 type left struct {

@@ -77,6 +77,27 @@ func TestParallelNested(t *testing.T) {
 	}
 }
 
+// Who helps goes on to the next Parallel, and ends where none comes.
+func TestParallelHelpersEnd(t *testing.T) {
+	defer SetThreads(Threads())
+	for _, n := range []int{2, 5} {
+		SetThreads(n)
+		for range 500 {
+			var sum atomic.Int64
+			Parallel(20, 1, func(lo, hi int) { sum.Add(int64(hi - lo)) })
+			if sum.Load() != 20 {
+				t.Fatal(sum.Load())
+			}
+		}
+		for looking.Load() > 0 {
+			runtime.Gosched()
+		}
+		if j := newest.Load(); j.f != nil || j.inside.Load() != 0 {
+			t.Errorf("%d threads: the last job is still held on to", n)
+		}
+	}
+}
+
 // Several goroutines may call at once; one of them gets the threads.
 func TestParallelTogether(t *testing.T) {
 	defer SetThreads(Threads())
