@@ -137,25 +137,17 @@ func (m *Transformer) ExtendValues(caches []*Cache, ids [][]int32, each func(i i
 		c.grow(c.n + len(ids[i]))
 		rows += len(ids[i])
 	}
-	target := m.extendRows(rows)
-	var ends []int
-	for i, n := 0, 0; i < len(caches); i++ {
+	w := m.takeExtension()
+	w.caches, w.ids, w.each = caches, ids, each
+	target, n := m.extendRows(rows), 0
+	for i := range caches {
 		n += len(ids[i])
 		if n >= target || i == len(caches)-1 {
-			ends, n = append(ends, i+1), 0
+			w.ends, n = append(w.ends, i+1), 0
 		}
 	}
-	kernel.Parallel(len(ends), 1, func(a, b int) {
-		p := m.get(false)
-		for g := a; g < b; g++ {
-			lo := 0
-			if g > 0 {
-				lo = ends[g-1]
-			}
-			p.extend(caches[lo:ends[g]], ids[lo:ends[g]], func(i int, logits []float32, value float32) { each(lo+i, logits, value) })
-		}
-		m.put(p)
-	})
+	kernel.ParallelWork(len(w.ends), 1, w)
+	m.giveExtension(w)
 	for i, c := range caches {
 		c.n += len(ids[i])
 	}
@@ -183,14 +175,14 @@ func (m *Transformer) checkExtend(c *Cache, ids []int32) error {
 	return m.CheckIDs(ids)
 }
 
-func (p *planes) extend(caches []*Cache, ids [][]int32, each func(i int, logits []float32, value float32)) {
-	V := p.m.cfg.Vocab
+// extend feeds caches lo to hi of w.
+func (p *planes) extend(w *extension, lo, hi int) {
+	V, n := p.m.cfg.Vocab, hi-lo
 	p.clear()
-	for i, c := range caches {
-		p.add(ids[i], c.n, c)
+	for i := lo; i < hi; i++ {
+		p.add(w.ids[i], w.caches[i].n, w.caches[i])
 		p.heads.add(p.rows-1, -1)
 	}
-	n := len(caches)
 	p.addSpan(0, n, 0, n)
 	p.alloc()
 	p.allocHeads()
@@ -203,14 +195,12 @@ func (p *planes) extend(caches []*Cache, ids [][]int32, each func(i int, logits 
 		clear(values)
 	}
 	logits := p.m.scratch(min(n, headRows) * V)
-	for lo := 0; lo < n; lo += headRows {
-		hi := min(lo+headRows, n)
-		p.product(*logits, lo, hi)
-		kernel.Parallel(hi-lo, 1+(1<<14)/V, func(a, b int) {
-			for i := a; i < b; i++ {
-				each(lo+i, (*logits)[i*V:(i+1)*V], values[lo+i])
-			}
-		})
+	for at := 0; at < n; at += headRows {
+		end := min(at+headRows, n)
+		p.product(*logits, at, end)
+		p.reading = reading{w, *logits, values[at:end], lo + at, V}
+		kernel.ParallelWork(end-at, 1+(1<<14)/V, &p.reading)
 	}
+	p.reading = reading{}
 	p.m.recycle(logits)
 }

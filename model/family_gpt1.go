@@ -73,7 +73,7 @@ func (g *gpt1) forward(p *planes, s *span, l int) {
 	p.addBranch(s, l, attention, &b.proj, a.mid, a.x, a.att)
 	b.ln1.forward(a.n1, a.mean1, a.rstd1, a.mid, n)
 	b.fc.forward(a.pre, F, a.n1, C, n)
-	kernel.Parallel(n, 32, func(lo, hi int) { kernel.GELU(a.act[lo*F:hi*F], a.pre[lo*F:hi*F]) })
+	s.activate(a.act, a.pre, nil, n, F)
 	p.addBranch(s, l, mlp, &b.out, a.n2, a.n1, a.act)
 	b.ln2.forward(a.next, a.mean2, a.rstd2, a.n2, n)
 }

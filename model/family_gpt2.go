@@ -127,7 +127,7 @@ func (g *gpt2) forward(p *planes, s *span, l int) {
 	p.addBranch(s, l, attention, &b.proj, a.mid, a.x, a.att)
 	b.ln2.forward(a.n2, a.mean2, a.rstd2, a.mid, n)
 	b.fc.forward(a.pre, F, a.n2, C, n)
-	kernel.Parallel(n, 32, func(lo, hi int) { kernel.GELU(a.act[lo*F:hi*F], a.pre[lo*F:hi*F]) })
+	s.activate(a.act, a.pre, nil, n, F)
 	p.addBranch(s, l, mlp, &b.out, a.next, a.mid, a.act)
 }
 

@@ -132,7 +132,7 @@ func (g *llama) forward(p *planes, s *span, l int) {
 	b.q.forward(a.qkv, W, a.n1, C, n)
 	b.k.forward(a.qkv[C:], W, a.n1, C, n)
 	b.v.forward(a.qkv[C+KW:], W, a.n1, C, n)
-	g.rope.rotate(a.qkv, W, g.cfg.Heads+g.cfg.KVHeads, p.pos[s.lo:s.hi], false)
+	g.rope.rotate(&s.rotation, a.qkv, W, g.cfg.Heads+g.cfg.KVHeads, p.pos[s.lo:s.hi], false)
 	p.attend(s, l, a.att, a.qkv)
 	s = p.narrow(s, l, a.x, a.att)
 	n = s.rows()
@@ -140,10 +140,7 @@ func (g *llama) forward(p *planes, s *span, l int) {
 	b.n2.forward(a.n2, nil, a.rstd2, a.mid, n)
 	b.gate.forward(a.pre, F, a.n2, C, n)
 	b.up.forward(a.up, F, a.n2, C, n)
-	kernel.Parallel(n, 32, func(lo, hi int) {
-		kernel.SiLU(a.act[lo*F:hi*F], a.pre[lo*F:hi*F])
-		kernel.Mul(a.act[lo*F:hi*F], a.up[lo*F:hi*F])
-	})
+	s.activate(a.act, a.pre, a.up, n, F)
 	p.addBranch(s, l, mlp, &b.down, a.next, a.mid, a.act)
 }
 
@@ -165,7 +162,7 @@ func (g *llama) backward(p *planes, s *span, l int) {
 	addTo(d.mid, d.dy)
 	b.o.backX(d.att, p.backBranch(s, l, attention, d.mid), C, n, false)
 	p.attendBack(s, l, d.qkv, d.att, a.att, a.qkv)
-	g.rope.rotate(d.qkv, W, g.cfg.Heads+g.cfg.KVHeads, p.pos[s.lo:s.hi], true)
+	g.rope.rotate(&s.rotation, d.qkv, W, g.cfg.Heads+g.cfg.KVHeads, p.pos[s.lo:s.hi], true)
 	b.q.backX(d.norm, d.qkv, W, n, false)
 	b.k.backX(d.norm, d.qkv[C:], W, n, true)
 	b.v.backX(d.norm, d.qkv[C+KW:], W, n, true)

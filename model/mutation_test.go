@@ -26,19 +26,16 @@ var mutants = []struct {
 	{"a cached position does not see itself", []edit{
 		{"kernel/attention_cached.go", "s.f[r*width:][start-from : Tk-from]", "s.f[r*width:][start-from : max(Tk-from-1, start-from+1)]"}}},
 	{"attention is not scaled by the head width", []edit{
-		{"attention.go", "KV, W := c.headDim(), c.Heads, c.KVHeads, p.m.body.widths().qkv\n\tscale := float32(1 / math.Sqrt(float64(D)))",
-			"KV, W := c.headDim(), c.Heads, c.KVHeads, p.m.body.widths().qkv\n\tscale := float32(1 / math.Sqrt(float64(c.Width)))"},
-		{"attention.go", "W, C := c.headDim(), c.Heads, c.KVHeads, p.m.body.widths().qkv, c.Width\n\tscale := float32(1 / math.Sqrt(float64(D)))",
-			"W, C := c.headDim(), c.Heads, c.KVHeads, p.m.body.widths().qkv, c.Width\n\tscale := float32(1 / math.Sqrt(float64(C)))"}}},
+		{"work.go", "math.Sqrt(float64(c.headDim()))", "math.Sqrt(float64(c.Width))"}}},
 	{"the gradient of the scores is not scaled", []edit{
 		{"kernel/attention.go", "grad[start:end], delta, scale)", "grad[start:end], delta, 1)"}}},
 	{"the band is one position wider", []edit{{"kernel/attention.go", "max(0, pos-window+1)", "max(0, pos-window)"}}},
 	{"the first layer is banded, not the second", []edit{{"family_gpt3.go", "if l%2 == 0 {", "if l%2 == 1 {"}}},
 	{"rotary pairs are neighbours, not halves", []edit{
-		{"rope.go", "p, q, s := a[i], b[i], sin[i]\n\t\t\t\t\t\ta[i], b[i] = p*c+q*s, q*c-p*s",
-			"y := x[r*ld+h*D+2*i:]; p, q, s := y[0], y[1], sin[i]\n\t\t\t\t\t\ty[0], y[1] = p*c+q*s, q*c-p*s; _, _ = a, b"},
-		{"rope.go", "p, q, s := a[i], b[i], sin[i]\n\t\t\t\t\ta[i], b[i] = p*c-q*s, q*c+p*s",
-			"y := x[r*ld+h*D+2*i:]; p, q, s := y[0], y[1], sin[i]\n\t\t\t\t\ty[0], y[1] = p*c-q*s, q*c+p*s; _, _ = a, b"}}},
+		{"rope.go", "p, q, s := a[i], b[i], sin[i]\n\t\t\t\t\ta[i], b[i] = p*c+q*s, q*c-p*s",
+			"y := w.x[r*w.ld+h*w.D+2*i:]; p, q, s := y[0], y[1], sin[i]\n\t\t\t\t\ty[0], y[1] = p*c+q*s, q*c-p*s; _, _ = a, b"},
+		{"rope.go", "p, q, s := a[i], b[i], sin[i]\n\t\t\t\ta[i], b[i] = p*c-q*s, q*c+p*s",
+			"y := w.x[r*w.ld+h*w.D+2*i:]; p, q, s := y[0], y[1], sin[i]\n\t\t\t\ty[0], y[1] = p*c-q*s, q*c+p*s; _, _ = a, b"}}},
 	{"the rotary gradient turns forward", []edit{{"rope.go", "p*c+q*s, q*c-p*s", "p*c-q*s, q*c+p*s"}}},
 	{"linear rotary scaling is left out", []edit{{"rope.go", "return freq / s.Factor", "return freq"}}},
 	{"llama3's middle frequencies are not blended", []edit{
@@ -47,7 +44,7 @@ var mutants = []struct {
 	{"LayerNorm's epsilon is a tenth", []edit{
 		{"family_gpt2.go", "eps: float32(m.cfg.NormEps)", "eps: float32(m.cfg.NormEps / 10)"}}},
 	{"LayerNorm's epsilon stands outside the root", []edit{
-		{"kernel/norm.go", "r := inverseRoot(sumDeviations(row, m)/float32(C) + eps)", "r := 1 / (1/inverseRoot(sumDeviations(row, m)/float32(C)) + eps)"}}},
+		{"kernel/norm.go", "r := inverseRoot(sumDeviations(row, m)/float32(n.C) + n.eps)", "r := 1 / (1/inverseRoot(sumDeviations(row, m)/float32(n.C)) + n.eps)"}}},
 	{"RMSNorm's epsilon is a tenth", []edit{{"family_llama.go", "eps: float32(c.NormEps)", "eps: float32(c.NormEps / 10)"}}},
 	{"an untied head is the embedding", []edit{{"family_llama.go", "if !c.Tied {\n\t\tg.lmHead", "if c.Tied {\n\t\tg.lmHead"}}},
 	{"square Conv1D matrices are transposed", []edit{

@@ -27,8 +27,9 @@ type planes struct {
 	last   []float32 // [N,C] output of the last layer
 	back   backActs
 
-	heads heads
-	arena arena
+	heads   heads
+	reading reading
+	arena   arena
 }
 
 // segment is the run of rows of one sequence. With a cache, its rows follow the
@@ -36,6 +37,7 @@ type planes struct {
 type segment struct {
 	lo, hi int
 	cache  *Cache
+	heads  heading
 }
 
 // acts are one layer's activations. In a pass without backward x, mid and next are

@@ -93,34 +93,48 @@ func (e *rope) angles(n int) []float32 {
 	return t
 }
 
+// rotation is the work of turning the heads of rows.
+type rotation struct {
+	x         []float32
+	ld, heads int
+	pos       []int32   // of each row
+	table     []float32 // of the angles
+	D         int
+	back      bool
+}
+
 // rotate turns the first heads·D elements of every row of x, ld apart, by the angle
 // of the row's position; back turns the other way, which is the gradient. Element i
-// of a head pairs with i+D/2, the half-split layout of Hugging Face.
-func (e *rope) rotate(x []float32, ld, heads int, pos []int32, back bool) {
+// of a head pairs with i+D/2, the half-split layout of Hugging Face. w is room for the work.
+func (e *rope) rotate(w *rotation, x []float32, ld, heads int, pos []int32, back bool) {
 	last := int32(0)
 	for _, t := range pos {
 		last = max(last, t)
 	}
-	table, D, half := e.angles(int(last)+1), e.D, e.D/2
-	kernel.Parallel(len(pos), 64, func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			cs := table[int(pos[r])*D:][:D]
-			cos, sin := cs[:half], cs[half:]
-			for h := range heads {
-				a := x[r*ld+h*D:][:half]
-				b := x[r*ld+h*D+half:][:half]
-				if back {
-					for i, c := range cos {
-						p, q, s := a[i], b[i], sin[i]
-						a[i], b[i] = p*c+q*s, q*c-p*s
-					}
-					continue
-				}
+	*w = rotation{x, ld, heads, pos, e.angles(int(last) + 1), e.D, back}
+	kernel.ParallelWork(len(pos), 64, w)
+}
+
+// Run turns rows lo to hi.
+func (w *rotation) Run(lo, hi int) {
+	half := w.D / 2
+	for r := lo; r < hi; r++ {
+		cs := w.table[int(w.pos[r])*w.D:][:w.D]
+		cos, sin := cs[:half], cs[half:]
+		for h := range w.heads {
+			a := w.x[r*w.ld+h*w.D:][:half]
+			b := w.x[r*w.ld+h*w.D+half:][:half]
+			if w.back {
 				for i, c := range cos {
 					p, q, s := a[i], b[i], sin[i]
-					a[i], b[i] = p*c-q*s, q*c+p*s
+					a[i], b[i] = p*c+q*s, q*c-p*s
 				}
+				continue
+			}
+			for i, c := range cos {
+				p, q, s := a[i], b[i], sin[i]
+				a[i], b[i] = p*c-q*s, q*c+p*s
 			}
 		}
-	})
+	}
 }

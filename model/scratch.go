@@ -40,3 +40,24 @@ func (m *Transformer) recycle(b *[]float32) {
 		}
 	}
 }
+
+// takeExtension returns an extension without groups; giveExtension gives it back.
+func (m *Transformer) takeExtension() *extension {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := len(m.extensions); n > 0 {
+		w := m.extensions[n-1]
+		m.extensions = m.extensions[:n-1]
+		return w
+	}
+	return &extension{m: m}
+}
+
+func (m *Transformer) giveExtension(w *extension) {
+	w.caches, w.ids, w.ends, w.each = nil, nil, w.ends[:0], nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.extensions) < maxSpare {
+		m.extensions = append(m.extensions, w)
+	}
+}

@@ -9,6 +9,10 @@ type span struct {
 	segLo, segHi int
 	outLo, outHi int // rows of heads
 	share        int // where its shares of the norms' gradients start
+
+	activation activation
+	attending  attending
+	rotation   rotation
 }
 
 func (s *span) rows() int { return s.hi - s.lo }

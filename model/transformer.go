@@ -56,9 +56,10 @@ type Transformer struct {
 	recompute bool    // passes keep the inputs of layers only
 	drop      dropout
 
-	mu      sync.Mutex
-	spare   []*planes    // activation buffers that no pass uses now
-	buffers []*[]float32 // scratch that nobody uses now
+	mu         sync.Mutex
+	spare      []*planes    // activation buffers that no pass uses now
+	buffers    []*[]float32 // scratch that nobody uses now
+	extensions []*extension // steps of decoding, likewise
 }
 
 // New makes a transformer with GPT-2's initialisation; the weights are a function

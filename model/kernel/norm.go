@@ -1,6 +1,9 @@
 package kernel
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // normGrain is the number of elements that a goroutine takes at least in the normalisations.
 const normGrain = 1 << 14
@@ -9,22 +12,11 @@ const normGrain = 1 << 14
 // 1/√(variance+eps), the variance over all C elements. mean and rstd [rows] are kept for the backward pass; both may be nil.
 // x and dst [rows,C] may be the same; w and b [C]. It runs on the parallel-for where it is large.
 func LayerNorm(dst, mean, rstd, x, w, b []float32, rows, C int, eps float32) {
-	w, b = w[:C], b[:C]
-	dst, x = dst[:rows*C], x[:rows*C]
-	Parallel(rows, normGrain/max(C, 1)+1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			row := x[i*C:][:C]
-			m := sum(row) / float32(C)
-			r := inverseRoot(sumDeviations(row, m)/float32(C) + eps)
-			normalise(dst[i*C:][:C], row, w, b, m, r)
-			if mean != nil {
-				mean[i] = m
-			}
-			if rstd != nil {
-				rstd[i] = r
-			}
-		}
-	})
+	b = b[:C]
+	if mean != nil {
+		mean = mean[:rows]
+	}
+	normRowsForward(forwardNorm{dst: dst, mean: mean, rstd: rstd, x: x, w: w, b: b, C: C, eps: eps}, rows)
 }
 
 // LayerNormBackward is the gradient of LayerNorm: dx [rows,C] is overwritten (it may be dy), and dw and db [C] are
@@ -37,18 +29,43 @@ func LayerNormBackward(dx, dw, db, dy, x, mean, rstd, w []float32, rows, C int) 
 // RMSNorm scales each row (Zhang and Sennrich 2019): dst = x·rstd·w with rstd = 1/√(mean of x² + eps). rstd [rows] may be nil;
 // x and dst [rows,C] may be the same.
 func RMSNorm(dst, rstd, x, w []float32, rows, C int, eps float32) {
-	w = w[:C]
-	dst, x = dst[:rows*C], x[:rows*C]
-	Parallel(rows, normGrain/max(C, 1)+1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			row := x[i*C:][:C]
-			r := inverseRoot(sumDeviations(row, 0)/float32(C) + eps)
-			normalise(dst[i*C:][:C], row, w, nil, 0, r)
-			if rstd != nil {
-				rstd[i] = r
-			}
+	normRowsForward(forwardNorm{dst: dst, rstd: rstd, x: x, w: w, C: C, eps: eps}, rows)
+}
+
+// forwardNorm is the work of a normalisation; RMSNorm has no b.
+type forwardNorm struct {
+	dst, mean, rstd, x, w, b []float32
+	C                        int
+	eps                      float32
+}
+
+var forwardNorms = sync.Pool{New: func() any { return new(forwardNorm) }}
+
+func normRowsForward(n forwardNorm, rows int) {
+	n.w, n.dst, n.x = n.w[:n.C], n.dst[:rows*n.C], n.x[:rows*n.C]
+	work := forwardNorms.Get().(*forwardNorm)
+	*work = n
+	ParallelWork(rows, normGrain/max(n.C, 1)+1, work)
+	*work = forwardNorm{}
+	forwardNorms.Put(work)
+}
+
+// Run normalises rows lo to hi.
+func (n *forwardNorm) Run(lo, hi int) {
+	for i := lo; i < hi; i++ {
+		row, m := n.x[i*n.C:][:n.C], float32(0)
+		if n.b != nil {
+			m = sum(row) / float32(n.C)
 		}
-	})
+		r := inverseRoot(sumDeviations(row, m)/float32(n.C) + n.eps)
+		normalise(n.dst[i*n.C:][:n.C], row, n.w, n.b, m, r)
+		if n.mean != nil {
+			n.mean[i] = m
+		}
+		if n.rstd != nil {
+			n.rstd[i] = r
+		}
+	}
 }
 
 // RMSNormBackward is the gradient of RMSNorm: dx is overwritten, dw added to, as in LayerNormBackward.

@@ -187,54 +187,70 @@ func (w *Panels) Mul(M int, a []float32, lda int, c []float32, ldc int, acc bool
 		return
 	}
 	readsRows(a, M, w.K, lda)
-	left := lefts.Get().(*left)
-	defer lefts.Put(left)
-	w.round(left, M, a, lda)
-	count, grain := w.count(), 1+parallelWork/(1+M*w.K*panelWidth)
-	if Threads() > 1 && count > grain {
-		Parallel(count, grain, func(lo, hi int) { w.mul(lo, hi, M, left, c, ldc, acc) })
-		return
-	}
-	w.mul(0, count, M, left, c, ldc, acc)
+	l := lefts.Get().(*left)
+	l.rounding.of = l
+	l.w, l.M, l.a, l.lda, l.c, l.ldc, l.acc = w, M, a, lda, c, ldc, acc
+	l.prepare()
+	ParallelWork(w.count(), 1+parallelWork/(1+M*w.K*panelWidth), l)
+	l.w, l.a, l.wide, l.c = nil, nil, nil, nil // they may hold on to much
+	lefts.Put(l)
 }
 
-// left is the left factor of a product, as the form of the panels asks for it.
+// left is the left factor of a product, as the form of the panels asks for it, and what else the product is of.
 type left struct {
+	w        *Panels
+	M        int
+	a, c     []float32
+	lda, ldc int
+	acc      bool
+
 	wide      []float32 // [M,K] of FormFloat32, the caller's; of FormBF16 rounded, see product.roundLeft
 	ld        int       // words from one row to the next
 	high, low []uint32  // of FormInt8
 	rows      []int8Row // [M]
 	room      []float32 // for wide, where it is rounded
+	rounding  rounding
 }
 
 var lefts = sync.Pool{New: func() any { return new(left) }}
 
-// round makes l the form of a [M,K] that the products of w read.
-func (w *Panels) round(l *left, M int, a []float32, lda int) {
-	switch w.Form {
+// Run computes panels lo to hi.
+func (l *left) Run(lo, hi int) { l.w.mul(lo, hi, l.M, l, l.c, l.ldc, l.acc) }
+
+// prepare makes room for the left factor and rounds it, where the form asks for that.
+func (l *left) prepare() {
+	switch l.w.Form {
 	case FormFloat32:
-		l.wide, l.ld = a, lda
+		l.wide, l.ld = l.a, l.lda
+		return
 	case FormBF16:
-		p := product{M: M, K: w.K, a: a, ars: lda, aks: 1}
-		n := p.leftSize()
-		l.room = room(l.room, n)
-		l.wide, l.ld = l.room, n/M
-		switch {
-		case n == 0:
-			return
-		case M*w.K < 2*roundWork:
-			p.roundLeft(l.wide, 0, M)
-			return
-		}
-		Parallel(M, 1+roundWork/w.K, func(lo, hi int) { p.roundLeft(l.wide, lo, hi) })
+		p := l.factor()
+		l.room = room(l.room, p.leftSize())
+		l.wide, l.ld = l.room, p.leftSize()/l.M
 	default:
-		l.ld = w.depth()
-		l.high, l.low, l.rows = room(l.high, M*l.ld), room(l.low, M*l.ld), room(l.rows, M)
-		Parallel(M, 1+roundWork/(1+w.K), func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				l.rows[i] = roundInt8(l.high[i*l.ld:][:l.ld], l.low[i*l.ld:][:l.ld], a[i*lda:][:w.K])
-			}
-		})
+		l.ld = l.w.depth()
+		l.high, l.low, l.rows = room(l.high, l.M*l.ld), room(l.low, l.M*l.ld), room(l.rows, l.M)
+	}
+	ParallelWork(l.M, 1+roundWork/(1+l.w.K), &l.rounding)
+}
+
+// factor is the product as far as its left factor goes.
+func (l *left) factor() product { return product{M: l.M, K: l.w.K, a: l.a, ars: l.lda, aks: 1} }
+
+// rounding is the work of rounding rows of a left factor.
+type rounding struct{ of *left }
+
+// Run rounds rows lo to hi.
+func (r *rounding) Run(lo, hi int) {
+	l := r.of
+	if l.w.Form == FormBF16 {
+		if p := l.factor(); p.K > 0 {
+			p.roundLeft(l.wide, lo, hi)
+		}
+		return
+	}
+	for i := lo; i < hi; i++ {
+		l.rows[i] = roundInt8(l.high[i*l.ld:][:l.ld], l.low[i*l.ld:][:l.ld], l.a[i*l.lda:][:l.w.K])
 	}
 }
 

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -39,122 +40,159 @@ const linger = 100 * time.Microsecond
 // parallelWork is the number of multiply-adds that are worth a second goroutine that is looking: about a microsecond.
 const parallelWork = 1 << 16
 
+// Work is what ParallelWork deals out. A caller that must not allocate keeps it in memory that it has already, where a function
+// that closes over its operands would be made anew each time.
+type Work interface {
+	Run(lo, hi int) // items lo to hi
+}
+
+type workFunc func(lo, hi int)
+
+func (f workFunc) Run(lo, hi int) { f(lo, hi) }
+
 // Parallel calls f on disjoint ranges [lo,hi) that together cover [0,n) and returns when all calls have returned. grain is
 // the number of items below which a split is not worth its cost: no range but the last is shorter.
 //
 // It runs f(0, n) inline when n <= grain, with one thread, and while another Parallel is at work: a nested call, or one from
 // another goroutine, so that the machine is never oversubscribed. f must therefore give the same results whatever the ranges.
 // A panic in f is raised again in the caller, after all other calls have ended.
-func Parallel(n, grain int, f func(lo, hi int)) {
+func Parallel(n, grain int, f func(lo, hi int)) { ParallelWork(n, grain, workFunc(f)) }
+
+// ParallelWork is Parallel of w.Run.
+func ParallelWork(n, grain int, w Work) {
 	if n <= 0 {
 		return
 	}
 	grain = max(grain, 1)
 	workers := min(Threads(), (n+grain-1)/grain)
-	if workers == 1 || !busy.CompareAndSwap(false, true) {
-		f(0, n)
+	if workers == 1 || n > math.MaxInt32 || !busy.CompareAndSwap(false, true) {
+		w.Run(0, n)
 		return
 	}
 	defer busy.Store(false)
 	// Ranges are claimed one by one, about four for each worker, so that a slow core does not hold up the others.
-	j := &job{f: f, n: int64(n), size: int64(max(grain, (n+4*workers-1)/(4*workers)))}
-	j.seats.Store(int32(workers - 1))
-	newest.Store(j)
-	for range int32(workers-1) - looking.Load() {
-		looking.Add(1)
-		go help()
-	}
-	j.work()
-	j.wait()
-	j.f = nil // it may hold on to much
-	if j.failure != nil {
-		panic(*j.failure)
+	crew.open(w, n, max(grain, (n+4*workers-1)/(4*workers)), workers-1)
+	crew.claim(crew.number())
+	crew.wait()
+	if failure := crew.close(); failure != nil {
+		panic(*failure)
 	}
 }
 
-// job is one Parallel under way.
+// crew is the Parallel under way, of which there is one at a time, and those who help with it.
+var crew job
+
+// job is a Parallel, and after its end the next one: helpers of before may still look at it.
 type job struct {
-	f       func(lo, hi int)
-	n, size int64
-	next    atomic.Int64 // item that has yet to be claimed
-	seats   atomic.Int32 // helpers that may still join
-	inside  atomic.Int32 // helpers that claim ranges
-	failed  atomic.Bool
-	failure *any // what the first panic raised
-	asleep  atomic.Bool
-	done    chan struct{} // wakes the caller that is asleep
+	state   atomic.Uint64       // the job's number, and below it the next item that has yet to be claimed; nothing else decides about claims
+	n, size atomic.Int32        // items, and how many are claimed at once: of the number that state had before and after they were read
+	work    Work                // of who has claimed an item
+	seats   atomic.Int32        // helpers that may still join
+	inside  atomic.Int32        // helpers that may have claimed items
+	looking atomic.Int32        // helpers that look for a new number, or will as soon as they run
+	failure atomic.Pointer[any] // what the first panic raised
+	asleep  atomic.Bool         // the caller, until done wakes it
+	done    chan struct{}
 }
 
-var (
-	newest  atomic.Pointer[job]
-	looking atomic.Int32 // helpers that look at newest, or will as soon as they run
+func init() { crew.done = make(chan struct{}, 1) }
+
+const (
+	oneJob  = 1 << 32
+	noItems = oneJob - 1 // a next item that is beyond all
 )
 
-// work claims ranges until there are none.
-func (j *job) work() {
+func (j *job) number() uint64 { return j.state.Load() / oneJob }
+
+// open makes j a new job and sees to it that there are helpers.
+func (j *job) open(w Work, n, size, helpers int) {
+	next := (j.number() + 1) * oneJob
+	j.state.Store(next + noItems) // who read n and size of the former job claims nothing any more
+	j.work = w
+	j.n.Store(int32(n))
+	j.size.Store(int32(size))
+	j.asleep.Store(false)
+	j.seats.Store(int32(helpers))
+	j.state.Store(next)
+	for range int32(helpers) - j.looking.Load() {
+		j.looking.Add(1)
+		go j.help()
+	}
+}
+
+// claim works on items of a job as long as there are any.
+func (j *job) claim(number uint64) {
 	defer func() {
 		if r := recover(); r != nil {
-			if j.failed.CompareAndSwap(false, true) {
-				j.failure = &r
-			}
-			j.next.Store(j.n) // no further ranges
+			raised := r
+			j.failure.CompareAndSwap(nil, &raised)
+			j.state.Store(number*oneJob + noItems) // no further items
 		}
 	}()
 	for {
-		lo := j.next.Add(j.size) - j.size
-		if lo >= j.n {
+		s := j.state.Load()
+		lo, n, size := int64(s%oneJob), int64(j.n.Load()), int64(j.size.Load())
+		if s/oneJob != number || lo >= n {
 			return
 		}
-		j.f(int(lo), int(min(lo+j.size, j.n)))
+		if hi := min(lo+size, n); j.state.CompareAndSwap(s, number*oneJob+uint64(hi)) {
+			j.work.Run(int(lo), int(hi))
+		}
 	}
 }
 
-// wait returns when no helper is inside. All ranges have been claimed: who joins later does nothing.
+// wait returns when no helper is inside. All items have been claimed: who joins later finds none.
 func (j *job) wait() {
 	if j.inside.Load() == 0 || watch(func() bool { return j.inside.Load() == 0 }) {
 		return
 	}
-	j.done = make(chan struct{}, 1)
 	j.asleep.Store(true)
-	if j.inside.Load() != 0 {
+	for j.inside.Load() != 0 {
 		<-j.done
 	}
 }
 
+// close lets go of the work and returns what a panic in it raised.
+func (j *job) close() *any {
+	j.work = nil
+	return j.failure.Swap(nil)
+}
+
 // help takes part in the newest job, and in what comes after it as long as that comes soon.
-func help() {
-	var last *job
+func (j *job) help() {
+	last := uint64(0)
 	for {
-		watch(func() bool { return newest.Load() != last })
-		j := newest.Load()
-		if j == last {
-			looking.Add(-1)
-			// Who made a job before that counted on this helper.
-			if j = newest.Load(); j == last {
+		watch(func() bool { return j.number() != last })
+		number := j.number()
+		if number == last {
+			j.looking.Add(-1)
+			// Who opened a job before that counted on this helper.
+			if number = j.number(); number == last {
 				return
 			}
-			looking.Add(1)
+			j.looking.Add(1)
 		}
-		j.join()
-		last = j
+		last = j.join(number)
 	}
 }
 
-// join claims ranges of j, if it has a seat left.
-func (j *job) join() {
+// join works on a job, if there is a seat left, and returns its number: by then it may be a newer one.
+func (j *job) join(number uint64) uint64 {
 	if j.seats.Add(-1) < 0 {
-		return
+		return number
 	}
-	looking.Add(-1)
+	j.looking.Add(-1)
 	j.inside.Add(1)
-	j.work()
-	looking.Add(1)
+	number = j.number()
+	j.claim(number)
+	j.looking.Add(1)
 	if j.inside.Add(-1) == 0 && j.asleep.Load() {
 		select {
 		case j.done <- struct{}{}:
 		default:
 		}
 	}
+	return number
 }
 
 // watch looks until ready, and gives up after a while. In between it lets other goroutines run.

@@ -89,10 +89,11 @@ func TestParallelHelpersEnd(t *testing.T) {
 				t.Fatal(sum.Load())
 			}
 		}
-		for looking.Load() > 0 {
+		// One that comes late joins the last job for a moment, and finds nothing to do.
+		for crew.inside.Load() > 0 || crew.looking.Load() > 0 {
 			runtime.Gosched()
 		}
-		if j := newest.Load(); j.f != nil || j.inside.Load() != 0 {
+		if crew.work != nil {
 			t.Errorf("%d threads: the last job is still held on to", n)
 		}
 	}
@@ -129,5 +130,47 @@ func TestDefaultThreads(t *testing.T) {
 	SetThreads(-5)
 	if Threads() != 1 {
 		t.Error(Threads())
+	}
+}
+
+// counting is work that is kept.
+type counting struct{ items atomic.Int64 }
+
+func (c *counting) Run(lo, hi int) { c.items.Add(int64(hi - lo)) }
+
+// Nothing is allocated for work that is kept, whoever helps.
+func TestParallelWork(t *testing.T) {
+	threaded(t, func(t *testing.T, threads int) {
+		var c counting
+		const runs = 200
+		if n := testing.AllocsPerRun(runs, func() { ParallelWork(64, 1, &c) }); n >= 1 { // a helper that begins anew is allocated
+			t.Errorf("%d threads: %g allocations", threads, n)
+		}
+		if got := c.items.Load(); got != 64*(runs+1) {
+			t.Errorf("%d threads: %d items", threads, got)
+		}
+	})
+}
+
+// Jobs of other sizes follow each other without a pause, so that helpers of one are still there when the next begins.
+func TestParallelInARow(t *testing.T) {
+	defer SetThreads(Threads())
+	for _, n := range []int{2, 3, 8} {
+		SetThreads(n)
+		for i := range 20000 {
+			var c counting
+			items := 1 + (i*7919)%97
+			if ParallelWork(items, 1+i%5, &c); c.items.Load() != int64(items) {
+				t.Fatalf("%d threads, job %d: %d of %d items", n, i, c.items.Load(), items)
+			}
+		}
+	}
+}
+
+func BenchmarkParallelWork(b *testing.B) {
+	var c counting
+	b.ReportAllocs()
+	for b.Loop() {
+		ParallelWork(64, 1, &c)
 	}
 }
