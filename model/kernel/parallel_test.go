@@ -89,11 +89,12 @@ func TestParallelHelpersEnd(t *testing.T) {
 				t.Fatal(sum.Load())
 			}
 		}
-		for looking.Load() > 0 {
+		// One that comes late joins the last job for a moment, and finds nothing to do.
+		for j := newest.Load(); j.inside.Load() > 0 || looking.Load() > 0; {
 			runtime.Gosched()
 		}
-		if j := newest.Load(); j.f != nil || j.inside.Load() != 0 {
-			t.Errorf("%d threads: the last job is still held on to", n)
+		if newest.Load().f != nil {
+			t.Errorf("%d threads: what the last job held is still held on to", n)
 		}
 	}
 }
