@@ -50,14 +50,20 @@ func TestBench(t *testing.T) {
 }
 
 // Few rows wait for the weights to come from memory, at the share of its bandwidth that products reach; a model that the cache
-// holds does not.
-func TestReadingWeightsTakesTime(t *testing.T) {
-	m := machine{Memory: 40e9, Cache: 16 << 20}
-	for _, c := range []struct{ total, matrix, want float64 }{
-		{500e6, 340e6, 0.01}, {500e6, 170e6, 0.005}, {4e6, 340e6, 0}, {500e6, 0, 0},
-	} {
-		if got := m.reading(model.Operation{Matrix: c.matrix}, c.total); math.Abs(got-c.want) > 1e-12 {
-			t.Errorf("%g of %g bytes take %g s, want %g", c.matrix, c.total, got, c.want)
+// holds does not. Threads that find no share of the batch are waited for.
+func TestMachineOnPaper(t *testing.T) {
+	m := givenMachine(200e9, 40e9, 2)
+	few := model.Operation{Call: model.Call{Kind: model.OpProduct, M: 1}, FLOPs: 2e6, Matrix: 340e6}
+	for _, c := range []struct{ total, want float64 }{{500e6, 0.01}, {4e6, 340e6 / 120e9}} {
+		if got := m.seconds(few, c.total); math.Abs(got/c.want-1) > 1e-12 {
+			t.Errorf("%g bytes of %g take %g s, want %g", few.Matrix, c.total, got, c.want)
+		}
+	}
+	rows := model.Operation{Call: model.Call{Kind: model.OpElementwise}, Bytes: 80e9}
+	for shares, want := range []float64{2, 4, 2, 8. / 3, 2} {
+		rows.Shares = shares
+		if got := m.seconds(rows, 1); math.Abs(got-want) > 1e-12 {
+			t.Errorf("%d shares take %g s, want %g", shares, got, want)
 		}
 	}
 }

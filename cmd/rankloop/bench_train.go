@@ -59,16 +59,14 @@ func (c benchTrainCmd) Run(ctx context.Context, std streams) error {
 		}
 		perToken, name = 4*n, fmt.Sprintf("%s/lora%d", name, c.LoRA)
 	}
-	batch, grads := benchBatch(m, c.Batch, c.Seq)
-	opt := model.NewAdamW()
+	step := trainStep(m, c.Batch, c.Seq)
 	tokens := float64(c.Batch * c.Seq)
 	var failed error
 	f, err := sample(ctx, fmt.Sprintf("train/%s/%dx%d%s", c.Shape, c.Batch, c.Seq, name), "tokens/s", c.Repeats,
 		func() float64 { return peakFLOPS() / perToken },
 		func() float64 {
 			return tokens * rate(0, func() {
-				m.Forward(batch, model.WantLogprobs).Backward(grads)
-				if _, err := opt.Step(m, 1e-4); err != nil {
+				if err := step(); err != nil {
 					failed = err
 				}
 			})
@@ -83,16 +81,32 @@ func (c benchTrainCmd) Run(ctx context.Context, std streams) error {
 		"tokens_per_s": f.Value, "peak_flops": f.Limit * perToken, "peak_ratio": f.Ratio}, f)
 }
 
+// trainStep returns a whole step on batch sequences of seq tokens each.
+func trainStep(m *model.Transformer, batch, seq int) func() error {
+	sequences, grads := benchBatch(m, batch, seq)
+	opt := model.NewAdamW()
+	return func() error {
+		m.Forward(sequences, model.WantLogprobs).Backward(grads)
+		_, err := opt.Step(m, 1e-4)
+		return err
+	}
+}
+
+// trainWork is the same step for the cost model.
+func trainWork(batch, seq int) model.Work {
+	return model.Work{Sequences: batch, Tokens: seq, Heads: seq, Train: true}
+}
+
 // estimate prints a step on paper.
 func (c benchTrainCmd) estimate(std streams) error {
 	cfg, err := c.fitting(c.Seq)
 	if err != nil {
 		return err
 	}
-	on, err := c.machine()
+	work := trainWork(c.Batch, c.Seq)
+	on, err := c.machine(cfg, work)
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("train/%s/%dx%d", c.Shape, c.Batch, c.Seq)
-	return c.printEstimates(std, on, cfg, on.estimate(name, cfg, model.Work{Sequences: c.Batch, Tokens: c.Seq, Heads: c.Seq, Train: true}))
+	return c.printEstimates(std, on, cfg, on.estimate(fmt.Sprintf("train/%s/%dx%d", c.Shape, c.Batch, c.Seq), cfg, work))
 }

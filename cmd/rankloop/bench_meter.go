@@ -1,0 +1,234 @@
+package main
+
+import (
+	"time"
+
+	"github.com/rankloop/rankloop/model"
+	"github.com/rankloop/rankloop/model/kernel"
+)
+
+// meter measures what an estimate of some work needs to know of this machine: the two limits, and the rate of every call that
+// the work consists of, made as the model makes it. What the model reads from memory is read from memory here too: calls go
+// over as many weights and as much room for activations as the model has, up to what no cache holds.
+type meter struct {
+	cfg    model.Config
+	works  []model.Work
+	peak   []float64
+	memory []float64
+	read   func() float64
+	probes map[model.Call]*probe
+	pool   []float32 // weights
+	panels map[[2]int][]*kernel.Panels
+}
+
+// probe measures one call. work runs it and is worth so many operations or bytes.
+type probe struct {
+	worth   float64
+	work    func()
+	samples []float64
+}
+
+const (
+	// poolFloats is what no cache holds, in floats: 128 MB.
+	poolFloats = 1 << 25
+	// probeTime is how long a call is repeated for a sample.
+	probeTime = 4 * time.Millisecond
+	// matrixFloats is the most of a matrix that is measured; a larger one is cut, as its rate is that of its part.
+	matrixFloats = 1 << 23
+)
+
+// newMeter prepares all calls. Nothing is measured yet.
+func newMeter(cfg model.Config, works ...model.Work) *meter {
+	m := &meter{cfg: cfg.WithDefaults(), works: works, read: bandwidth(), probes: map[model.Call]*probe{}, panels: map[[2]int][]*kernel.Panels{}}
+	for _, w := range works {
+		for _, op := range cfg.Operations(w) {
+			if m.probes[op.Call] == nil {
+				m.probes[op.Call] = m.probe(op.Call, w)
+			}
+		}
+	}
+	return m
+}
+
+// round measures everything once more. Rounds alternate with the work where that is measured beside.
+func (m *meter) round() {
+	m.peak, m.memory = append(m.peak, peakFLOPS()), append(m.memory, m.read())
+	for _, w := range m.works { // in the order of the work
+		for _, op := range m.cfg.Operations(w) {
+			p := m.probes[op.Call]
+			if len(p.samples) < len(m.peak) {
+				p.samples = append(p.samples, p.worth*rate(probeTime, p.work))
+			}
+		}
+	}
+}
+
+// machine is what was measured: medians of all rounds but the first, which brings the buffers into memory, as a page's first
+// touch costs far more than reading it.
+func (m *meter) machine() machine {
+	out := machine{Threads: kernel.Threads(), Peak: median(m.peak[1:]), Memory: median(m.memory[1:]), Measured: true, rates: map[model.Call]float64{}}
+	for call, p := range m.probes {
+		out.rates[call] = median(p.samples[1:])
+	}
+	return out
+}
+
+// thisMachine measures what the works of a shape need, in a few seconds.
+func thisMachine(cfg model.Config, works ...model.Work) machine {
+	m := newMeter(cfg, works...)
+	for range 6 {
+		m.round()
+	}
+	return m.machine()
+}
+
+func (m *meter) probe(c model.Call, w model.Work) *probe {
+	switch c.Kind {
+	case model.OpProduct:
+		return m.product(c, w)
+	case model.OpAttention, model.OpAttentionBack:
+		return m.attention(c, w)
+	case model.OpUpdate:
+		return update(c)
+	}
+	return elementwise(c)
+}
+
+// product is a matrix product over one matrix after the other.
+func (m *meter) product(c model.Call, w model.Work) *probe {
+	M, N, K := min(c.M, 1<<13), min(c.N, 1<<13), min(c.K, 1<<13)
+	switch c.Layout {
+	case model.LayoutTN:
+		K = min(K, 1<<10)
+		M = min(M, max(1, matrixFloats/N))
+	default:
+		M = min(M, 1<<10)
+		N = min(N, max(1, matrixFloats/K))
+	}
+	parts := threads(c)
+	x, y := benchNumbers(parts*M*K), benchNumbers(parts*max(M*N, K*N))
+	run := m.layouts(c.Layout, M, N, K, w)
+	at := 0
+	return &probe{worth: float64(parts) * 2 * float64(M) * float64(N) * float64(K), work: func() {
+		at++
+		kernel.Parallel(parts, 1, func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				run(at, x[i*M*K:][:M*K], y[i*(len(y)/parts):][:len(y)/parts])
+			}
+		})
+	}}
+}
+
+// layouts returns a function that multiplies with the matrix whose turn it is: of TN, which adds to it.
+func (m *meter) layouts(l model.Layout, M, N, K int, w model.Work) func(turn int, x, y []float32) {
+	total := min(int(m.cfg.NumParams()), poolFloats)
+	if l == model.LayoutPanels {
+		all := m.panels[[2]int{N, K}]
+		if all == nil {
+			b := benchNumbers(N * K)
+			for range total/(N*K) + 1 {
+				all = append(all, kernel.PanelsNN(form(w.Weight), K, N, b, N))
+			}
+			m.panels[[2]int{N, K}] = all
+		}
+		return func(turn int, x, y []float32) { all[turn%len(all)].Mul(M, x, K, y, N, true) }
+	}
+	size := N * K
+	if l == model.LayoutTN {
+		size = M * N
+	}
+	if n := max(total, size); n > len(m.pool) {
+		m.pool = benchNumbers(n)
+	}
+	count := max(1, total/size)
+	return func(turn int, x, y []float32) {
+		b := m.pool[turn%count*size:][:size]
+		switch l {
+		case model.LayoutNN:
+			kernel.NN(M, N, K, x, K, b, N, y, N, true)
+		case model.LayoutNT:
+			kernel.NT(M, N, K, x, K, b, K, y, N, true)
+		default:
+			kernel.TN(M, N, K, x, M, y, N, b, N, true)
+		}
+	}
+}
+
+// form is that of panels with so many bytes to a weight.
+func form(bytes int) kernel.Form {
+	switch bytes {
+	case 1:
+		return kernel.FormInt8
+	case 2:
+		return kernel.FormBF16
+	}
+	return kernel.FormFloat32
+}
+
+// attention is that of sequences at positions N-M to N, forward from a cache unless it is for training.
+func (m *meter) attention(c model.Call, w model.Work) *probe {
+	H, KV := m.cfg.Heads, m.cfg.KVHeads
+	D := m.cfg.Width / H
+	Tk := min(c.N, 1<<10)
+	Tq := min(c.M, Tk)
+	W, C, stride := (H+2*KV)*D, H*D, (Tk+15)&^15
+	parts := threads(c)
+	f, o, do, d := benchNumbers(parts*stride*W), benchNumbers(parts*Tq*C), benchNumbers(parts*Tq*C), benchNumbers(parts*stride*W)
+	lse := make([]float32, parts*Tq*H)
+	worth := float64(parts) * 4 * float64(C) * (float64(Tq)*float64(Tk) - float64(Tq)*float64(Tq-1)/2)
+	if c.Kind == model.OpAttentionBack {
+		worth *= 2.5
+	}
+	return &probe{worth: worth, work: func() {
+		kernel.Parallel(parts, 1, func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				q, o, d, lse := f[i*stride*W:][:stride*W], o[i*Tq*C:], d[i*stride*W:], lse[i*Tq*H:]
+				switch {
+				case c.Kind == model.OpAttentionBack:
+					kernel.AttentionBackward(d, W, d[C:], W, d[C+KV*D:], W, do[i*Tq*C:], C, o, C, lse, q, W, q[C:], W, q[C+KV*D:], W, Tq, H, KV, D, 0, 0.125)
+				case w.Train:
+					kernel.Attention(o, C, lse, q, W, q[C:], W, q[C+KV*D:], W, Tq, Tk, H, KV, D, 0, 0.125)
+				default:
+					kernel.AttentionCached(o, C, q, C, q[stride*C:], stride, q[stride*(C+KV*D):], KV*D, Tq, Tk, H, KV, D, 0, 0.125)
+				}
+			}
+		})
+	}}
+}
+
+// elementwise is a nonlinearity and a sum, the dearest and the cheapest of what passes over activations.
+func elementwise(c model.Call) *probe {
+	const part = 1 << 14
+	n := (min(c.N/2, 1<<23) + part - 1) / part
+	x, y := benchNumbers(n*part), make([]float32, n*part)
+	return &probe{worth: float64(n) * part * (8 + 12), work: func() {
+		kernel.Parallel(n, 1, func(lo, hi int) {
+			lo, hi = lo*part, hi*part
+			kernel.GELU(y[lo:hi], x[lo:hi])
+		})
+		kernel.Parallel(n, 1, func(lo, hi int) {
+			lo, hi = lo*part, hi*part
+			kernel.Add(y[lo:hi], x[lo:hi])
+		})
+	}}
+}
+
+// update is the optimizer's step: the norm of the gradients, then blocks that are updated and cleared.
+func update(c model.Call) *probe {
+	const part = 1 << 15
+	n := (min(c.N, 1<<23) + part - 1) / part
+	x, g, m, v := benchNumbers(n*part), benchNumbers(n*part), make([]float32, n*part), make([]float32, n*part)
+	squares := make([]float64, n)
+	return &probe{worth: float64(n) * part * 36, work: func() {
+		kernel.Parallel(n, 1, func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				squares[i] = kernel.SumSquares(g[i*part : (i+1)*part])
+			}
+		})
+		kernel.Parallel(n, 1, func(lo, hi int) {
+			lo, hi = lo*part, hi*part
+			kernel.AdamW(x[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], 1e-9, 0.9, 0.95, 1e-8, 0.1, 1, 1, 1)
+			clear(g[lo:hi])
+		})
+	}}
+}
