@@ -61,11 +61,11 @@ func newPanels(form Form, K, N int, b []float32, bks, bns int) *Panels {
 	n := count * K * panelWidth
 	switch form {
 	case FormFloat32:
-		w.wide = Floats(n)
+		w.wide = slabFloats(n)
 	case FormBF16:
-		w.half = unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(Floats(n/2)))), n)
+		w.half = unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(slabFloats(n/2)))), n)
 	default:
-		w.narrow = unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(Floats(n/4)))), n)
+		w.narrow = unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(slabFloats(n/4)))), n)
 		w.scales = make([]float32, count*panelWidth)
 	}
 	Parallel(count, 1+(1<<14)/(1+K*panelWidth), func(lo, hi int) {
