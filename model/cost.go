@@ -16,6 +16,8 @@ const (
 	OpElementwise
 	// OpUpdate is the optimizer's pass over weights, gradients and moments.
 	OpUpdate
+	// OpPass is what a pass of Extend costs whatever the width: its calls. It has neither FLOPs nor Bytes.
+	OpPass
 )
 
 // Layout says how a product is called.
@@ -36,7 +38,7 @@ const (
 type Call struct {
 	Kind    OperationKind
 	Layout  Layout // of a product
-	M, N, K int    // of a product; of attention M positions that see N; else N floats that the pass goes over
+	M, N, K int    // of a product; of attention M positions that see N; N layers of a pass; else N floats that the pass goes over
 	Alone   bool   // each thread does calls of its own; otherwise each is split over the threads
 }
 
@@ -81,6 +83,9 @@ func (c Config) Operations(w Work) []Operation {
 	k.layers()
 	k.attention()
 	k.elementwise()
+	if k.extends() {
+		k.add(Operation{Name: "calls", Call: Call{Kind: OpPass, N: k.c.Layers, Alone: k.alone}, Calls: k.spans})
+	}
 	k.head()
 	if w.Train {
 		k.update()

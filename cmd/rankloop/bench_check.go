@@ -85,7 +85,7 @@ func (c benchEstimateCmd) check(ctx context.Context, shape string) ([]*checked, 
 	var out []*checked
 	if slices.Contains(c.Of, "train") {
 		train := &checked{Name: fmt.Sprintf("train/%s/%dx%d", shape, c.Batch, c.Seq), work: trainWork(c.Batch, c.Seq), run: trainStep(m, c.Batch, c.Seq), share: 1}
-		if err := c.measure(ctx, m.Config(), train); err != nil {
+		if err := compare(ctx, m.Config(), c.Repeats, train); err != nil {
 			return nil, err
 		}
 		out = append(out, train)
@@ -105,18 +105,18 @@ func (c benchEstimateCmd) check(ctx context.Context, shape string) ([]*checked, 
 	}
 	m.Pack(model.WeightsFloat32)
 	*d = *newDecoder(m, 1, c.Seq, c.Tokens)
-	return append(out, read...), c.measure(ctx, m.Config(), read...)
+	return append(out, read...), compare(ctx, m.Config(), c.Repeats, read...)
 }
 
-// measure takes samples of the machine and of the work in turn and puts the estimate beside.
-func (c benchEstimateCmd) measure(ctx context.Context, cfg model.Config, list ...*checked) error {
+// compare takes samples of the machine and of the work in turn and puts the estimate beside.
+func compare(ctx context.Context, cfg model.Config, repeats int, list ...*checked) error {
 	var works []model.Work
 	for _, k := range list {
 		works = append(works, k.work)
 	}
 	meter := newMeter(cfg, works...)
 	samples := make([][]float64, len(list))
-	for round := range c.Repeats + 1 { // the first is for warming up
+	for round := range repeats + 1 { // the first is for warming up
 		meter.round()
 		for i, k := range list {
 			if err := ctx.Err(); err != nil {

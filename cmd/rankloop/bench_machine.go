@@ -17,7 +17,7 @@ type machine struct {
 	Rows      float64 `json:"rows,omitempty"`      // bytes/s of elementwise kernels on activations
 	Update    float64 `json:"update,omitempty"`    // bytes/s of AdamW, 36 to a weight
 
-	rates map[model.Call]float64 // what was measured: FLOP/s of products and attention, bytes/s of the rest
+	rates map[model.Call]float64 // what was measured: FLOP/s of products and attention, passes/s, bytes/s of the rest
 }
 
 // usualShares are the shares of the peak that products of so many rows reach with the weights in the cache: medians of
@@ -29,6 +29,7 @@ var usualShares = []struct {
 
 const (
 	usualRead  = 0.85 // share of the bandwidth at which products of few rows read weights
+	usualCalls = 1e-6 // seconds that the calls of a layer take, whatever its width
 	usualCache = 3    // times the bandwidth of memory, at which weights in the cache are read
 )
 
@@ -55,11 +56,13 @@ func usualShare(rows int) float64 {
 	return usualShares[last].share
 }
 
-// amount is what a call's rate counts: multiply-adds where they are its bulk, else bytes.
+// amount is what a call's rate counts: multiply-adds where they are its bulk, else bytes; of passes themselves.
 func amount(op model.Operation) float64 {
 	switch op.Kind {
 	case model.OpProduct, model.OpAttention, model.OpAttentionBack:
 		return op.FLOPs
+	case model.OpPass:
+		return float64(op.Calls)
 	}
 	return op.Bytes
 }
@@ -95,6 +98,8 @@ func (m machine) usually(op model.Operation, total float64) float64 {
 		return max(op.FLOPs/(m.Attention*m.Peak), op.Bytes/max(m.Rows, m.Memory))
 	case model.OpUpdate:
 		return op.Bytes / m.Update
+	case model.OpPass:
+		return usualCalls * float64(op.Calls*op.N)
 	}
 	return op.Bytes / m.Rows
 }
