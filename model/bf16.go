@@ -42,9 +42,8 @@ func NewZeroBF16(cfg Config) (*Transformer, error) {
 // ToBF16 rounds the matrices of the family to bfloat16, to the nearest and half way to
 // the even one. Their gradients are dropped; a BF16 model is left as it is.
 func (m *Transformer) ToBF16() {
-	specs := families[m.cfg.Family].specs(m.cfg)
-	for _, p := range m.params[:len(specs)] { // not the adapters, nor a scalar head
-		if len(p.Shape) >= 2 && p.Half == nil && p.panels == nil {
+	for _, p := range m.matrices() {
+		if p.Half == nil && p.panels == nil {
 			p.Half = make([]uint16, len(p.Data))
 			kernel.Narrow(p.Half, p.Data)
 			p.Data, p.Grad = nil, nil

@@ -16,7 +16,9 @@ const (
 	OpElementwise
 	// OpUpdate is the optimizer's pass over weights, gradients and moments.
 	OpUpdate
-	// OpPass is what a pass of Extend costs whatever the width: its calls. It has neither FLOPs nor Bytes.
+	// OpStore is writing keys, transposed, and values of M positions to a cache, N floats each.
+	OpStore
+	// OpPass is what a pass of Extend through N layers costs whatever their width: its calls. It has neither FLOPs nor Bytes.
 	OpPass
 )
 
@@ -38,7 +40,7 @@ const (
 type Call struct {
 	Kind    OperationKind
 	Layout  Layout // of a product
-	M, N, K int    // of a product; of attention M positions that see N; N layers of a pass; else N floats that the pass goes over
+	M, N, K int    // of a product; of attention M positions that see N; see the kinds; else N floats that the pass goes over
 	Alone   bool   // each thread does calls of its own; otherwise each is split over the threads
 }
 
@@ -62,6 +64,7 @@ type Work struct {
 	Heads     int  // rows of each sequence whose logits are computed; T in training, 1 in decoding, 0 for a score alone
 	Train     bool // backward and AdamW too
 	Weight    int  // bytes of an element of a weight matrix; 0 = 4
+	Mixed     bool // products in mixed precision, see Transformer.SetMixed
 	Packed    bool // matrices are laid out for reading only, see Transformer.Pack
 }
 
@@ -212,6 +215,10 @@ func (k *counter) attention() {
 		a.Bytes += 4 * 2 * kv * seen * n / float64(k.w.Tokens)
 	}
 	k.add(a)
+	if k.extends() {
+		call := Call{Kind: OpStore, M: k.w.Tokens, N: int(kv), Alone: k.alone}
+		k.add(Operation{Name: "keys and values kept", Call: call, Bytes: 4 * 4 * kv * n * float64(k.c.Layers), Calls: k.c.Layers * k.w.Sequences})
+	}
 	if !k.w.Train {
 		return
 	}

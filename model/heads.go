@@ -222,7 +222,7 @@ func (p *planes) backProduct(z []float32, lo, hi int, g headGrads) {
 	}
 	W.times(n, C, V, z, V, dx, C, false)
 	if !W.Frozen {
-		kernel.TN(V, C, n, z, V, x, C, W.grad(), C, true)
+		W.addProduct(V, C, n, z, V, x, C)
 	}
 }
 

@@ -63,9 +63,9 @@ func (l *linear) backW(x []float32, ldx int, dy []float32, lddy, rows int) {
 	switch {
 	case l.w.Frozen:
 	case l.outIn:
-		kernel.TN(l.out, l.in, rows, dy, lddy, x, ldx, l.w.grad(), l.in, true)
+		l.w.addProduct(l.out, l.in, rows, dy, lddy, x, ldx)
 	default:
-		kernel.TN(l.in, l.out, rows, x, ldx, dy, lddy, l.w.grad(), l.out, true)
+		l.w.addProduct(l.in, l.out, rows, x, ldx, dy, lddy)
 	}
 	if l.b != nil {
 		sumRows(l.b.grad(), dy, lddy, rows)
@@ -85,6 +85,10 @@ func (p *Param) times(M, N, K int, a []float32, lda int, c []float32, ldc int, a
 		kernel.NNBF16(M, N, K, a, lda, p.Half, N, c, ldc, acc)
 		return
 	}
+	if p.mixed {
+		kernel.NNMixed(M, N, K, a, lda, p.Data, N, c, ldc, acc)
+		return
+	}
 	kernel.NN(M, N, K, a, lda, p.Data, N, c, ldc, acc)
 }
 
@@ -98,7 +102,20 @@ func (p *Param) timesT(M, N, K int, a []float32, lda int, c []float32, ldc int, 
 		kernel.NTBF16(M, N, K, a, lda, p.Half, K, c, ldc, acc)
 		return
 	}
+	if p.mixed {
+		kernel.NTMixed(M, N, K, a, lda, p.Data, K, c, ldc, acc)
+		return
+	}
 	kernel.NT(M, N, K, a, lda, p.Data, K, c, ldc, acc)
+}
+
+// addProduct adds aᵀ·b, of matrices [K,M] and [K,N], to the gradient [M,N] of a tensor that is trained.
+func (p *Param) addProduct(M, N, K int, a []float32, lda int, b []float32, ldb int) {
+	if p.mixed {
+		kernel.TNMixed(M, N, K, a, lda, b, ldb, p.grad(), N, true)
+		return
+	}
+	kernel.TN(M, N, K, a, lda, b, ldb, p.grad(), N, true)
 }
 
 // sumRows adds every row of x to dst, in row order; dst nil takes nothing.

@@ -60,8 +60,8 @@ var mutants = []struct {
 	{"no gradient of Llama's embedding", []edit{{"family_llama.go", "scatterRows(g.tokens.grad(), dx, ids, g.cfg.Width)", ""}}},
 	{"no gradient of norms' weights", []edit{{"norm.go", "sumRows(n.w.grad(), share, 2*C, len(share)/(2*C))", "_ = n.w.grad()"}}},
 	{"no gradient of norms' biases", []edit{{"norm.go", "sumRows(n.b.grad(), share[C:], 2*C, len(share)/(2*C))", "_ = n.b.grad()"}}},
-	{"no gradient of Conv1D matrices", []edit{{"linear.go", "kernel.TN(l.in, l.out, rows, x, ldx, dy, lddy, l.w.grad(), l.out, true)", "_ = l.w.grad()"}}},
-	{"no gradient of Llama's matrices", []edit{{"linear.go", "kernel.TN(l.out, l.in, rows, dy, lddy, x, ldx, l.w.grad(), l.in, true)", "_ = l.w.grad()"}}},
+	{"no gradient of Conv1D matrices", []edit{{"linear.go", "l.w.addProduct(l.in, l.out, rows, x, ldx, dy, lddy)", "_ = l.w.grad()"}}},
+	{"no gradient of Llama's matrices", []edit{{"linear.go", "l.w.addProduct(l.out, l.in, rows, dy, lddy, x, ldx)", "_ = l.w.grad()"}}},
 	{"no gradient of biases", []edit{{"linear.go", "sumRows(l.b.grad(), dy, lddy, rows)", "_ = l.b.grad()"}}},
 	{"weights decay in vectors too", []edit{{"adamw.go", "if len(p.Shape) < 2 {", "if len(p.Shape) < 1 {"}}},
 }

@@ -9,8 +9,9 @@ import (
 	"github.com/rankloop/rankloop/model"
 )
 
-// A packed model gives the bits of the model whose weights it keeps: of the same one in float32, of the rounded one in BF16, of
-// the one that its digest counts, with scaled weights, to rounding in eight bits. Batches, caches and clones change none.
+// A packed model gives the bits of the model whose weights it keeps: of the same one in float32, of the same one in mixed precision in
+// BF16, and in eight bits, to the rounding of activations, of the one that its digest counts, with scaled weights. Batches,
+// caches and clones change none.
 func TestPacked(t *testing.T) {
 	for i, cfg := range shapes {
 		for _, m := range []*model.Transformer{lively(t, cfg, uint64(i)), adapted(t, cfg, uint64(i))} {
@@ -30,6 +31,7 @@ func TestPacked(t *testing.T) {
 				switch w {
 				case model.WeightsBF16:
 					like = wide
+					like.SetMixed(true)
 				case model.WeightsInt8: // the numbers that it stands for
 					like = merged.Clone()
 					for j, p := range packed.Params() {
@@ -40,12 +42,19 @@ func TestPacked(t *testing.T) {
 					t.Errorf("%s: another digest", name)
 				}
 				got, want := packed.Logits(ids), like.Logits(ids)
+				if w == model.WeightsBF16 { // rounding again what is rounded changes nothing
+					mixed := merged.Clone()
+					mixed.SetMixed(true)
+					for r, row := range mixed.Logits(ids) {
+						sameBits(t, name+": logits in mixed precision", row, want[r])
+					}
+				}
 				if w != model.WeightsInt8 {
 					for r := range got {
 						sameBits(t, name+": logits", got[r], want[r])
 					}
 				} else {
-					near(t, name, got, want, 1e-4)
+					near(t, name, got, want, 1e-3)
 					near(t, name, got, merged.Logits(ids), 0.1)
 				}
 				a, b := packed.NewCache(), packed.NewCache()

@@ -17,6 +17,7 @@ type Param struct {
 	Grad   []float32 // same layout; nil until the first Backward
 	Frozen bool      // gets no gradient and is not stepped
 
+	mixed   bool           // rounded to bfloat16 where it is used
 	panels  *kernel.Panels // the weights of a packed model, instead of Data and Half
 	byRow   bool           // the rows of Shape are the outputs of panels
 	adapter *adapter       // low-rank addition to a linear layer's matrix, nil = none
@@ -68,12 +69,19 @@ func (p *Param) row(dst []float32, i int) {
 		return
 	}
 	p.read(dst, i*len(dst))
+	if p.mixed {
+		kernel.RoundBF16(dst)
+	}
 }
 
 // addRow adds row i to dst.
 func (p *Param) addRow(dst []float32, i int) {
 	if p.Half != nil {
 		kernel.AddWidened(dst, p.Half[i*len(dst):])
+		return
+	}
+	if p.mixed {
+		kernel.AddRounded(dst, p.Data[i*len(dst):])
 		return
 	}
 	kernel.Add(dst, p.Data[i*len(dst):])

@@ -51,6 +51,7 @@ type Transformer struct {
 	scalarBias *Param // nil = none
 
 	lora      *LoRA   // what the adapters were made from, nil = none
+	mixed     bool    // products round their factors to bfloat16
 	packed    Weights // form of weights that can only be read, empty = none
 	recompute bool    // passes keep the inputs of layers only
 	drop      dropout
@@ -180,7 +181,7 @@ func (m *Transformer) NumParams() int {
 	return n
 }
 
-// Clone copies shape, weights, adapters, what is frozen, recomputation and dropout;
+// Clone copies shape, weights, adapters, what is frozen, precision, recomputation and dropout;
 // gradients are not copied.
 func (m *Transformer) Clone() *Transformer {
 	defer runtime.KeepAlive(m) // weights may be mapped pages that go with the model
@@ -200,6 +201,7 @@ func (m *Transformer) Clone() *Transformer {
 		q.Data, q.Half, q.Frozen = slices.Clone(p.Data), slices.Clone(p.Half), p.Frozen
 		q.panels, q.byRow = p.panels, p.byRow // nobody writes to them
 	}
+	c.SetMixed(m.mixed)
 	c.recompute, c.drop, c.packed = m.recompute, m.drop, m.packed
 	return c
 }

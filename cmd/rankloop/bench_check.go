@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -14,15 +15,16 @@ import (
 )
 
 type benchEstimateCmd struct {
-	Shapes  []string `default:"tiny,mini,small8k,gpt2-124m,gpt2-355m" help:"Shapes of models, ${bench_shapes}."`
-	Of      []string `default:"train,prompts,decode" enum:"train,prompts,decode" help:"What is estimated: ${enum}."`
-	Batch   int      `default:"2" help:"Sequences of a training step."`
-	Seq     int      `default:"128" help:"Tokens of a sequence, and of the prompt that is read."`
-	Tokens  int      `default:"16" help:"Tokens written after it."`
-	Within  float64  `default:"20" help:"Percent that the time may be off."`
-	Repeats int      `default:"3" help:"Samples of each figure; the median is compared."`
-	Threads int      `default:"0" help:"Threads; 0 = as many as the program uses."`
-	JSON    bool     `name:"json" help:"As JSON."`
+	Shapes    []string `default:"tiny,mini,small8k,gpt2-124m,gpt2-355m" help:"Shapes of models, ${bench_shapes}."`
+	Of        []string `default:"train,prompts,decode" enum:"train,prompts,decode" help:"What is estimated: ${enum}."`
+	Batch     int      `default:"2" help:"Sequences of a training step."`
+	Seq       int      `default:"128" help:"Tokens of a sequence, and of the prompt that is read."`
+	Tokens    int      `default:"16" help:"Tokens written after it."`
+	Precision string   `enum:"float32,mixed" default:"float32" help:"Of training: float32, or products that round their factors to bfloat16."`
+	Within    float64  `default:"20" help:"Percent that the time may be off."`
+	Repeats   int      `default:"3" help:"Samples of each figure; the median is compared."`
+	Threads   int      `default:"0" help:"Threads; 0 = as many as the program uses."`
+	JSON      bool     `name:"json" help:"As JSON."`
 }
 
 func (benchEstimateCmd) Help() string {
@@ -83,8 +85,9 @@ func (c benchEstimateCmd) check(ctx context.Context, shape string) ([]*checked, 
 		return nil, err
 	}
 	var out []*checked
+	m.SetMixed(c.Precision == "mixed")
 	if slices.Contains(c.Of, "train") {
-		train := &checked{Name: fmt.Sprintf("train/%s/%dx%d", shape, c.Batch, c.Seq), work: trainWork(c.Batch, c.Seq), run: trainStep(m, c.Batch, c.Seq), share: 1}
+		train := &checked{Name: fmt.Sprintf("train/%s/%dx%d", shape, c.Batch, c.Seq), work: trainWork(c.Batch, c.Seq, c.Precision == "mixed"), run: trainStep(m, c.Batch, c.Seq), share: 1}
 		if err := compare(ctx, m.Config(), c.Repeats, train); err != nil {
 			return nil, err
 		}
@@ -103,6 +106,7 @@ func (c benchEstimateCmd) check(ctx context.Context, shape string) ([]*checked, 
 	if len(read) == 0 {
 		return out, nil
 	}
+	debug.FreeOSMemory() // what training leaves behind: the rest begins on fresh pages
 	m.Pack(model.WeightsFloat32)
 	*d = *newDecoder(m, 1, c.Seq, c.Tokens)
 	return append(out, read...), compare(ctx, m.Config(), c.Repeats, read...)
@@ -114,6 +118,7 @@ func compare(ctx context.Context, cfg model.Config, repeats int, list ...*checke
 	for _, k := range list {
 		works = append(works, k.work)
 	}
+	debug.FreeOSMemory()
 	meter := newMeter(cfg, works...)
 	samples := make([][]float64, len(list))
 	for round := range repeats + 1 { // the first is for warming up

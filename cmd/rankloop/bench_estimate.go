@@ -54,7 +54,7 @@ func (m machine) estimate(name string, cfg model.Config, w model.Work) estimate 
 		total *= float64(w.Weight) / 4
 	}
 	for _, op := range cfg.Operations(w) {
-		s := m.seconds(op, total)
+		s := m.seconds(w, op, total)
 		e.FLOPs, e.Bytes, e.Seconds = e.FLOPs+op.FLOPs, e.Bytes+op.Bytes, e.Seconds+s
 		e.add(estimatePart{op.Name, op.FLOPs, op.Bytes, s})
 	}

@@ -17,7 +17,13 @@ type machine struct {
 	Rows      float64 `json:"rows,omitempty"`      // bytes/s of elementwise kernels on activations
 	Update    float64 `json:"update,omitempty"`    // bytes/s of AdamW, 36 to a weight
 
-	rates map[model.Call]float64 // what was measured: FLOP/s of products and attention, passes/s, bytes/s of the rest
+	rates map[called]float64 // what was measured: FLOP/s of products and attention, passes/s, bytes/s of the rest
+}
+
+// called is a call in a work: what it finds in the cache depends on what is called beside.
+type called struct {
+	work model.Work
+	call model.Call
 }
 
 // usualShares are the shares of the peak that products of so many rows reach with the weights in the cache: medians of
@@ -67,11 +73,11 @@ func amount(op model.Operation) float64 {
 	return op.Bytes
 }
 
-// seconds is how long an operation takes in a model whose weights take total bytes.
-func (m machine) seconds(op model.Operation, total float64) float64 {
+// seconds is how long an operation of a work takes in a model whose weights take total bytes.
+func (m machine) seconds(w model.Work, op model.Operation, total float64) float64 {
 	s := 0.0
 	if m.Measured {
-		s = amount(op) / m.rates[op.Call]
+		s = amount(op) / m.rates[called{w, op.Call}]
 	} else {
 		s = m.usually(op, total)
 	}

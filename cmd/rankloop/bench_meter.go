@@ -17,7 +17,7 @@ type meter struct {
 	peak   []float64
 	memory []float64
 	read   func() float64
-	probes map[model.Call]*probe
+	probes map[called]*probe
 	pool   []float32 // weights
 	panels map[[2]int][]*kernel.Panels
 }
@@ -31,9 +31,11 @@ type probe struct {
 
 const (
 	// poolFloats is what no cache holds, in floats: 128 MB.
-	poolFloats = 1 << 25
+	poolFloats = 1 << 27
 	// probeTime is how long a sample takes for each call.
 	probeTime = 4 * time.Millisecond
+	// sweepTime bounds how long the calls of a pass are gone through, by their operations.
+	sweepTime = 300 * time.Millisecond
 	// aloneCalls is how many calls a thread makes before it waits for the others, where each makes its own: those of a layer.
 	aloneCalls = 4
 	// matrixFloats is the most of a matrix that is measured; a larger one is cut, as its rate is that of its part.
@@ -42,11 +44,11 @@ const (
 
 // newMeter prepares all calls. Nothing is measured yet.
 func newMeter(cfg model.Config, works ...model.Work) *meter {
-	m := &meter{cfg: cfg.WithDefaults(), works: works, read: bandwidth(), probes: map[model.Call]*probe{}, panels: map[[2]int][]*kernel.Panels{}}
+	m := &meter{cfg: cfg.WithDefaults(), works: works, read: bandwidth(), probes: map[called]*probe{}, panels: map[[2]int][]*kernel.Panels{}}
 	for _, w := range works {
 		for _, op := range cfg.Operations(w) {
-			if m.probes[op.Call] == nil {
-				m.probes[op.Call] = m.probe(op.Call, w)
+			if k := (called{w, op.Call}); m.probes[k] == nil {
+				m.probes[k] = m.probe(op, w)
 			}
 		}
 	}
@@ -58,32 +60,59 @@ func newMeter(cfg model.Config, works ...model.Work) *meter {
 func (m *meter) round() {
 	m.peak, m.memory = append(m.peak, peakFLOPS()), append(m.memory, m.read())
 	for _, w := range m.works {
+		ops, flops := m.cfg.Operations(w), 0.0
+		for _, op := range ops {
+			flops += op.FLOPs
+		}
+		share := min(1, sweepTime.Seconds()*m.peak[0]/flops) // of the calls of a pass
+		if w.Train {
+			share = 0 // one of each: reading weights is little of it
+		}
 		var list []*probe
-		for _, op := range m.cfg.Operations(w) {
-			if p := m.probes[op.Call]; len(p.samples) < len(m.peak) && !slices.Contains(list, p) {
-				list = append(list, p)
+		var calls []int
+		for _, op := range ops {
+			p := m.probes[called{w, op.Call}]
+			switch {
+			case len(p.samples) == len(m.peak) || slices.Contains(list, p):
+			case op.Kind == model.OpPass: // would put the other threads to sleep
+				sweep([]*probe{p}, []int{1})
+			default:
+				list, calls = append(list, p), append(calls, max(1, int(share*float64(op.Calls))))
 			}
 		}
-		times, sweeps := make([]time.Duration, len(list)), 0
-		for start := time.Now(); sweeps == 0 || time.Since(start) < probeTime*time.Duration(len(list)); sweeps++ {
+		sweep(list, calls)
+	}
+}
+
+// sweep takes a sample of each probe, with so many calls of each in turn.
+func sweep(list []*probe, calls []int) {
+	if len(list) == 0 {
+		return
+	}
+	times, sweeps, most := make([]time.Duration, len(list)), 0, slices.Max(calls)
+	for start := time.Now(); sweeps == 0 || time.Since(start) < probeTime*time.Duration(len(list)); sweeps++ {
+		for turn := range most {
 			for i, p := range list {
+				if (turn+1)*calls[i]/most == turn*calls[i]/most { // calls are spread over the sweep
+					continue
+				}
 				start := time.Now()
 				p.work()
 				times[i] += time.Since(start)
 			}
 		}
-		for i, p := range list {
-			p.samples = append(p.samples, p.worth*float64(sweeps)/times[i].Seconds())
-		}
+	}
+	for i, p := range list {
+		p.samples = append(p.samples, p.worth*float64(sweeps*calls[i])/times[i].Seconds())
 	}
 }
 
 // machine is what was measured: medians of all rounds but the first, which brings the buffers into memory, as a page's first
 // touch costs far more than reading it.
 func (m *meter) machine() machine {
-	out := machine{Threads: kernel.Threads(), Peak: median(m.peak[1:]), Memory: median(m.memory[1:]), Measured: true, rates: map[model.Call]float64{}}
-	for call, p := range m.probes {
-		out.rates[call] = median(p.samples[1:])
+	out := machine{Threads: kernel.Threads(), Peak: median(m.peak[1:]), Memory: median(m.memory[1:]), Measured: true, rates: map[called]float64{}}
+	for k, p := range m.probes {
+		out.rates[k] = median(p.samples[1:])
 	}
 	return out
 }
@@ -97,14 +126,17 @@ func thisMachine(cfg model.Config, works ...model.Work) machine {
 	return m.machine()
 }
 
-func (m *meter) probe(c model.Call, w model.Work) *probe {
+func (m *meter) probe(op model.Operation, w model.Work) *probe {
+	c := op.Call
 	switch c.Kind {
 	case model.OpProduct:
-		return m.product(c, w)
+		return m.product(op, w)
 	case model.OpAttention, model.OpAttentionBack:
 		return m.attention(c, w)
 	case model.OpUpdate:
 		return update(c)
+	case model.OpStore:
+		return m.store(c)
 	case model.OpPass:
 		return m.pass()
 	}
@@ -112,7 +144,8 @@ func (m *meter) probe(c model.Call, w model.Work) *probe {
 }
 
 // product is a matrix product over one matrix after the other.
-func (m *meter) product(c model.Call, w model.Work) *probe {
+func (m *meter) product(op model.Operation, w model.Work) *probe {
+	c := op.Call
 	M, N, K := min(c.M, 1<<13), min(c.N, 1<<13), min(c.K, 1<<13)
 	switch c.Layout {
 	case model.LayoutTN:
@@ -124,7 +157,7 @@ func (m *meter) product(c model.Call, w model.Work) *probe {
 	}
 	parts := threads(c)
 	x, y := benchNumbers(parts*M*K), benchNumbers(parts*max(M*N, K*N))
-	run := m.layouts(c.Layout, M, N, K, w)
+	run := m.layouts(c.Layout, M, N, K, op.Calls, w)
 	at, calls := 0, 1
 	if c.Alone {
 		calls = aloneCalls
@@ -141,19 +174,23 @@ func (m *meter) product(c model.Call, w model.Work) *probe {
 	}}
 }
 
-// layouts returns a function that multiplies with the matrix whose turn it is: of TN, which adds to it.
-func (m *meter) layouts(l model.Layout, M, N, K int, w model.Work) func(turn int, x, y []float32) {
-	total := min(int(m.cfg.NumParams()), poolFloats)
+// multiply is kernel.NN or its like.
+type multiply func(M, N, K int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool)
+
+// layouts returns a function that multiplies with the matrix whose turn it is, or adds to it, of as many as the model has.
+func (m *meter) layouts(l model.Layout, M, N, K, matrices int, w model.Work) func(turn int, x, y []float32) {
+	all := int(m.cfg.NumParams())
+	total := min(all, poolFloats)
 	if l == model.LayoutPanels {
-		all := m.panels[[2]int{N, K}]
-		if all == nil {
+		panels := m.panels[[2]int{N, K}]
+		if panels == nil {
 			b := benchNumbers(N * K)
-			for range total/(N*K) + 1 {
-				all = append(all, kernel.PanelsNN(form(w.Weight), K, N, b, N))
+			for range max(1, matrices*total/all) {
+				panels = append(panels, kernel.PanelsNN(form(w.Weight), K, N, b, N))
 			}
-			m.panels[[2]int{N, K}] = all
+			m.panels[[2]int{N, K}] = panels
 		}
-		return func(turn int, x, y []float32) { all[turn%len(all)].Mul(M, x, K, y, N, true) }
+		return func(turn int, x, y []float32) { panels[turn%len(panels)].Mul(M, x, K, y, N, true) }
 	}
 	size := N * K
 	if l == model.LayoutTN {
@@ -162,16 +199,20 @@ func (m *meter) layouts(l model.Layout, M, N, K int, w model.Work) func(turn int
 	if n := max(total, size); n > len(m.pool) {
 		m.pool = benchNumbers(n)
 	}
+	kernels := [...]multiply{kernel.NN, kernel.NT, kernel.TN}
+	if w.Mixed {
+		kernels = [...]multiply{kernel.NNMixed, kernel.NTMixed, kernel.TNMixed}
+	}
 	count := max(1, total/size)
 	return func(turn int, x, y []float32) {
 		b := m.pool[turn%count*size:][:size]
 		switch l {
 		case model.LayoutNN:
-			kernel.NN(M, N, K, x, K, b, N, y, N, true)
+			kernels[0](M, N, K, x, K, b, N, y, N, true)
 		case model.LayoutNT:
-			kernel.NT(M, N, K, x, K, b, K, y, N, true)
+			kernels[1](M, N, K, x, K, b, K, y, N, true)
 		default:
-			kernel.TN(M, N, K, x, M, y, N, b, N, true)
+			kernels[2](M, N, K, x, M, y, N, b, N, true)
 		}
 	}
 }
@@ -218,10 +259,33 @@ func (m *meter) attention(c model.Call, w model.Work) *probe {
 	}}
 }
 
+// store is what model.Cache does with the keys and values of a sequence.
+func (m *meter) store(c model.Call) *probe {
+	parts, T := threads(c), min(c.M, 1<<10)
+	W := m.cfg.Width + 2*c.N
+	f, keys, values := benchNumbers(parts*T*W), make([]float32, parts*T*c.N), make([]float32, parts*T*c.N)
+	return &probe{worth: float64(parts) * 4 * 4 * float64(T) * float64(c.N), work: func() {
+		kernel.Parallel(parts, 1, func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				k, at := f[i*T*W+m.cfg.Width:], i*T*c.N
+				for d := range c.N {
+					row := keys[at+d*T:][:T]
+					for t := range row {
+						row[t] = k[t*W+d]
+					}
+				}
+				for t := range T {
+					copy(values[at+t*c.N:][:c.N], k[t*W+c.N:])
+				}
+			}
+		})
+	}}
+}
+
 // pass is a token of a model as deep as this one and so narrow that its arithmetic is nothing.
 func (m *meter) pass() *probe {
 	cfg := m.cfg
-	cfg.Vocab, cfg.Width, cfg.Hidden, cfg.BOS, cfg.EOS = 64, 2*cfg.Heads, 2*cfg.Heads, -1, -1
+	cfg.Vocab, cfg.Width, cfg.Heads, cfg.KVHeads, cfg.Hidden, cfg.BOS, cfg.EOS = 64, 16, 1, 1, 16, -1, -1
 	narrow, err := model.New(cfg, 1)
 	if err != nil {
 		panic(err) // as valid as the shape that it is made of

@@ -111,7 +111,7 @@ func (c benchScalingCmd) Run(ctx context.Context, std streams) error {
 
 // add measures one step and estimates it.
 func (s *scaling) add(ctx context.Context, m *model.Transformer, x float64, batch, seq, repeats int) error {
-	k := &checked{Name: fmt.Sprintf("%.3g M parameters, %dx%d tokens", float64(m.NumParams())/1e6, batch, seq), work: trainWork(batch, seq), run: trainStep(m, batch, seq), share: 1}
+	k := &checked{Name: fmt.Sprintf("%.3g M parameters, %dx%d tokens", float64(m.NumParams())/1e6, batch, seq), work: trainWork(batch, seq, false), run: trainStep(m, batch, seq), share: 1}
 	if err := compare(ctx, m.Config(), repeats, k); err != nil {
 		return err
 	}

@@ -22,7 +22,9 @@ type benchShape struct {
 }
 
 var benchShapes = []benchShape{
-	// From half a million to thirty million parameters: where overheads, caches and the vocabulary rule.
+	// From a tenth of a million to thirty million parameters: where overheads, caches and the vocabulary rule.
+	{"toy", gpt2Like(56, 79, 2, 64, 4)},         // 108,736 parameters: that of the experiments
+	{"compact", gpt2Like(4096, 256, 5, 192, 6)}, // 3.1 million
 	{"tiny", gpt2Like(2048, 256, 4, 128, 4)},
 	{"mini", gpt2Like(4096, 512, 4, 256, 4)},
 	{"small8k", gpt2Like(8192, 1024, 6, 384, 6)},

@@ -55,14 +55,14 @@ func TestMachineOnPaper(t *testing.T) {
 	m := givenMachine(200e9, 40e9, 2)
 	few := model.Operation{Call: model.Call{Kind: model.OpProduct, M: 1}, FLOPs: 2e6, Matrix: 340e6}
 	for _, c := range []struct{ total, want float64 }{{500e6, 0.01}, {4e6, 340e6 / 120e9}} {
-		if got := m.seconds(few, c.total); math.Abs(got/c.want-1) > 1e-12 {
+		if got := m.seconds(model.Work{}, few, c.total); math.Abs(got/c.want-1) > 1e-12 {
 			t.Errorf("%g bytes of %g take %g s, want %g", few.Matrix, c.total, got, c.want)
 		}
 	}
 	rows := model.Operation{Call: model.Call{Kind: model.OpElementwise}, Bytes: 80e9}
 	for shares, want := range []float64{2, 4, 2, 8. / 3, 2} {
 		rows.Shares = shares
-		if got := m.seconds(rows, 1); math.Abs(got-want) > 1e-12 {
+		if got := m.seconds(model.Work{}, rows, 1); math.Abs(got-want) > 1e-12 {
 			t.Errorf("%d shares take %g s, want %g", shares, got, want)
 		}
 	}

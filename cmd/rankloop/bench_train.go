@@ -12,11 +12,12 @@ type benchTrainCmd struct {
 	benchFlags
 	shapeFlags
 	estimateFlags
-	Batch     int  `default:"4" help:"Sequences of a step."`
-	Seq       int  `default:"256" help:"Tokens of a sequence."`
-	LoRA      int  `name:"lora" default:"0" help:"Train adapters of this rank on the projections to queries, keys and values instead of the weights." placeholder:"RANK"`
-	Recompute bool `help:"Keep only each layer's input and compute the rest again on the way back: less memory, more time."`
-	Beside    bool `help:"With --recompute: measure beside it, alternately, the step that keeps everything."`
+	Batch     int    `default:"4" help:"Sequences of a step."`
+	Seq       int    `default:"256" help:"Tokens of a sequence."`
+	LoRA      int    `name:"lora" default:"0" help:"Train adapters of this rank on the projections to queries, keys and values instead of the weights." placeholder:"RANK"`
+	Precision string `enum:"float32,mixed" default:"float32" help:"float32, or mixed: products round their factors to bfloat16 and add up in float32; weights and moments stay float32."`
+	Recompute bool   `help:"Keep only each layer's input and compute the rest again on the way back: less memory, more time."`
+	Beside    bool   `help:"With --recompute: measure beside it, alternately, the step that keeps everything."`
 }
 
 func (benchTrainCmd) Help() string {
@@ -54,9 +55,13 @@ func (c benchTrainCmd) Run(ctx context.Context, std streams) error {
 	}
 	n := float64(m.NumParams())
 	perToken, name := 6*n, ""
+	if c.Precision == "mixed" {
+		m.SetMixed(true)
+		name = "/mixed"
+	}
 	if c.Recompute {
 		m.SetRecompute(true)
-		name = "/recompute"
+		name += "/recompute"
 	}
 	if c.LoRA > 0 {
 		if err := m.AddLoRA(model.LoRA{Rank: c.LoRA, Alpha: float64(2 * c.LoRA)}, 1); err != nil {
@@ -91,9 +96,12 @@ func (c benchTrainCmd) Run(ctx context.Context, std streams) error {
 
 // beside measures steps with and without recomputation in turn: how long both take, and the ratio.
 func (c benchTrainCmd) beside(ctx context.Context, std streams, m *model.Transformer, step func() error) error {
-	adapters, lora := "", (*model.LoRA)(nil)
+	variant, lora := "", (*model.LoRA)(nil)
+	if m.Mixed() {
+		variant = "/mixed"
+	}
 	if c.LoRA > 0 {
-		adapters, lora = fmt.Sprintf("/lora%d", c.LoRA), &model.LoRA{Rank: c.LoRA, Alpha: float64(2 * c.LoRA)}
+		variant, lora = fmt.Sprintf("%s/lora%d", variant, c.LoRA), &model.LoRA{Rank: c.LoRA, Alpha: float64(2 * c.LoRA)}
 	}
 	var seconds [2][]float64
 	var ratios []float64
@@ -115,7 +123,7 @@ func (c benchTrainCmd) beside(ctx context.Context, std streams, m *model.Transfo
 			ratios = append(ratios, seconds[1][round-1]/seconds[0][round-1])
 		}
 	}
-	name := fmt.Sprintf("train/%s/%dx%d%s", c.Shape, c.Batch, c.Seq, adapters)
+	name := fmt.Sprintf("train/%s/%dx%d%s", c.Shape, c.Batch, c.Seq, variant)
 	ratio := newFigure(name+"/recompute, of the time", "x", ratios, nil)
 	plan := model.MemoryPlan{Tokens: c.Batch * c.Seq, Longest: c.Seq, Train: true, LoRA: lora}
 	kept := m.Config().Memory(plan).Activations
@@ -139,8 +147,8 @@ func trainStep(m *model.Transformer, batch, seq int) func() error {
 }
 
 // trainWork is the same step for the cost model.
-func trainWork(batch, seq int) model.Work {
-	return model.Work{Sequences: batch, Tokens: seq, Heads: seq, Train: true}
+func trainWork(batch, seq int, mixed bool) model.Work {
+	return model.Work{Sequences: batch, Tokens: seq, Heads: seq, Train: true, Mixed: mixed}
 }
 
 // estimate prints a step on paper.
@@ -149,7 +157,7 @@ func (c benchTrainCmd) estimate(std streams) error {
 	if err != nil {
 		return err
 	}
-	work := trainWork(c.Batch, c.Seq)
+	work := trainWork(c.Batch, c.Seq, c.Precision == "mixed")
 	on, err := c.machine(cfg, work)
 	if err != nil {
 		return err

@@ -20,6 +20,20 @@ func AddWidened(dst []float32, src []uint16) {
 	}
 }
 
+// RoundBF16 rounds x to bfloat16, to the nearest and half way to the even one, in place. What is below 2⁻¹²⁶ becomes zero.
+func RoundBF16(x []float32) {
+	for i, v := range x {
+		x[i] = roundBF16(v)
+	}
+}
+
+// AddRounded computes dst[i] += src[i] rounded as RoundBF16 does.
+func AddRounded(dst, src []float32) {
+	for i, v := range src[:len(dst)] {
+		dst[i] += roundBF16(v)
+	}
+}
+
 // Narrow rounds src to bfloat16, to the nearest and half way to the even one. len(src) >= len(dst).
 func Narrow(dst []uint16, src []float32) {
 	src = src[:len(dst)]

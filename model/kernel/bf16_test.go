@@ -108,6 +108,20 @@ func TestNarrow(t *testing.T) {
 	}
 }
 
+// RoundBF16 agrees with the definition on numbers of every kind.
+func TestRoundBF16(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	x, sum := numbers(rng, 4096, wildNumbers), randoms(rng, 4096)
+	got, added := append([]float32(nil), x...), append([]float32(nil), sum...)
+	RoundBF16(got)
+	AddRounded(added, x)
+	for i, v := range x {
+		if want := nearestBF16(v); !same(got[i], want) || !same(added[i], sum[i]+want) {
+			t.Fatalf("%x is rounded to %x, added %x; want %x, %x", v, got[i], added[i], want, sum[i]+want)
+		}
+	}
+}
+
 // The expectation of stochastic rounding is the number, its two neighbours are the only results, and cutting the work anywhere
 // changes nothing.
 func TestNarrowStochastic(t *testing.T) {
@@ -145,6 +159,13 @@ func BenchmarkBF16(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	const N, K = 6400, 4800
 	wide, half := randoms(rng, N*K), halfOf(rng, N*K)
+	row, sum := randoms(rng, 4096), make([]float32, 4096)
+	b.Run("Round", func(b *testing.B) {
+		for b.Loop() {
+			RoundBF16(row)
+			AddRounded(sum, row)
+		}
+	})
 	for _, M := range []int{1, 8, 64, 256} {
 		a, c := randoms(rng, M*K), make([]float32, M*N)
 		for _, f := range []struct {

@@ -16,8 +16,9 @@ const (
 	avx512   // AVX-512 F and BMI2, for the products and the exponentials
 )
 
-// level is the instruction set in use. It is set once, before anything runs; tests change it.
-var level = choose(os.Getenv("RANKLOOP_KERNEL"), supported())
+// level is the instruction set in use, and dots says that AVX-512 has its products of bfloat16 pairs and of bytes (BF16, VNNI). Both
+// are set once, before anything runs; tests change them.
+var level, dots = choose(os.Getenv("RANKLOOP_KERNEL"), supported(), cpu.X86.HasAVX512BF16 && cpu.X86.HasAVX512VNNI)
 
 // supported returns the highest instruction set of this processor.
 func supported() int {
@@ -31,14 +32,16 @@ func supported() int {
 }
 
 // choose returns the instruction set that RANKLOOP_KERNEL asks for, as far as the processor has it.
-func choose(env string, have int) int {
+func choose(env string, have int, haveDots bool) (int, bool) {
 	switch env {
 	case "portable":
-		return portable
+		return portable, false
 	case "avx2":
-		return min(have, avx2)
+		return min(have, avx2), false
+	case "avx512":
+		return have, false
 	}
-	return have
+	return have, haveDots && have == avx512
 }
 
 // Class names the arithmetic of the kernels in use: "fma", the assembly, whose AVX2 and AVX-512 forms agree to the bit, or

@@ -10,8 +10,6 @@ const (
 	packRows = 112  // fewer rows do not repay copying B,
 	fewRows  = 32   // unless its rows fall on the same cache lines (2 KiB apart), and there even fewer
 	rowPart  = 2048 // columns of a single row of C that stay in the first-level cache
-	// parallelWork is the number of multiply-adds below which a second goroutine is not worth waking.
-	parallelWork = 1 << 19
 )
 
 // panels are the buffers for one panel of B each, kcMax × 48.

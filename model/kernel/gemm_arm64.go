@@ -36,13 +36,12 @@ func Class() string {
 }
 
 const (
-	tileRows     = 8
-	tileCols     = 12
-	kcMax        = 384     // depth of one block: a panel of B of this depth stays in the first-level cache
-	rowsMax      = 256     // rows of A that are packed at once: with kcMax they fit the second-level cache
-	rowPart      = 2048    // columns of a single row of C that stay in the first-level cache
-	directRows   = 16      // fewer rows do not repay copying B
-	parallelWork = 1 << 19 // multiply-adds below which a second goroutine is not worth waking
+	tileRows   = 8
+	tileCols   = 12
+	kcMax      = 384  // depth of one block: a panel of B of this depth stays in the first-level cache
+	rowsMax    = 256  // rows of A that are packed at once: with kcMax they fit the second-level cache
+	rowPart    = 2048 // columns of a single row of C that stay in the first-level cache
+	directRows = 16   // fewer rows do not repay copying B
 )
 
 // blocks are the packed parts of A and B that a goroutine works on, and a tile for what lies over the edges of C.

@@ -4,6 +4,38 @@
 
 package kernel
 
+// rowsDots computes M rows of one panel of C, nv vectors of 16 columns of which the last counts n:
+//
+//	for i := range M {
+//		for j := range (nv-1)*16 + n {
+//			s := 0 or, with acc, c[i*ldc+j]
+//			for k := range kc { s = dot(a[i*ars+k*aks], b[k*bks+j], s) }
+//			c[i*ldc+j] = s
+//		}
+//	}
+//
+// Nothing beyond the n columns of the last vector is read or written.
+//
+//go:noescape
+func rowsDots(M int, kc int, a *uint32, ars int, aks int, b *uint32, bks int, c *float32, ldc int, nv int, n int, acc bool)
+
+// narrowDots rounds n numbers to bfloat16, two to a word, and fills the last 16 words up with zeros; n is at least 1.
+//
+//go:noescape
+func narrowDots(dst *uint32, src *float32, n int)
+
+// pairDots rounds pairs rows of src, two by two, to bfloat16: word j of row q of dst holds column j of rows 2q and, in its upper half, 2q+1.
+// The rows are nv (1 to 3) vectors of 16 columns of which the last counts n, and become zero beyond.
+//
+//go:noescape
+func pairDots(dst *uint32, stride int, src *float32, ld int, pairs int, nv int, n int)
+
+// transposeDots rounds the first n (1 to 16) rows of src [n,k], ld elements apart, to bfloat16 and writes them, two of a row to a word,
+// to the 16 columns of dst [(k+1)/2,16], stride words from row to row; columns from n on become zero.
+//
+//go:noescape
+func transposeDots(dst *uint32, stride int, src *float32, ld int, n int, k int)
+
 // rowsAVX512 computes M rows of one panel of C, nv vectors of 16 columns of which the last counts n:
 //
 //	for i := range M {

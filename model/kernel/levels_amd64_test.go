@@ -8,16 +8,19 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"golang.org/x/sys/cpu"
 )
 
 // atLevels runs f for every instruction set of this machine, the portable one first; fused says that its products are fused
 // multiply-adds.
 func atLevels(f func(name string, fused bool)) {
-	before := level
-	defer func() { level = before }()
-	for l, name := range []string{"portable", "avx2", "avx512"} {
-		if l <= supported() {
-			level = l
+	before, dotsBefore := level, dots
+	defer func() { level, dots = before, dotsBefore }()
+	_, has := choose("", supported(), cpu.X86.HasAVX512BF16 && cpu.X86.HasAVX512VNNI)
+	for l, name := range []string{"portable", "avx2", "avx512", "dots"} {
+		if l <= supported() || name == "dots" && has {
+			level, dots = min(l, avx512), name == "dots"
 			f(name, l > portable)
 		}
 	}
@@ -27,10 +30,15 @@ func TestChoose(t *testing.T) {
 	for _, c := range []struct {
 		env        string
 		have, want int
-	}{{"", avx512, avx512}, {"", portable, portable}, {"portable", avx512, portable}, {"avx2", avx512, avx2}, {"avx2", portable, portable}, {"avx512", avx2, avx2}, {"avx512", avx512, avx512}} {
-		if got := choose(c.env, c.have); got != c.want {
-			t.Errorf("choose(%q, %d) = %d, want %d", c.env, c.have, got, c.want)
+		dots       bool
+	}{{"", avx512, avx512, true}, {"", portable, portable, false}, {"portable", avx512, portable, false}, {"avx2", avx512, avx2, false}, {"avx2", portable, portable, false},
+		{"avx512", avx2, avx2, false}, {"avx512", avx512, avx512, false}, {"", avx2, avx2, false}} {
+		if got, dots := choose(c.env, c.have, true); got != c.want || dots != c.dots {
+			t.Errorf("choose(%q, %d, true) = %d, %v; want %d, %v", c.env, c.have, got, dots, c.want, c.dots)
 		}
+	}
+	if _, dots := choose("", avx512, false); dots {
+		t.Error("dots were chosen that the processor does not have")
 	}
 	if class := Class(); class != "fma" && level > portable || class != "portable" && level == portable {
 		t.Errorf("class %q at level %d", class, level)

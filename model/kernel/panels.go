@@ -2,43 +2,46 @@ package kernel
 
 import (
 	"math"
+	"sync"
 	"unsafe"
 )
 
 //go:generate go run -C _gen ./panels -out ../panels_kernels_amd64.s -stubs ../panels_kernels_amd64.go -pkg kernel
 
-// Form is how the weights of Panels are kept.
+// Form is how the weights of Panels are kept, and with it the arithmetic of their products.
 type Form uint8
 
 const (
 	// FormFloat32 keeps them as they are: products have the bits of NN and NT.
 	FormFloat32 Form = iota
-	// FormBF16 rounds them to bfloat16, to nearest even: products have the bits of NN and NT with the rounded matrix.
+	// FormBF16 rounds them to bfloat16, to nearest even: products have the bits of NNMixed and NTMixed.
 	FormBF16
 	// FormInt8 rounds them to eight bits with one scale for each of the N columns: W[k,j] = q[k,j]·scale[j] with q a whole
 	// number from -127 to 127 and 127·scale[j] the largest magnitude of the column, so that no weight is off by more than half
-	// of scale[j]. A product is the chain over k of x[k]·q[k,j], multiplied by the scale at its end and only then added to what C held.
+	// of scale[j]. A row x of A is rounded to whole multiples of a scale of its own too, of 1/8191 of its largest magnitude, and the
+	// sum over k is one of whole numbers, exact; see int8Row.
 	FormInt8
 )
 
+// per is how many consecutive k of a column a word of a panel holds.
+func (f Form) per() int { return [...]int{1, 2, 4}[f] }
+
 // Panels is a matrix of weights W [K,N] laid out for reading only, y = x·W: blocks of 64 columns, one after the other, so that a
-// product for one row reads memory from one end to the other, and one for a few rows needs no copy of a block. In every form
-// only the weights are rounded; the arithmetic is the float32 chain over k, as everywhere in this package, so a row's bits
-// depend on that row alone.
+// product for one row reads memory from one end to the other, and one for a few rows needs no copy of a block. A row's bits depend
+// on that row alone.
 type Panels struct {
 	K, N int
 	Form Form
 
-	wide   []float32 // [N/64][K][64] in one of the three forms; the columns after the last are zero
-	half   []uint16
-	narrow []int8
-	scales []float32 // [N] of the last form, up to a multiple of 64
+	wide   []float32 // [N/64][K][64] of FormFloat32; the columns after the last are zero
+	words  []uint32  // [N/64][⌈K/per⌉][64] of the other forms: pairs of bfloat16, or four weights plus 128, the lowest k in the lowest bits
+	scales []float32 // [N] of FormInt8, up to a multiple of 64
 }
 
 const (
 	panelWidth = 64      // columns of a panel
 	panelRows  = 6       // rows of A that go through a panel at once
-	panelBlock = 1 << 17 // numbers of A that stay in the second-level cache while panels pass
+	panelBlock = 1 << 17 // words of A that stay in the second-level cache while panels pass
 	panelBytes = 1 << 18 // of a panel that stay there while rows of A pass
 )
 
@@ -58,28 +61,32 @@ func PanelsNT(form Form, N, K int, b []float32, ldb int) *Panels {
 func newPanels(form Form, K, N int, b []float32, bks, bns int) *Panels {
 	w := &Panels{K: K, N: N, Form: form}
 	count := w.count()
-	n := count * K * panelWidth
-	switch form {
-	case FormFloat32:
-		w.wide = slabFloats(n)
-	case FormBF16:
-		w.half = unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(slabFloats(n/2)))), n)
-	default:
-		w.narrow = unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(slabFloats(n/4)))), n)
+	all := slabFloats(count * w.depth() * panelWidth)
+	if form == FormFloat32 {
+		w.wide = all
+	} else {
+		w.words = unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(all))), len(all))
+	}
+	if form == FormInt8 {
 		w.scales = make([]float32, count*panelWidth)
 	}
 	Parallel(count, 1+(1<<14)/(1+K*panelWidth), func(lo, hi int) {
-		withScratch(K*panelWidth, func(s *scratch) {
-			wide := s.take(K * panelWidth)
+		rows := w.depth() * form.per() // K up to whole words
+		withScratch(rows*panelWidth, func(s *scratch) {
+			wide := s.take(rows * panelWidth)
 			for p := lo; p < hi; p++ {
 				j := p * panelWidth
 				cut(wide, b[min(j*bns, len(b)):], bks, bns, min(panelWidth, N-j), K)
+				clear(wide[K*panelWidth:])
 				w.set(p, wide)
 			}
 		})
 	})
 	return w
 }
+
+// depth is the number of words of a column.
+func (w *Panels) depth() int { return (w.K + w.Form.per() - 1) / w.Form.per() }
 
 // cut copies n columns of K weights to wide [K][64].
 func cut(wide, b []float32, bks, bns, n, K int) {
@@ -93,21 +100,24 @@ func cut(wide, b []float32, bks, bns, n, K int) {
 	}
 }
 
-// set keeps wide [K][64] as panel p.
+// set keeps wide [K][64], K up to whole words, as panel p.
 func (w *Panels) set(p int, wide []float32) {
-	at := p * w.K * panelWidth
+	at, n := p*w.depth()*panelWidth, w.depth()*panelWidth
 	switch w.Form {
 	case FormFloat32:
 		copy(w.wide[at:], wide)
 	case FormBF16:
-		Narrow(w.half[at:][:len(wide)], wide)
+		for i := range n {
+			k := i / panelWidth * panelWidth // a word joins two rows
+			w.words[at+i] = math.Float32bits(roundBF16(wide[i+k]))>>16 | math.Float32bits(roundBF16(wide[i+k+panelWidth]))
+		}
 	default:
-		quantize(w.narrow[at:], w.scales[p*panelWidth:][:panelWidth], wide)
+		quantize(w.words[at:][:n], w.scales[p*panelWidth:][:panelWidth], wide)
 	}
 }
 
-// quantize rounds wide [K][64] to whole multiples of the columns' scales.
-func quantize(q []int8, scales, wide []float32) {
+// quantize rounds wide [4·rows][64] to whole multiples of the columns' scales, four to a word.
+func quantize(words []uint32, scales, wide []float32) {
 	for k := 0; k < len(wide); k += panelWidth {
 		for j, v := range wide[k:][:panelWidth] {
 			scales[j] = max(scales[j], v, -v)
@@ -119,9 +129,12 @@ func quantize(q []int8, scales, wide []float32) {
 			inverse[j] = 1 / float64(scales[j])
 		}
 	}
-	for k := 0; k < len(wide); k += panelWidth {
-		for j, v := range wide[k:][:panelWidth] {
-			q[k+j] = int8(min(127, max(-127, math.RoundToEven(float64(v)*inverse[j]))))
+	for i := range words {
+		at, j := i/panelWidth*4*panelWidth+i%panelWidth, i%panelWidth
+		words[i] = 0
+		for q := range 4 {
+			v := math.RoundToEven(float64(wide[at+q*panelWidth]) * inverse[j])
+			words[i] |= uint32(128+int(min(127, max(-127, v)))) << (8 * q)
 		}
 	}
 }
@@ -129,24 +142,31 @@ func quantize(q []int8, scales, wide []float32) {
 func (w *Panels) count() int { return (w.N + panelWidth - 1) / panelWidth }
 
 // Bytes is the memory that the weights take.
-func (w *Panels) Bytes() int64 {
-	return 4*int64(len(w.wide)+len(w.scales)) + 2*int64(len(w.half)) + int64(len(w.narrow))
-}
+func (w *Panels) Bytes() int64 { return 4 * int64(len(w.wide)+len(w.words)+len(w.scales)) }
 
 // Column writes column j, the K weights of output j as products see them, to dst.
 func (w *Panels) Column(dst []float32, j int) {
-	at := j/panelWidth*panelWidth*w.K + j%panelWidth
+	at := j/panelWidth*panelWidth*w.depth() + j%panelWidth
 	for k := range dst[:w.K] {
-		switch i := at + k*panelWidth; w.Form {
+		i, part := at+k/w.Form.per()*panelWidth, k%w.Form.per()
+		switch w.Form {
 		case FormFloat32:
 			dst[k] = w.wide[i]
 		case FormBF16:
-			dst[k] = math.Float32frombits(uint32(w.half[i]) << 16)
+			dst[k] = bfloat16(w.words[i], part)
 		default:
-			dst[k] = float32(w.narrow[i]) * w.scales[j]
+			dst[k] = float32(w.int8(i, part)) * w.scales[j]
 		}
 	}
 }
+
+// bfloat16 is the lower (0) or upper (1) number of a pair.
+func bfloat16(word uint32, part int) float32 {
+	return math.Float32frombits(word >> (16 * part) << 16)
+}
+
+// int8 is weight part of word i.
+func (w *Panels) int8(i, part int) int32 { return int32(w.words[i]>>(8*part)&255) - 128 }
 
 // Mul computes c = a·W, or c += a·W where acc is set: a [M,K] and c [M,N], row-major with lda and ldc elements from one row to the next.
 func (w *Panels) Mul(M int, a []float32, lda int, c []float32, ldc int, acc bool) {
@@ -155,38 +175,84 @@ func (w *Panels) Mul(M int, a []float32, lda int, c []float32, ldc int, acc bool
 	if M == 0 || w.N == 0 {
 		return
 	}
+	readsRows(a, M, w.K, lda)
+	left := lefts.Get().(*left)
+	defer lefts.Put(left)
+	w.round(left, M, a, lda)
 	count, grain := w.count(), 1+panelWork/(1+M*w.K*panelWidth)
 	if Threads() > 1 && count > grain {
-		Parallel(count, grain, func(lo, hi int) { w.mul(lo, hi, M, a, lda, c, ldc, acc) })
+		Parallel(count, grain, func(lo, hi int) { w.mul(lo, hi, M, left, c, ldc, acc) })
 		return
 	}
-	w.mul(0, count, M, a, lda, c, ldc, acc)
+	w.mul(0, count, M, left, c, ldc, acc)
 }
 
 // panelWork is the number of multiply-adds that are worth a goroutine.
 const panelWork = 1 << 17
 
-// mul computes panels lo to hi of the product on the calling goroutine.
-func (w *Panels) mul(lo, hi, M int, a []float32, lda int, c []float32, ldc int, acc bool) {
-	w.announce(lo, hi, M, a, lda, c, ldc)
-	rows := max(1, panelBlock/max(1, w.K)/panelRows) * panelRows
-	depth := w.K
-	if M > panelRows && w.Form != FormInt8 { // the sums rest in c between blocks; scaled ones cannot
-		size := 4
-		if w.Form == FormBF16 {
-			size = 2
+// left is the left factor of a product, as the form of the panels asks for it.
+type left struct {
+	wide      []float32 // [M,K] of FormFloat32, the caller's; of FormBF16 rounded, see product.roundLeft
+	ld        int       // words from one row to the next
+	high, low []uint32  // of FormInt8
+	rows      []int8Row // [M]
+	room      []float32 // for wide, where it is rounded
+}
+
+var lefts = sync.Pool{New: func() any { return new(left) }}
+
+// round makes l the form of a [M,K] that the products of w read.
+func (w *Panels) round(l *left, M int, a []float32, lda int) {
+	switch w.Form {
+	case FormFloat32:
+		l.wide, l.ld = a, lda
+	case FormBF16:
+		p := product{M: M, K: w.K, a: a, ars: lda, aks: 1}
+		n := p.leftSize()
+		l.room = room(l.room, n)
+		l.wide, l.ld = l.room, n/M
+		if M*w.K < 2*roundWork {
+			p.roundLeft(l.wide, 0, M)
+			return
 		}
-		depth = min(depth, panelBytes/panelWidth/size)
+		Parallel(M, 1+roundWork/w.K, func(lo, hi int) { p.roundLeft(l.wide, lo, hi) })
+	default:
+		l.ld = w.depth()
+		l.high, l.low, l.rows = room(l.high, M*l.ld), room(l.low, M*l.ld), room(l.rows, M)
+		Parallel(M, 1+roundWork/(1+w.K), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				l.rows[i] = roundInt8(l.high[i*l.ld:][:l.ld], l.low[i*l.ld:][:l.ld], a[i*lda:][:w.K])
+			}
+		})
+	}
+}
+
+// room is x with space for n elements.
+func room[T any](x []T, n int) []T {
+	if len(x) < n {
+		return make([]T, n)
+	}
+	return x
+}
+
+// mul computes panels lo to hi of the product on the calling goroutine.
+func (w *Panels) mul(lo, hi, M int, a *left, c []float32, ldc int, acc bool) {
+	w.announce(lo, hi, M, c, ldc)
+	all := w.depth()
+	rows := max(1, panelBlock/max(1, all)/panelRows) * panelRows
+	depth := all
+	if M > panelRows && w.Form != FormInt8 { // the sums rest in c between blocks; scaled ones cannot
+		depth = min(depth, panelBytes/panelWidth/4)
 	}
 	depth = max(depth, 1)
 	for i0 := 0; i0 < M; i0 += rows {
 		i1 := min(M, i0+rows)
 		for p := lo; p < hi; p++ {
-			for k := 0; k == 0 || k < w.K; k += depth {
+			for k := 0; k == 0 || k < all; k += depth {
 				for i := i0; i < i1; {
 					tiles := (i1 - i + panelRows - 1) / panelRows
 					m := (i1 - i + tiles - 1) / tiles // tiles of like size
-					w.tile(p, k, min(depth, w.K-k), m, a[i*lda+k:], lda, c[i*ldc:], ldc, acc || k > 0)
+					w.tile(p, k, min(depth, all-k), i, m, a, c[i*ldc:], ldc, acc || k > 0)
 					i += m
 				}
 			}
@@ -194,58 +260,46 @@ func (w *Panels) mul(lo, hi, M int, a []float32, lda int, c []float32, ldc int, 
 	}
 }
 
-// tile computes m rows of panel p, or adds to them, from its weights k to k+kc.
-func (w *Panels) tile(p, k, kc, m int, a []float32, lda int, c []float32, ldc int, acc bool) {
+// tile computes rows i to i+m of panel p, or adds to them, from its words k to k+kc.
+func (w *Panels) tile(p, k, kc, i, m int, a *left, c []float32, ldc int, acc bool) {
 	j := p * panelWidth
 	n := min(panelWidth, w.N-j)
 	if n == panelWidth {
-		w.run(j, k, kc, m, a, lda, c[j:], ldc, acc)
+		w.run(j, k, kc, i, m, a, c[j:], ldc, acc)
 		return
 	}
 	var whole [panelRows * panelWidth]float32
 	if acc {
-		for i := range m {
-			copy(whole[i*panelWidth:][:n], c[i*ldc+j:])
+		for r := range m {
+			copy(whole[r*panelWidth:][:n], c[r*ldc+j:])
 		}
 	}
-	w.run(j, k, kc, m, a, lda, whole[:], panelWidth, acc)
-	for i := range m {
-		copy(c[i*ldc+j:][:n], whole[i*panelWidth:])
+	w.run(j, k, kc, i, m, a, whole[:], panelWidth, acc)
+	for r := range m {
+		copy(c[r*ldc+j:][:n], whole[r*panelWidth:])
 	}
 }
 
-// runWidened computes m rows of the panel that begins with column j, or adds to them, from its weights k to k+kc: as a product
-// with the widened weights, where no kernel widens them in registers.
-func (w *Panels) runWidened(j, k, kc, m int, a []float32, lda int, c []float32, ldc int, acc bool) {
-	from, n := j*w.K+k*panelWidth, kc*panelWidth
-	if w.Form == FormFloat32 {
-		p := product{M: m, N: panelWidth, K: kc, a: a, ars: lda, aks: 1, b: w.wide[from:][:n], bks: panelWidth, bns: 1, c: c, ldc: ldc, acc: acc}
+// runGo computes rows i to i+m of the panel that begins with column j, or adds to them, from its words k to k+kc.
+func (w *Panels) runGo(j, k, kc, i, m int, a *left, c []float32, ldc int, acc bool) {
+	from, n := j*w.depth()+k*panelWidth, kc*panelWidth
+	p := product{M: m, N: panelWidth, K: kc, ars: a.ld, aks: 1, bks: panelWidth, bns: 1, c: c, ldc: ldc, acc: acc}
+	switch w.Form {
+	case FormFloat32:
+		p.a, p.b = a.wide[i*a.ld+k:], w.wide[from:][:n]
 		p.serial()
-		return
-	}
-	withScratch(n+m*panelWidth, func(s *scratch) {
-		wide := s.take(n)
-		p := product{M: m, N: panelWidth, K: kc, a: a, ars: lda, aks: 1, b: wide, bks: panelWidth, bns: 1, c: c, ldc: ldc, acc: acc}
-		if w.Form == FormBF16 {
-			widen(wide, w.half[from:][:n])
-			p.serial()
-			return
-		}
-		for i, q := range w.narrow[from:][:n] {
-			wide[i] = float32(q)
-		}
-		sums := s.take(m * panelWidth)
-		p.c, p.ldc, p.acc = sums, panelWidth, false
-		p.serial()
-		for i := range m {
-			row := c[i*ldc:][:panelWidth]
-			for l, s := range w.scales[j:][:panelWidth] {
-				v := float32(sums[i*panelWidth+l] * s)
-				if acc {
-					v += row[l]
-				}
-				row[l] = v
+	case FormBF16:
+		withScratch(2*n, func(s *scratch) {
+			p.a, p.b, p.K = a.wide[i*a.ld+2*k:], s.take(2*n), 2*kc
+			for at, word := range w.words[from:][:n] { // the two of a pair change places, see runMixedGo
+				to := at + at/panelWidth*panelWidth
+				p.b[to], p.b[to+panelWidth] = bfloat16(word, 1), bfloat16(word, 0)
 			}
+			p.serial()
+		})
+	default:
+		for r := range m {
+			w.runInt8Go(c[r*ldc:][:panelWidth], j, a, i+r, acc)
 		}
-	})
+	}
 }

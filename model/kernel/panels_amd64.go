@@ -2,25 +2,33 @@
 
 package kernel
 
-// run computes m rows of the panel that begins with column j, or adds to them, from its weights k to k+kc.
-func (w *Panels) run(j, k, kc, m int, a []float32, lda int, c []float32, ldc int, acc bool) {
+// run computes rows i to i+m of the panel that begins with column j, or adds to them, from its words k to k+kc.
+func (w *Panels) run(j, k, kc, i, m int, a *left, c []float32, ldc int, acc bool) {
 	if level == portable || kc == 0 {
-		w.runWidened(j, k, kc, m, a, lda, c, ldc, acc)
+		w.runGo(j, k, kc, i, m, a, c, ldc, acc)
 		return
 	}
-	from := j*w.K + k*panelWidth
-	switch wide := level == avx512; {
-	case w.Form == FormFloat32 && wide:
-		panelFloat32AVX512(m, kc, &a[0], lda, &w.wide[from], &c[0], ldc, acc)
-	case w.Form == FormFloat32:
-		panelFloat32AVX2(m, kc, &a[0], lda, &w.wide[from], &c[0], ldc, acc)
-	case w.Form == FormBF16 && wide:
-		panelBF16AVX512(m, kc, &a[0], lda, &w.half[from], &c[0], ldc, acc)
-	case w.Form == FormBF16:
-		panelBF16AVX2(m, kc, &a[0], lda, &w.half[from], &c[0], ldc, acc)
-	case wide:
-		panelInt8AVX512(m, kc, &a[0], lda, &w.narrow[from], &w.scales[j], &c[0], ldc, acc)
+	from, at := j*w.depth()+k*panelWidth, i*a.ld
+	switch w.Form {
+	case FormFloat32:
+		if level == avx512 {
+			panelFloat32AVX512(m, kc, &a.wide[at+k], a.ld, &w.wide[from], &c[0], ldc, acc)
+		} else {
+			panelFloat32AVX2(m, kc, &a.wide[at+k], a.ld, &w.wide[from], &c[0], ldc, acc)
+		}
+	case FormBF16:
+		if dots {
+			panelBF16Dots(m, kc, &words(a.wide)[at+k], a.ld, &w.words[from], &c[0], ldc, acc)
+		} else {
+			panelBF16AVX2(m, kc, &a.wide[at+2*k], a.ld, &w.words[from], &c[0], ldc, acc)
+		}
 	default:
-		panelInt8AVX2(m, kc, &a[0], lda, &w.narrow[from], &w.scales[j], &c[0], ldc, acc)
+		if dots {
+			panelInt8Dots(m, kc, &a.high[at], &a.low[at], a.ld, &w.words[from], &a.rows[i].high, &w.scales[j], &c[0], ldc, acc)
+			return
+		}
+		for r := range m {
+			panelInt8AVX2(1, kc, &a.high[at+r*a.ld], &a.low[at+r*a.ld], a.ld, &w.words[from], &a.rows[i+r].high, &w.scales[j], &c[r*ldc], ldc, acc)
+		}
 	}
 }

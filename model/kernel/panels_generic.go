@@ -2,6 +2,6 @@
 
 package kernel
 
-func (w *Panels) run(j, k, kc, m int, a []float32, lda int, c []float32, ldc int, acc bool) {
-	w.runWidened(j, k, kc, m, a, lda, c, ldc, acc)
+func (w *Panels) run(j, k, kc, i, m int, a *left, c []float32, ldc int, acc bool) {
+	w.runGo(j, k, kc, i, m, a, c, ldc, acc)
 }

@@ -17,31 +17,18 @@ package kernel
 //go:noescape
 func panelFloat32AVX512(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
 
-// panelBF16AVX512 computes M (1 to 6) rows of a whole panel of 64 columns, K at least 1:
+// panelBF16Dots computes M (1 to 6) rows of a whole panel of 64 columns, K at least 1:
 //
 //	for i := range M {
 //		for j := range 64 {
 //			s := 0 or, with acc, c[i*ldc+j]
-//			for k := range K { s = fma(a[i*lda+k], b[k*64+j], s) }
+//			for k := range K { s = dot(a[i*lda+k], b[k*64+j], s) }
 //			c[i*ldc+j] = s
 //		}
 //	}
 //
 //go:noescape
-func panelBF16AVX512(M int, K int, a *float32, lda int, b *uint16, c *float32, ldc int, acc bool)
-
-// panelInt8AVX512 computes M (1 to 6) rows of a whole panel of 64 columns, K at least 1:
-//
-//	for i := range M {
-//		for j := range 64 {
-//			s := 0
-//			for k := range K { s = fma(a[i*lda+k], b[k*64+j], s) }
-//			c[i*ldc+j] = s*scales[j] or, with acc, c[i*ldc+j] + s*scales[j]
-//		}
-//	}
-//
-//go:noescape
-func panelInt8AVX512(M int, K int, a *float32, lda int, b *int8, scales *float32, c *float32, ldc int, acc bool)
+func panelBF16Dots(M int, K int, a *uint32, lda int, b *uint32, c *float32, ldc int, acc bool)
 
 // panelFloat32AVX2 computes M (1 to 6) rows of a whole panel of 64 columns, K at least 1:
 //
@@ -61,23 +48,47 @@ func panelFloat32AVX2(M int, K int, a *float32, lda int, b *float32, c *float32,
 //	for i := range M {
 //		for j := range 64 {
 //			s := 0 or, with acc, c[i*ldc+j]
-//			for k := range K { s = fma(a[i*lda+k], b[k*64+j], s) }
+//			for k := range K {
+//				s = fma(a[i*lda+2*k], upper(b[k*64+j]), s)
+//				s = fma(a[i*lda+2*k+1], lower(b[k*64+j]), s)
+//			}
 //			c[i*ldc+j] = s
 //		}
 //	}
 //
 //go:noescape
-func panelBF16AVX2(M int, K int, a *float32, lda int, b *uint16, c *float32, ldc int, acc bool)
+func panelBF16AVX2(M int, K int, a *float32, lda int, b *uint32, c *float32, ldc int, acc bool)
 
-// panelInt8AVX2 computes M (1 to 6) rows of a whole panel of 64 columns, K at least 1:
+// panelInt8Dots computes M (1 to 6) rows of a whole panel of 64 columns, K words deep, at least 1:
 //
 //	for i := range M {
 //		for j := range 64 {
-//			s := 0
-//			for k := range K { s = fma(a[i*lda+k], b[k*64+j], s) }
-//			c[i*ldc+j] = s*scales[j] or, with acc, c[i*ldc+j] + s*scales[j]
+//			h, l := -rows[i].high, -rows[i].low // rows points to values of type int8Row
+//			for k := range K {
+//				h += Σ of the products of the four bytes of high[i*lda+k] and b[k*64+j]
+//				l += Σ of the products of the four bytes of low[i*lda+k] and b[k*64+j]
+//			}
+//			y := fma(128, h, l) * rows[i].scale * scales[j]
+//			c[i*ldc+j] = y or, with acc, c[i*ldc+j] + y
 //		}
 //	}
 //
 //go:noescape
-func panelInt8AVX2(M int, K int, a *float32, lda int, b *int8, scales *float32, c *float32, ldc int, acc bool)
+func panelInt8Dots(M int, K int, high *uint32, low *uint32, lda int, b *uint32, rows *int32, scales *float32, c *float32, ldc int, acc bool)
+
+// panelInt8AVX2 computes M (1 to 1) rows of a whole panel of 64 columns, K words deep, at least 1:
+//
+//	for i := range M {
+//		for j := range 64 {
+//			h, l := -rows[i].high, -rows[i].low // rows points to values of type int8Row
+//			for k := range K {
+//				h += Σ of the products of the four bytes of high[i*lda+k] and b[k*64+j]
+//				l += Σ of the products of the four bytes of low[i*lda+k] and b[k*64+j]
+//			}
+//			y := fma(128, h, l) * rows[i].scale * scales[j]
+//			c[i*ldc+j] = y or, with acc, c[i*ldc+j] + y
+//		}
+//	}
+//
+//go:noescape
+func panelInt8AVX2(M int, K int, high *uint32, low *uint32, lda int, b *uint32, rows *int32, scales *float32, c *float32, ldc int, acc bool)

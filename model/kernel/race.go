@@ -68,21 +68,19 @@ func readsFactor[T any](b []T, p *product, j0, j1 int) {
 }
 
 // announce tells the race detector what the computation of panels lo to hi of a product reads and writes.
-func (w *Panels) announce(lo, hi, M int, a []float32, lda int, c []float32, ldc int) {
+func (w *Panels) announce(lo, hi, M int, c []float32, ldc int) {
 	if !raceEnabled {
 		return
 	}
-	readsRows(a, M, w.K, lda)
 	j := lo * panelWidth
 	writesRows(c[j:], M, min(hi*panelWidth, w.N)-j, ldc)
-	from, to := lo*panelWidth*w.K, hi*panelWidth*w.K
-	switch w.Form {
-	case FormFloat32:
+	from, to := lo*panelWidth*w.depth(), hi*panelWidth*w.depth()
+	if w.Form == FormFloat32 {
 		reads(w.wide[from:to])
-	case FormBF16:
-		reads(w.half[from:to])
-	default:
-		reads(w.narrow[from:to])
+		return
+	}
+	reads(w.words[from:to])
+	if w.Form == FormInt8 {
 		reads(w.scales[j : hi*panelWidth])
 	}
 }

@@ -55,6 +55,9 @@ var raced = []struct {
 	{"TN", func(o *operands) { TN(16, 16, 16, o.x, 16, o.y, 16, o.dst, 16, false) }, "xy", "d"},
 	{"NNBF16", func(o *operands) { NNBF16(16, 16, 16, o.x, 16, o.h, 16, o.dst, 16, false) }, "xh", "d"},
 	{"NTBF16", func(o *operands) { NTBF16(2, 128, 2, o.x, 2, o.h, 2, o.dst, 128, false) }, "h", "d"},
+	{"NNMixed", func(o *operands) { NNMixed(16, 16, 16, o.x, 16, o.y, 16, o.dst, 16, false) }, "xy", "d"},
+	{"NTMixed", func(o *operands) { NTMixed(16, 16, 16, o.x, 16, o.y, 16, o.dst, 16, false) }, "xy", "d"},
+	{"TNMixed", func(o *operands) { TNMixed(16, 16, 16, o.x, 16, o.y, 16, o.dst, 16, false) }, "xy", "d"},
 	{"Panels", func(o *operands) { o.panels.Mul(4, o.x, 64, o.dst, 64, false) }, "xp", "d"},
 }
 
@@ -94,7 +97,7 @@ func TestRacyProgram(t *testing.T) {
 
 // Under the race detector a write of what a kernel reads is reported, and a read of what it writes, whatever the instruction set.
 func TestRaces(t *testing.T) {
-	for _, level := range []string{"", "avx2", "portable"} {
+	for _, level := range []string{"", "avx512", "avx2", "portable"} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestRacyProgram$")
 		cmd.Env = append(os.Environ(), racy+"=1", "RANKLOOP_KERNEL="+level, "GORACE=suppress_equal_stacks=0 suppress_equal_addresses=0 atexit_sleep_ms=0")
 		out, err := cmd.CombinedOutput()

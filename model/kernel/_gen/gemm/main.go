@@ -13,6 +13,10 @@ import (
 func main() {
 	ConstraintExpr("amd64,!noasm")
 	masks()
+	dots.rows()
+	narrowRow()
+	pairRows()
+	transposeDots()
 	for _, c := range []class{avx512, avx2} {
 		c.rows()
 		c.row()
@@ -31,19 +35,24 @@ func main() {
 // class is an instruction set with the largest tile that its registers hold.
 type class struct {
 	name   string
-	lanes  int // float32 in a vector
+	word   string // what a lane holds of A and of B
+	step   string // of the chain over k
+	lanes  int    // words in a vector
 	bytes  int
 	mr, nv int // rows and vectors of the largest tile
 	reg    func(i int) VecPhysical
+	mac    func(b, a, acc VecPhysical) // a step
 }
 
 var (
-	avx512 = class{name: "AVX512", lanes: 16, mr: 8, nv: 3, bytes: 64, reg: func(i int) VecPhysical { return zmm[i] }}
-	avx2   = class{name: "AVX2", lanes: 8, mr: 6, nv: 2, bytes: 32, reg: func(i int) VecPhysical { return ymm[i] }}
+	avx512 = class{name: "AVX512", word: "float32", step: "fma", lanes: 16, mr: 8, nv: 3, bytes: 64, reg: func(i int) VecPhysical { return zmm[i] }, mac: fma}
+	avx2   = class{name: "AVX2", word: "float32", step: "fma", lanes: 8, mr: 6, nv: 2, bytes: 32, reg: func(i int) VecPhysical { return ymm[i] }, mac: fma}
 	zmm    = []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15, Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}
 	ymm    = []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
 	table  Mem
 )
+
+func fma(b, a, acc VecPhysical) { VFMADD231PS(b, a, acc) }
 
 // masks lays down eight lanes of ones and eight of zeros: the vector at 32-4n has n lanes set.
 func masks() {
@@ -60,7 +69,7 @@ func masks() {
 // edge sets the mask of the last vector from the parameter n, its number of lanes in use: K1, or Y15.
 func (c class) edge() {
 	n := Load(Param("n"), RCX)
-	if c.name == "AVX512" {
+	if c.lanes == 16 {
 		MOVL(U32(1), EAX)
 		SHLL(CL, EAX)
 		DECL(EAX)
@@ -78,7 +87,7 @@ func (c class) load(m Mem, v, nv int, to VecPhysical) {
 	switch {
 	case v < nv-1:
 		VMOVUPS(m, to)
-	case c.name == "AVX512":
+	case c.lanes == 16:
 		VMOVUPS_Z(m, K1, to)
 	default:
 		VMASKMOVPS(m, Y15, to)
@@ -90,7 +99,7 @@ func (c class) store(from VecPhysical, m Mem, v, nv int) {
 	switch {
 	case v < nv-1:
 		VMOVUPS(from, m)
-	case c.name == "AVX512":
+	case c.lanes == 16:
 		VMOVUPS(from, K1, m)
 	default:
 		VMASKMOVPS(from, Y15, m)
@@ -100,12 +109,12 @@ func (c class) store(from VecPhysical, m Mem, v, nv int) {
 // rows generates the product of M rows of A with one panel of B, nv vectors wide.
 func (c class) rows() {
 	name := "rows" + c.name
-	TEXT(name, NOSPLIT, "func(M, kc int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, nv, n int, acc bool)")
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(M, kc int, a *%[1]s, ars, aks int, b *%[1]s, bks int, c *float32, ldc int, nv, n int, acc bool)", c.word))
 	Doc(fmt.Sprintf("%s computes M rows of one panel of C, nv vectors of %d columns of which the last counts n:", name, c.lanes), "",
 		"\tfor i := range M {",
 		"\t\tfor j := range (nv-1)*"+fmt.Sprint(c.lanes)+" + n {",
 		"\t\t\ts := 0 or, with acc, c[i*ldc+j]",
-		"\t\t\tfor k := range kc { s = fma(a[i*ars+k*aks], b[k*bks+j], s) }",
+		"\t\t\tfor k := range kc { s = "+c.step+"(a[i*ars+k*aks], b[k*bks+j], s) }",
 		"\t\t\tc[i*ldc+j] = s",
 		"\t\t}", "\t}", "",
 		c.readsWhole())
@@ -161,7 +170,7 @@ func (c class) rows() {
 }
 
 func (c class) readsWhole() string {
-	if c.name == "AVX512" {
+	if c.lanes == 16 {
 		return "Nothing beyond the n columns of the last vector is read or written."
 	}
 	return "Of b whole vectors are read: it must be a padded panel unless n is 8. Nothing else is touched beyond the n columns."
@@ -228,7 +237,7 @@ func (c class) tile(mr, nv int) {
 	Label("k" + id)
 	for v := range nv {
 		m := Mem{Base: RSI, Disp: v * c.bytes}
-		if c.name == "AVX512" {
+		if c.lanes == 16 {
 			c.load(m, v, nv, bv(v))
 		} else {
 			VMOVUPS(m, bv(v))
@@ -237,7 +246,7 @@ func (c class) tile(mr, nv int) {
 	for r := range mr {
 		VBROADCASTSS(row(RDX, r, R8, R13, R14), spare)
 		for v := range nv {
-			VFMADD231PS(bv(v), spare, acc(r, v))
+			c.mac(bv(v), spare, acc(r, v))
 		}
 	}
 	PREFETCHT0(Mem{Base: RDX, Index: R9, Scale: 8})
@@ -255,7 +264,7 @@ func (c class) tile(mr, nv int) {
 
 // zero clears a vector.
 func (c class) zero(v VecPhysical) {
-	if c.name == "AVX512" {
+	if c.lanes == 16 {
 		VPXORD(v, v, v)
 		return
 	}

@@ -1,4 +1,5 @@
-// Command panels generates the products with a matrix that is kept in panels, in float32, in bfloat16 or in eight bits.
+// Command panels generates the products with a matrix that is kept in panels, in float32, in bfloat16 or in eight bits. A word of a
+// panel, 32 bits, holds one, two or four consecutive k of a column.
 package main
 
 import (
@@ -7,6 +8,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
+
+	"github.com/rankloop/rankloop/model/kernel/gen/evex"
 )
 
 const (
@@ -17,69 +20,88 @@ const (
 
 func main() {
 	ConstraintExpr("amd64,!noasm")
-	for _, c := range []class{avx512, avx2} {
-		for _, e := range []element{float32s, bf16s, int8s} {
-			c.panel(e)
-		}
+	for _, c := range []class{avx512, dots, avx2, avx2Pairs} {
+		c.panel()
 	}
+	bytesAVX512()
+	bytesAVX2()
 	Generate()
 }
 
-// element is how the weights lie in memory.
-type element struct {
-	name, typ string
-	size      int
-	scaled    bool
-	load      func(m Mem, to VecPhysical) // a vector of them, as float32
-}
-
-var (
-	float32s = element{"Float32", "float32", 4, false, func(m Mem, to VecPhysical) { VMOVUPS(m, to) }}
-	bf16s    = element{"BF16", "uint16", 2, false, func(m Mem, to VecPhysical) {
-		VPMOVZXWD(m, to)
-		VPSLLD(Imm(16), to, to)
-	}}
-	int8s = element{"Int8", "int8", 1, true, func(m Mem, to VecPhysical) {
-		VPMOVSXBD(m, to)
-		VCVTDQ2PS(to, to)
-	}}
-)
-
-// class is an instruction set: vectors of lanes float32. Several rows of A go through a panel nv vectors at a time, a single one
-// through all of it at once, because then memory is the limit.
+// class is an instruction set and what it multiplies: vectors of lanes words, of which several rows of A go through a panel nv at a
+// time, a single one through all of it at once, because then memory is the limit.
 type class struct {
 	name  string
+	a, b  string // what a word of A and of the panel is
+	step  []string
 	lanes int
 	nv    int
 	reg   []VecPhysical
+	// mac multiplies the next word of m rows with nv vectors at RSI; of is the word of a row at RDX, sum the chain of a row and a vector.
+	mac  func(c class, m, nv int, of func(r, disp int) Mem, sum func(r, v int) VecPhysical)
+	over int // bytes that mac moves on in A
 }
 
 var (
-	avx512 = class{"AVX512", 16, 4, []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15, Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28}}
-	avx2   = class{"AVX2", 8, 2, []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}}
+	zmm = []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15, Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}
+	ymm = []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
+
+	chain     = []string{"for k := range K { s = fma(a[i*lda+k], b[k*64+j], s) }"}
+	avx512    = class{"Float32AVX512", "float32", "float32", chain, 16, 4, zmm, words(func(b, a, s VecPhysical) { VFMADD231PS(b, a, s) }), 4}
+	avx2      = class{"Float32AVX2", "float32", "float32", chain, 8, 2, ymm, words(func(b, a, s VecPhysical) { VFMADD231PS(b, a, s) }), 4}
+	dots      = class{"BF16Dots", "uint32", "uint32", []string{"for k := range K { s = dot(a[i*lda+k], b[k*64+j], s) }"}, 16, 4, zmm, words(evex.Dot), 4}
+	avx2Pairs = class{"BF16AVX2", "float32", "uint32", []string{
+		"for k := range K {", "\ts = fma(a[i*lda+2*k], upper(b[k*64+j]), s)", "\ts = fma(a[i*lda+2*k+1], lower(b[k*64+j]), s)", "}"}, 8, 2, ymm, pairs, 8}
 )
 
-func (c class) panel(e element) {
-	name := "panel" + e.name + c.name
-	scales, doc := "", []string{"\t\t\ts := 0 or, with acc, c[i*ldc+j]", fmt.Sprintf("\t\t\tfor k := range K { s = fma(a[i*lda+k], b[k*%d+j], s) }", width), "\t\t\tc[i*ldc+j] = s"}
-	if e.scaled {
-		scales, doc[0], doc[2] = "scales, ", "\t\t\ts := 0", "\t\t\tc[i*ldc+j] = s*scales[j] or, with acc, c[i*ldc+j] + s*scales[j]"
+// words is the mac of classes that multiply word by word.
+func words(step func(b, a, s VecPhysical)) func(c class, m, nv int, of func(r, disp int) Mem, sum func(r, v int) VecPhysical) {
+	return func(c class, m, nv int, of func(r, disp int) Mem, sum func(r, v int) VecPhysical) {
+		a, b := c.reg[m*nv], c.reg[m*nv+1:]
+		for r := range m {
+			VBROADCASTSS(of(r, 0), a)
+			for v := range nv {
+				if r == 0 {
+					VMOVUPS(Mem{Base: RSI, Disp: v * 4 * c.lanes}, b[v%4]) // a single row needs each but once
+				}
+				step(b[v%4], a, sum(r, v))
+			}
+		}
 	}
-	TEXT(name, NOSPLIT, fmt.Sprintf("func(M, K int, a *float32, lda int, b *%s, %sc *float32, ldc int, acc bool)", e.typ, scales))
-	doc = append([]string{fmt.Sprintf("%s computes M (1 to %d) rows of a whole panel of %d columns, K at least 1:", name, most, width), "",
-		"\tfor i := range M {", fmt.Sprintf("\t\tfor j := range %d {", width)}, append(doc, "\t\t}", "\t}")...)
-	Doc(doc...)
+}
+
+// pairs is the mac that widens two bfloat16 of a word in registers; A holds the factors of the upper half before those of the lower.
+func pairs(c class, m, nv int, of func(r, disp int) Mem, sum func(r, v int) VecPhysical) {
+	a, b, t := c.reg[m*nv], c.reg[m*nv+1], c.reg[m*nv+2]
+	for v := range nv {
+		VMOVUPS(Mem{Base: RSI, Disp: v * 4 * c.lanes}, b)
+		VPSRLD(Imm(16), b, t)
+		VPSLLD(Imm(16), t, t)
+		VPSLLD(Imm(16), b, b)
+		for r := range m {
+			VBROADCASTSS(of(r, 0), a)
+			VFMADD231PS(t, a, sum(r, v))
+			VBROADCASTSS(of(r, 4), a)
+			VFMADD231PS(b, a, sum(r, v))
+		}
+	}
+}
+
+func (c class) panel() {
+	name := "panel" + c.name
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(M, K int, a *%s, lda int, b *%s, c *float32, ldc int, acc bool)", c.a, c.b))
+	doc := []string{fmt.Sprintf("%s computes M (1 to %d) rows of a whole panel of %d columns, K at least 1:", name, most, width), "",
+		"\tfor i := range M {", fmt.Sprintf("\t\tfor j := range %d {", width), "\t\t\ts := 0 or, with acc, c[i*ldc+j]"}
+	for _, line := range c.step {
+		doc = append(doc, "\t\t\t"+line)
+	}
+	Doc(append(doc, "\t\t\tc[i*ldc+j] = s", "\t\t}", "\t}")...)
 	Pragma("noescape")
 	m := Load(Param("M"), RAX)
 	lda := Load(Param("lda"), R8)
 	Load(Param("b"), RBX)
 	Load(Param("c"), R11)
 	Load(Param("ldc"), R13)
-	acc := NewParamAddr("acc", 56)
-	if e.scaled {
-		Load(Param("scales"), R12)
-		acc = NewParamAddr("acc", 64)
-	}
 	SHLQ(Imm(2), lda)
 	SHLQ(Imm(2), R13)
 	LEAQ(Mem{Base: lda, Index: lda, Scale: 2}, R9)
@@ -94,17 +116,16 @@ func (c class) panel(e element) {
 		if r == 1 {
 			nv = width / c.lanes
 		}
-		c.tile(e, r, nv, acc)
+		c.tile(r, nv)
 		VZEROUPPER()
 		RET()
 	}
 }
 
 // tile computes m rows of the panel in R11, nv vectors at a time.
-func (c class) tile(e element, m, nv int, acc Mem) {
+func (c class) tile(m, nv int) {
 	id := fmt.Sprint(m)
 	sum := func(r, v int) VecPhysical { return c.reg[r*nv+v] }
-	a, b := c.reg[m*nv], c.reg[m*nv+1:] // a number of A, vectors of B
 	at := func(base Register, v int) Mem { return Mem{Base: base, Disp: 4 * c.lanes * v} }
 	each := func(f func(r, v int)) {
 		MOVQ(R11, RDI)
@@ -122,47 +143,28 @@ func (c class) tile(e element, m, nv int, acc Mem) {
 	for i := range m * nv {
 		c.zero(c.reg[i])
 	}
-	if !e.scaled {
-		CMPB(acc, Imm(0))
-		JE(LabelRef("begin" + id))
-		each(func(r, v int) { VMOVUPS(at(RDI, v), sum(r, v)) })
-		Label("begin" + id)
-	}
+	CMPB(NewParamAddr("acc", 56), Imm(0))
+	JE(LabelRef("begin" + id))
+	each(func(r, v int) { VMOVUPS(at(RDI, v), sum(r, v)) })
+	Label("begin" + id)
 	Load(Param("K"), RCX)
 	Load(Param("a"), RDX)
 	MOVQ(RBX, RSI)
 	Label("k" + id)
-	for line := 0; line < c.lanes*nv*e.size; line += 64 {
+	for line := 0; line < c.lanes*nv*4; line += 64 {
 		PREFETCHT0(Mem{Base: RSI, Disp: ahead + line})
 	}
-	of := func(v int) VecPhysical { return b[v%4] } // a single row needs each but once
-	for r := range m {
-		VBROADCASTSS(row(RDX, r), a)
-		for v := range nv {
-			if r == 0 {
-				e.load(Mem{Base: RSI, Disp: v * c.lanes * e.size}, of(v))
-			}
-			VFMADD231PS(of(v), a, sum(r, v))
-		}
-	}
-	ADDQ(Imm(4), RDX)
-	ADDQ(U32(uint32(width*e.size)), RSI)
+	c.mac(c, m, nv, func(r, disp int) Mem {
+		x := row(RDX, r)
+		x.Disp = disp
+		return x
+	}, sum)
+	ADDQ(Imm(uint64(c.over)), RDX)
+	ADDQ(U32(width*4), RSI)
 	DECQ(RCX)
 	JNZ(LabelRef("k" + id))
-	if e.scaled {
-		for r := range m {
-			for v := range nv {
-				VMULPS(at(R12, v), sum(r, v), sum(r, v))
-			}
-		}
-		CMPB(acc, Imm(0))
-		JE(LabelRef("store" + id))
-		each(func(r, v int) { VADDPS(at(RDI, v), sum(r, v), sum(r, v)) })
-		Label("store" + id)
-		ADDQ(U32(uint32(4*c.lanes*nv)), R12)
-	}
 	each(func(r, v int) { VMOVUPS(sum(r, v), at(RDI, v)) })
-	ADDQ(U32(uint32(c.lanes*nv*e.size)), RBX)
+	ADDQ(U32(uint32(c.lanes*nv*4)), RBX)
 	ADDQ(U32(uint32(4*c.lanes*nv)), R11)
 	DECQ(R14)
 	JNZ(LabelRef("part" + id))
