@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/rankloop/rankloop/model"
@@ -22,6 +23,9 @@ type meter struct {
 	panels map[[2]int][]*kernel.Panels
 }
 
+// meterBandwidth is made once: touching its memory takes longer than reading it many times.
+var meterBandwidth = sync.OnceValue(bandwidth)
+
 // probe measures one call. work runs it and is worth so many operations or bytes.
 type probe struct {
 	worth   float64
@@ -30,7 +34,7 @@ type probe struct {
 }
 
 const (
-	// poolFloats is what no cache holds, in floats: 128 MB.
+	// poolFloats bounds the weights that are gone over, in floats: 512 MB, more than any cache holds.
 	poolFloats = 1 << 27
 	// probeTime is how long a sample takes for each call.
 	probeTime = 4 * time.Millisecond
@@ -44,7 +48,7 @@ const (
 
 // newMeter prepares all calls. Nothing is measured yet.
 func newMeter(cfg model.Config, works ...model.Work) *meter {
-	m := &meter{cfg: cfg.WithDefaults(), works: works, read: bandwidth(), probes: map[called]*probe{}, panels: map[[2]int][]*kernel.Panels{}}
+	m := &meter{cfg: cfg.WithDefaults(), works: works, read: meterBandwidth(), probes: map[called]*probe{}, panels: map[[2]int][]*kernel.Panels{}}
 	for _, w := range works {
 		for _, op := range cfg.Operations(w) {
 			if k := (called{w, op.Call}); m.probes[k] == nil {

@@ -15,9 +15,9 @@ import (
 )
 
 type benchScalingCmd struct {
-	shapeFlags
+	Shape   string `default:"small8k" help:"Shape of the steps that differ in tokens, ${bench_shapes}."`
 	Batches []int  `default:"1,2,4,8,16" help:"Sequences of the steps that differ in tokens."`
-	Seq     int    `default:"256" help:"Tokens of each of them."`
+	Seq     int    `default:"256" help:"Tokens of each sequence of them."`
 	Ladder  int    `default:"7" help:"Shapes of the steps that differ in parameters: the largest of seven from half a million to a hundred million."`
 	Tokens  int    `default:"512" help:"Tokens of each of them, in four sequences."`
 	Repeats int    `default:"2" help:"Samples of each figure; the median is shown."`
@@ -56,7 +56,7 @@ type scaling struct {
 
 type scalingPoint struct {
 	X float64 `json:"x"`
-	*checked
+	checked
 }
 
 func (c benchScalingCmd) Run(ctx context.Context, std streams) error {
@@ -79,7 +79,7 @@ func (c benchScalingCmd) Run(ctx context.Context, std streams) error {
 	if c.Threads > 0 {
 		kernel.SetThreads(c.Threads)
 	}
-	m, err := benchModel(c.shapeFlags, c.Seq)
+	m, err := benchModel(shapeFlags{c.Shape}, c.Seq)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (s *scaling) add(ctx context.Context, m *model.Transformer, x float64, batc
 	if err := compare(ctx, m.Config(), repeats, k); err != nil {
 		return err
 	}
-	s.Points = append(s.Points, scalingPoint{x, k})
+	s.Points = append(s.Points, scalingPoint{x, *k})
 	s.Slope, s.R2 = s.fit()
 	return nil
 }
