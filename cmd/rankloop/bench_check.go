@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"runtime/debug"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -65,51 +64,61 @@ func (c benchEstimateCmd) Run(ctx context.Context, std streams) error {
 	}
 	show := newProgress(std.err)
 	defer show.end()
-	var all []*checked
-	for i, shape := range c.Shapes {
-		show.show("estimate", i, len(c.Shapes), "shapes  "+shape)
-		some, err := c.check(ctx, shape)
-		if err != nil {
-			return err
+	all, done := make([][]*checked, len(c.Shapes)), 0
+	// Training comes after all else: weights that are laid out on memory that it leaves behind are read more slowly, as that has
+	// lost its huge pages.
+	for _, check := range []func(context.Context, string) ([]*checked, error){c.reading, c.training} {
+		for i, shape := range c.Shapes {
+			show.show("estimate", done, 2*len(c.Shapes), "shapes  "+shape)
+			some, err := check(ctx, shape)
+			if err != nil {
+				return err
+			}
+			all[i] = append(all[i], some...)
+			done++
 		}
-		all = append(all, some...)
 	}
 	show.end()
-	return c.report(std, all)
+	return c.report(std, slices.Concat(all...))
 }
 
-// check measures one shape: training first, then the same weights laid out for reading.
-func (c benchEstimateCmd) check(ctx context.Context, shape string) ([]*checked, error) {
+// training measures a step of one shape.
+func (c benchEstimateCmd) training(ctx context.Context, shape string) ([]*checked, error) {
+	if !slices.Contains(c.Of, "train") {
+		return nil, nil
+	}
+	m, err := benchModel(shapeFlags{shape}, c.Seq)
+	if err != nil {
+		return nil, err
+	}
+	mixed := c.Precision == "mixed"
+	m.SetMixed(mixed)
+	k := &checked{Name: fmt.Sprintf("train/%s/%dx%d", shape, c.Batch, c.Seq), work: trainWork(c.Batch, c.Seq, mixed), run: trainStep(m, c.Batch, c.Seq), share: 1}
+	return []*checked{k}, compare(ctx, m.Config(), c.Repeats, k)
+}
+
+// reading measures a prompt and tokens after it, of one shape.
+func (c benchEstimateCmd) reading(ctx context.Context, shape string) ([]*checked, error) {
+	var out []*checked
+	d := &decoder{}
+	prompts, write := decodeWorks(1, c.Seq, c.Tokens, model.WeightsFloat32)
+	if slices.Contains(c.Of, "prompts") {
+		out = append(out, &checked{Name: fmt.Sprintf("prompts/%s/1x%d", shape, c.Seq), work: prompts, run: func() error { d.read(); return nil }, share: 1})
+	}
+	if slices.Contains(c.Of, "decode") {
+		out = append(out, &checked{Name: fmt.Sprintf("decode/%s/1x1", shape), work: write, before: func() { d.read() },
+			run: func() error { d.write(); return nil }, share: 1 / float64(c.Tokens)})
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
 	m, err := benchModel(shapeFlags{shape}, c.Seq+c.Tokens)
 	if err != nil {
 		return nil, err
 	}
-	var out []*checked
-	m.SetMixed(c.Precision == "mixed")
-	if slices.Contains(c.Of, "train") {
-		train := &checked{Name: fmt.Sprintf("train/%s/%dx%d", shape, c.Batch, c.Seq), work: trainWork(c.Batch, c.Seq, c.Precision == "mixed"), run: trainStep(m, c.Batch, c.Seq), share: 1}
-		if err := compare(ctx, m.Config(), c.Repeats, train); err != nil {
-			return nil, err
-		}
-		out = append(out, train)
-	}
-	var read []*checked
-	prompts, write := decodeWorks(1, c.Seq, c.Tokens, model.WeightsFloat32)
-	d := &decoder{}
-	if slices.Contains(c.Of, "prompts") {
-		read = append(read, &checked{Name: fmt.Sprintf("prompts/%s/1x%d", shape, c.Seq), work: prompts, run: func() error { d.read(); return nil }, share: 1})
-	}
-	if slices.Contains(c.Of, "decode") {
-		read = append(read, &checked{Name: fmt.Sprintf("decode/%s/1x1", shape), work: write, before: func() { d.read() },
-			run: func() error { d.write(); return nil }, share: 1 / float64(c.Tokens)})
-	}
-	if len(read) == 0 {
-		return out, nil
-	}
-	debug.FreeOSMemory() // what training leaves behind: the rest begins on fresh pages
 	m.Pack(model.WeightsFloat32)
 	*d = *newDecoder(m, 1, c.Seq, c.Tokens)
-	return append(out, read...), compare(ctx, m.Config(), c.Repeats, read...)
+	return out, compare(ctx, m.Config(), c.Repeats, out...)
 }
 
 // compare takes samples of the machine and of the work in turn and puts the estimate beside.
@@ -118,7 +127,6 @@ func compare(ctx context.Context, cfg model.Config, repeats int, list ...*checke
 	for _, k := range list {
 		works = append(works, k.work)
 	}
-	debug.FreeOSMemory()
 	meter := newMeter(cfg, works...)
 	samples := make([][]float64, len(list))
 	for round := range repeats + 1 { // the first is for warming up

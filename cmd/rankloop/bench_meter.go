@@ -93,7 +93,7 @@ func sweep(list []*probe, calls []int) {
 	if len(list) == 0 {
 		return
 	}
-	times, sweeps, most := make([]time.Duration, len(list)), 0, slices.Max(calls)
+	times, sweeps, most, tick := make([]time.Duration, len(list)), 0, slices.Max(calls), clockTime()
 	for start := time.Now(); sweeps == 0 || time.Since(start) < probeTime*time.Duration(len(list)); sweeps++ {
 		for turn := range most {
 			for i, p := range list {
@@ -102,13 +102,23 @@ func sweep(list []*probe, calls []int) {
 				}
 				start := time.Now()
 				p.work()
-				times[i] += time.Since(start)
+				times[i] += time.Since(start) - tick
 			}
 		}
 	}
 	for i, p := range list {
-		p.samples = append(p.samples, p.worth*float64(sweeps*calls[i])/times[i].Seconds())
+		p.samples = append(p.samples, p.worth*float64(sweeps*calls[i])/max(times[i], 1).Seconds())
 	}
+}
+
+// clockTime is what looking at the clock adds to what it measures.
+func clockTime() time.Duration {
+	const n = 1000
+	start := time.Now()
+	for range n {
+		time.Now()
+	}
+	return time.Since(start) / n
 }
 
 // machine is what was measured: medians of all rounds but the first, which brings the buffers into memory, as a page's first
