@@ -1,5 +1,7 @@
 package model
 
+import "math"
+
 // OperationKind is what bounds an operation, and so which of a machine's constants its time follows.
 type OperationKind uint8
 
@@ -8,22 +10,49 @@ const (
 	OpProduct OperationKind = iota
 	// OpAttention is scores and weighted sums of values: multiply-adds on blocks that stay in the cache.
 	OpAttention
+	// OpAttentionBack is the way back through them, the scores computed once more.
+	OpAttentionBack
 	// OpElementwise is what passes over activations once: norms, nonlinearities, softmax, sums of residuals.
 	OpElementwise
 	// OpUpdate is the optimizer's pass over weights, gradients and moments.
 	OpUpdate
+	// OpStore is writing keys, transposed, and values of M positions to a cache, N floats each.
+	OpStore
+	// OpPass is what a pass of Extend through N layers costs whatever their width: its calls. It has neither FLOPs nor Bytes.
+	OpPass
 )
+
+// Layout says how a product is called.
+type Layout uint8
+
+const (
+	// LayoutNN is y [M,N] = x·W with W [K,N], see kernel.NN.
+	LayoutNN Layout = iota
+	// LayoutNT is y [M,N] = x·Wᵀ with W [N,K], see kernel.NT.
+	LayoutNT
+	// LayoutTN is dW [M,N] = xᵀ·dy over K rows, see kernel.TN.
+	LayoutTN
+	// LayoutPanels is y [M,N] = x·W with W [K,N] laid out for reading only, see kernel.Panels.
+	LayoutPanels
+)
+
+// Call is one call of an operation: what a machine is measured with.
+type Call struct {
+	Kind    OperationKind
+	Layout  Layout // of a product
+	M, N, K int    // of a product; of attention M positions that see N; see the kinds; else N floats that the pass goes over
+	Alone   bool   // each thread does calls of its own; otherwise each is split over the threads
+}
 
 // Operation is a part of the work that has a time of its own.
 type Operation struct {
-	Name    string
-	Kind    OperationKind
-	Rows    int     // M of a product, as it is called: rows of a span, not of the batch
+	Name string
+	Call
 	FLOPs   float64 // two for a multiply-add, in products and attention
 	Bytes   float64 // read and written: weights once for each call, activations once each way
 	Matrix  float64 // of Bytes those of weight matrices
 	Calls   int     // how often it is called
-	Alone   bool    // each thread does calls of its own; otherwise each call is split over the threads
+	Shares  int     // of the batch, taken by the threads one by one, where calls are Alone
 	Repeats bool    // computes again what was not kept: not counted by Config.FLOPs
 }
 
@@ -35,11 +64,14 @@ type Work struct {
 	Heads     int  // rows of each sequence whose logits are computed; T in training, 1 in decoding, 0 for a score alone
 	Train     bool // backward and AdamW too
 	Weight    int  // bytes of an element of a weight matrix; 0 = 4
+	Mixed     bool // products in mixed precision, see Transformer.SetMixed
+	Packed    bool // matrices are laid out for reading only, see Transformer.Pack
 }
 
 // Operations lists what the work consists of, summed over layers, in the order of a pass: from the matrices that the passes
-// themselves multiply with and the constants that cut batches into spans. Where Train is not set, the FLOPs of all of them
-// are Config.FLOPs times the tokens (with Heads = T and no Past); where it is, three times that and what Repeats.
+// themselves multiply with and the constants that cut batches into spans. Products of different shapes are apart, under one
+// name. Where Train is not set, the FLOPs of all of them are Config.FLOPs times the tokens (with Heads = T and no Past); where
+// it is, three times that and what Repeats.
 // It is empty for a shape that Validate refuses.
 func (c Config) Operations(w Work) []Operation {
 	m, err := NewEmpty(c)
@@ -50,7 +82,13 @@ func (c Config) Operations(w Work) []Operation {
 		w.Weight = 4
 	}
 	k := counter{m: m, c: m.cfg, w: w, rows: w.Sequences * w.Tokens}
+	k.cut()
 	k.layers()
+	k.attention()
+	k.elementwise()
+	if k.extends() {
+		k.add(Operation{Name: "calls", Call: Call{Kind: OpPass, N: k.c.Layers, Alone: k.alone}, Calls: k.spans})
+	}
 	k.head()
 	if w.Train {
 		k.update()
@@ -60,70 +98,107 @@ func (c Config) Operations(w Work) []Operation {
 
 // counter adds up operations; rows is N.
 type counter struct {
-	m    *Transformer
-	c    Config
-	w    Work
-	rows int
-	out  []Operation
+	m      *Transformer
+	c      Config
+	w      Work
+	rows   int
+	spans  int // that go through the layers one by one
+	each   int // sequences of a span
+	alone  bool
+	floats int // that a pass lays out
+	out    []Operation
 }
 
-// span is how many rows go through the layers together.
-func (k *counter) span() int {
-	target := k.m.spanRows(k.rows)
-	if !k.w.Train && k.w.Heads < k.w.Tokens || k.w.Past > 0 {
-		target = k.m.extendRows(k.rows)
+// extends says that the work is Extend's, with caches.
+func (k *counter) extends() bool { return !k.w.Train && k.w.Heads < k.w.Tokens || k.w.Past > 0 }
+
+// cut is how the passes cut the batch: Extend closes a group of caches that has reached its rows, the others a span before it
+// would have more; Extend's groups run on a thread each even where the model is wide.
+func (k *counter) cut() {
+	T, wide := k.w.Tokens, k.m.wide()
+	k.each = max(1, k.m.spanRows(k.rows)/T)
+	if k.extends() {
+		k.each, wide = (k.m.extendRows(k.rows)+T-1)/T, false
 	}
-	return min(k.rows, max(k.w.Tokens, target))
-}
-
-// passes is 3 for training (forward, gradient of the input, gradient of the matrix), else 1.
-func (k *counter) passes() float64 {
-	if k.w.Train {
-		return 3
+	k.each = min(k.each, k.w.Sequences)
+	k.spans = (k.w.Sequences + k.each - 1) / k.each
+	k.alone = k.spans > 1 && !wide
+	laidOut := k.rows
+	if !k.w.Train {
+		laidOut = k.each * T
 	}
-	return 1
+	k.floats = int(min(k.m.passSize(laidOut, T, MemoryPlan{Train: k.w.Train}), math.MaxInt32))
 }
 
-// read is how many rows the last layer is left with behind its attention, see planes.narrow.
-func (k *counter) read() float64 {
+// add appends an operation, or adds it to that of the same name and shape.
+func (k *counter) add(o Operation) {
+	if o.Alone {
+		o.Shares = k.spans
+	}
+	for i := range k.out {
+		if p := &k.out[i]; p.Name == o.Name && p.Call == o.Call {
+			p.FLOPs, p.Bytes, p.Matrix, p.Calls = p.FLOPs+o.FLOPs, p.Bytes+o.Bytes, p.Matrix+o.Matrix, p.Calls+o.Calls
+			return
+		}
+	}
+	k.out = append(k.out, o)
+}
+
+// layout is that of y = x·W, where W is stored as [out,in] or the other way round.
+func (k *counter) layout(outIn bool) Layout {
+	switch {
+	case k.w.Packed:
+		return LayoutPanels
+	case outIn:
+		return LayoutNT
+	}
+	return LayoutNN
+}
+
+// product is one of rows rows, spans calls of M each, with a matrix of in × out elements of size bytes.
+func (k *counter) product(name string, call Call, rows float64, in, out, calls int, passes float64) {
+	o := Operation{Name: name, Call: call, Calls: calls, FLOPs: 2 * rows * float64(in) * float64(out)}
+	o.Matrix = passes * float64(in) * float64(out) * float64(k.w.Weight)
+	o.Bytes = o.Matrix + 4*rows*float64(in+out)
+	k.add(o)
+}
+
+// left is how many rows of a span the last layer is left with behind its attention, see planes.narrow.
+func (k *counter) left() int {
 	if k.w.Train || k.w.Heads >= k.w.Tokens {
-		return float64(k.rows)
+		return k.each * k.w.Tokens
 	}
-	return float64(k.w.Sequences * max(k.w.Heads, 1))
+	return k.each * max(k.w.Heads, 1)
 }
 
 func (k *counter) layers() {
-	n, L := float64(k.rows), k.c.Layers
-	spans := (k.rows + k.span() - 1) / k.span()
-	forward := Operation{Name: "layers, forward", Kind: OpProduct, Rows: k.span(), Alone: spans > 1 && !k.m.wide()}
 	linears := k.m.body.linears()
-	last, before := len(linears)-len(linears)/L, 0
+	// Of the last layer what comes after attention is computed where the heads read.
+	last, before, width := len(linears)-len(linears)/k.c.Layers, 0, k.m.body.widths().qkv
 	for i, l := range linears {
-		size, rows := float64(l.in)*float64(l.out), n
-		if i >= last { // of the last layer what comes after attention is computed where the heads read
-			if before >= k.m.body.widths().qkv {
-				rows = k.read()
+		span, rows := k.each*k.w.Tokens, float64(k.rows)
+		if i >= last {
+			if before >= width {
+				span = k.left()
+				rows *= float64(span) / float64(k.each*k.w.Tokens)
 			}
 			before += l.out
 		}
-		forward.FLOPs += 2 * rows * size
-		forward.Matrix += size * float64(k.w.Weight) * float64(spans)
-		forward.Bytes += 4 * rows * float64(l.in+l.out)
+		k.product("layers, forward", Call{Layout: k.layout(l.outIn), M: span, N: l.out, K: l.in, Alone: k.alone}, rows, l.in, l.out, k.spans, float64(k.spans))
 	}
-	forward.Bytes += forward.Matrix
-	forward.Calls = spans * len(k.m.body.linears())
-	k.out = append(k.out, forward)
-	if k.w.Train {
-		back := forward
-		back.Name = "layers, gradients of inputs"
-		grads := forward
-		grads.Name, grads.Rows, grads.Alone = "layers, gradients of weights", k.rows, false
-		grads.Matrix = 2 * forward.Matrix / float64(spans) // read and written
-		grads.Bytes = forward.Bytes - forward.Matrix + grads.Matrix
-		k.out = append(k.out, back, grads)
+	if !k.w.Train {
+		return
 	}
-	k.attention()
-	k.elementwise(L)
+	for _, l := range linears {
+		k.product("layers, gradients of inputs", Call{Layout: k.layout(!l.outIn), M: k.each * k.w.Tokens, N: l.in, K: l.out, Alone: k.alone}, float64(k.rows), l.in, l.out, k.spans, float64(k.spans))
+	}
+	for _, l := range linears {
+		call := Call{Layout: LayoutTN, M: l.in, N: l.out, K: k.rows}
+		if l.outIn {
+			call.M, call.N = l.out, l.in
+		}
+		k.product("layers, gradients of weights", call, float64(k.rows), l.in, l.out, 1, 2) // read and written
+	}
 }
 
 // attention counts 4·C for each layer and position seen; backward is twice that, and computes the scores once more.
@@ -133,20 +208,25 @@ func (k *counter) attention() {
 		seen += meanSeenAfter(k.w.Past, k.w.Tokens, k.c.window(l))
 	}
 	kv := float64(k.c.KVHeads * k.c.headDim())
-	a := Operation{Name: "attention", Kind: OpAttention, Rows: k.w.Tokens, FLOPs: 4 * C * seen * n, Calls: k.c.Layers}
+	a := Operation{Name: "attention", FLOPs: 4 * C * seen * n, Calls: k.c.Layers * k.spans}
+	a.Call = Call{Kind: OpAttention, M: k.w.Tokens, N: k.w.Past + k.w.Tokens, Alone: k.alone}
 	a.Bytes = 4 * 2 * (C + kv) * n * float64(k.c.Layers)
 	if k.w.Past > 0 { // the cache is read once for each block of queries
 		a.Bytes += 4 * 2 * kv * seen * n / float64(k.w.Tokens)
 	}
-	k.out = append(k.out, a)
+	k.add(a)
+	if k.extends() {
+		call := Call{Kind: OpStore, M: k.w.Tokens, N: int(kv), Alone: k.alone}
+		k.add(Operation{Name: "keys and values kept", Call: call, Bytes: 4 * 4 * kv * n * float64(k.c.Layers), Calls: k.c.Layers * k.w.Sequences})
+	}
 	if !k.w.Train {
 		return
 	}
 	back := a
-	back.Name, back.FLOPs, back.Bytes = "attention, backward", 2*a.FLOPs, 2*a.Bytes
-	again := a
-	again.Name, again.FLOPs, again.Bytes, again.Calls, again.Repeats = "attention, scores again", a.FLOPs/2, 0, 0, true
-	k.out = append(k.out, back, again)
+	back.Name, back.Kind, back.FLOPs, back.Bytes = "attention, backward", OpAttentionBack, 2*a.FLOPs, 2*a.Bytes
+	k.add(back)
+	back.Name, back.FLOPs, back.Bytes, back.Calls, back.Repeats = "attention, scores again", a.FLOPs/2, 0, 0, true
+	k.add(back)
 }
 
 // meanSeenAfter is meanSeen where past positions come before the T.
@@ -158,16 +238,22 @@ func meanSeenAfter(past, T, window int) float64 {
 	return all / float64(T)
 }
 
-// elementwise counts reads and writes of rows: forward two norms (x and its norm), two sums (three each) and the
-// nonlinearity (each width that enters and the one that leaves); backward about twice that.
-func (k *counter) elementwise(L int) {
+// elementwise counts reads and writes of rows: forward two norms (x and its norm), two sums (three each), the biases that
+// products are added to, and the nonlinearity (each width that enters and the one that leaves); backward about twice that.
+func (k *counter) elementwise() {
 	w := k.m.body.widths()
 	row := 2*2*k.c.Width + 2*3*k.c.Width + w.pre + w.up + k.c.Hidden
-	e := Operation{Name: "norms, nonlinearity, sums", Kind: OpElementwise, Rows: k.span(), Bytes: 4 * float64(row) * float64(k.rows) * float64(L), Calls: 3 * L}
-	if k.w.Train {
-		e.Bytes *= k.passes()
+	for _, l := range k.m.body.linears()[:len(k.m.body.linears())/k.c.Layers] {
+		if l.b != nil {
+			row += l.out
+		}
 	}
-	k.out = append(k.out, e)
+	e := Operation{Name: "norms, nonlinearity, sums", Bytes: 4 * float64(row) * float64(k.rows) * float64(k.c.Layers), Calls: 3 * k.c.Layers}
+	e.Call = Call{Kind: OpElementwise, N: k.floats, Alone: k.alone}
+	if k.w.Train {
+		e.Bytes *= 3
+	}
+	k.add(e)
 }
 
 // head counts the LM head in blocks of rows; a batch with more logits than are kept computes them once more for Backward.
@@ -176,31 +262,25 @@ func (k *counter) head() {
 	if rows == 0 {
 		return
 	}
-	V, C := float64(k.c.Vocab), float64(k.c.Width)
-	blocks := (rows + headRows - 1) / headRows
-	n := float64(rows)
-	h := Operation{Name: "LM head", Kind: OpProduct, Rows: min(rows, headRows), FLOPs: 2 * n * V * C, Calls: blocks}
-	h.Matrix = V * C * float64(k.w.Weight) * float64(blocks)
-	h.Bytes = h.Matrix + 4*n*(V+C)
-	soft := Operation{Name: "softmax", Kind: OpElementwise, Rows: h.Rows, Bytes: 4 * n * V, Calls: blocks}
-	k.out = append(k.out, h)
+	V, C, n := k.c.Vocab, k.c.Width, float64(rows)
+	span := k.each * k.w.Heads
+	blocks := k.spans * ((span + headRows - 1) / headRows)
+	call := Call{Layout: k.layout(true), M: min(span, headRows), N: V, K: C, Alone: k.alone}
+	if k.w.Train { // a next-token loss goes forward and back at once, over all rows
+		blocks, call.M, call.Alone = (rows+headRows-1)/headRows, min(rows, headRows), false
+	}
+	k.product("LM head", call, n, C, V, blocks, float64(blocks))
+	soft := Operation{Name: "softmax", Call: Call{Kind: OpElementwise, N: k.floats, Alone: call.Alone}, Bytes: 4 * n * float64(V), Calls: blocks}
 	if k.w.Train {
-		if int64(rows)*int64(k.c.Vocab) > keepLogits {
-			again := h
-			again.Name, again.Repeats = "LM head, logits again", true
-			k.out = append(k.out, again)
-		}
-		back := h
-		back.Name, back.FLOPs = "LM head, gradients", 2*h.FLOPs
-		back.Matrix, back.Bytes, back.Calls = 3*h.Matrix, h.Bytes+2*h.Matrix, 2*blocks
-		k.out = append(k.out, back)
+		k.product("LM head, gradients", Call{Layout: LayoutNN, M: call.M, N: C, K: V}, n, C, V, blocks, float64(blocks))
+		k.product("LM head, gradients", Call{Layout: LayoutTN, M: V, N: C, K: call.M}, n, C, V, blocks, 2*float64(blocks))
 		soft.Bytes *= 5 // softmax and its gradient, each read and written
 	}
-	k.out = append(k.out, soft)
+	k.add(soft)
 }
 
 // update counts AdamW: weight, gradient and two moments read and written, and the gradient once more for its norm.
 func (k *counter) update() {
-	n := float64(k.m.count(func(*Param) int64 { return 1 }))
-	k.out = append(k.out, Operation{Name: "AdamW", Kind: OpUpdate, Bytes: 36 * n, Calls: 2 * len(k.m.params)})
+	n := k.m.count(func(*Param) int64 { return 1 })
+	k.add(Operation{Name: "AdamW", Call: Call{Kind: OpUpdate, N: int(n)}, Bytes: 36 * float64(n), Calls: 2 * len(k.m.params)})
 }

@@ -124,14 +124,14 @@ func (c Config) Memory(plan MemoryPlan) Memory {
 	longest = min(longest, c.Context, tokens)
 	if plan.Train {
 		out.Gradients, out.Moments = trained, 2*trained
-		out.Activations = 4 * (m.passSize(tokens, longest, plan) + m.scratchSize(tokens, true))
+		out.Activations = 4 * (m.passSize(tokens, longest, plan) + m.scratchSize(tokens))
 		return out
 	}
 	rows, threads := min(tokens, max(longest, m.spanRows(tokens))), int64(1)
 	if !m.wide() && rows > 0 { // each thread takes a span at a time
 		threads = int64(min(kernel.Threads(), (tokens+rows-1)/rows))
 	}
-	out.Activations = 4 * threads * (m.passSize(rows, longest, plan) + m.scratchSize(rows, false))
+	out.Activations = 4 * threads * (m.passSize(rows, longest, plan) + m.scratchSize(rows))
 	out.Cache = 4 * 2 * int64(c.Layers) * int64(tokens) * int64(c.KVHeads*c.headDim())
 	return out
 }
@@ -146,7 +146,7 @@ func (m *Transformer) passSize(rows, longest int, plan MemoryPlan) int64 {
 	if plan.Train && plan.Dropout {
 		p.drop.limit = 1
 	}
-	p.heads.rows, p.heads.want = rows, WantLogprobs
+	p.heads.rows, p.heads.want, p.heads.atOnce = rows, WantLogprobs, plan.Train
 	for at := 0; at < rows; at += longest {
 		end, last := min(at+longest, rows), len(p.spans)-1
 		if last >= 0 && end-p.spans[last].lo <= m.spanRows(rows) {
@@ -158,13 +158,10 @@ func (m *Transformer) passSize(rows, longest int, plan MemoryPlan) int64 {
 	return int64(p.measure())
 }
 
-// scratchSize is the number of floats of the buffers beside a pass: logits where they
-// are not kept, adapters' inner products.
-func (m *Transformer) scratchSize(rows int, train bool) int64 {
-	n := int64(0)
-	if V := int64(m.cfg.Vocab); !train || int64(rows)*V > keepLogits {
-		n = V * int64(min(rows, headRows))
-	}
+// scratchSize is the number of floats of the buffers beside a pass: logits of some rows,
+// adapters' inner products.
+func (m *Transformer) scratchSize(rows int) int64 {
+	n := int64(m.cfg.Vocab) * int64(min(rows, headRows))
 	if m.lora != nil {
 		n += int64(rows) * int64(m.lora.Rank)
 	}

@@ -47,9 +47,14 @@ func TestSizesAreWhatIsAllocated(t *testing.T) {
 			}
 			if plan.Train {
 				opt := NewAdamW()
-				pass := m.Forward(batch, WantLogprobs)
+				var d [][]float32
+				for range batch {
+					d = append(d, make([]float32, long))
+					d[len(d)-1][0] = 1
+				}
+				pass := m.ForwardLoss(batch, d)
 				p := pass.p
-				pass.Backward(Grads{Logprobs: pass.Logprobs})
+				pass.Backward(Grads{})
 				want.Activations = int64(4 * (p.arena.used + p.arena.over))
 				for _, p := range m.Params() {
 					want.Gradients += int64(4 * len(p.Grad))
@@ -136,6 +141,32 @@ func TestSizesOfGPT3(t *testing.T) {
 	}
 	if (Config{}).NumParams() != 0 || (Config{}).Memory(MemoryPlan{Tokens: 1}) != (Memory{}) {
 		t.Error("an impossible shape has a size")
+	}
+}
+
+// What a training pass holds of GPT-2 124M, the way back included, is no more than llm.c keeps of the way forward alone (f1e2ace,
+// train_gpt2.c, act_sizes; as much again holds its gradients), and recomputation at least halves it.
+func TestActivationsAreFew(t *testing.T) {
+	cfg, ok := Preset("gpt2-124m")
+	if !ok {
+		t.Fatal("no preset")
+	}
+	const B, L, C, H, padded = 4, 12, 768, 12, 50304
+	for _, T := range []int{64, 256, 1024} {
+		encoded, final, numbers := B*T*C, B*T*(C+2), B*T*(2*padded+1) // logits and probabilities of a padded vocabulary, losses
+		layer := B*T*(C+2) + B*T*3*C + B*T*C + 2*B*H*T*T + 2*B*T*C +  // norm, qkv, its output, scores before and after softmax, projection, sum
+			B*T*(C+2) + 2*B*T*4*C + 2*B*T*C // norm, MLP before and after GELU, projection, sum
+		theirs := 4 * int64(encoded+L*layer+final+numbers)
+		plan := MemoryPlan{Tokens: B * T, Longest: T, Train: true}
+		ours := cfg.Memory(plan).Activations
+		plan.Recompute = true
+		again := cfg.Memory(plan).Activations
+		if ours > theirs {
+			t.Errorf("%d tokens: %d bytes, llm.c %d and as much again", T, ours, theirs)
+		}
+		if again > ours/2 {
+			t.Errorf("%d tokens: %d bytes with recomputation, %d without", T, again, ours)
+		}
 	}
 }
 

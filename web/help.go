@@ -23,6 +23,7 @@ var helpTitles = []struct{ name, title string }{
 	{"rounds", "Rounds and models"},
 	{"eval", "Evaluation"},
 	{"attention", "Attention, seen"},
+	{"speed", "Speed"},
 	{"api", "The API"},
 	{"security", "Accounts, keys and privacy"},
 }

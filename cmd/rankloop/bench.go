@@ -13,6 +13,8 @@ type benchCmd struct {
 	Train     benchTrainCmd     `cmd:"" help:"Whole training steps, against the peak."`
 	Decode    benchDecodeCmd    `cmd:"" help:"Reading prompts and writing tokens with a cache, against bandwidth and peak."`
 	Tokenizer benchTokenizerCmd `cmd:"" help:"Cutting text into tokens and putting it together, against looking at each character once."`
+	Estimate  benchEstimateCmd  `cmd:"" help:"The cost model against what it estimates."`
+	Scaling   benchScalingCmd   `cmd:"" help:"How the time of a training step grows with tokens and parameters, with a picture."`
 	PPO       benchPPOCmd       `cmd:"" name:"ppo" help:"A whole step of PPO and its phases, against the peak."`
 	Small     benchSmallCmd     `cmd:"" help:"Iterations of PPO on models so small that overhead rules, in episodes a second."`
 }

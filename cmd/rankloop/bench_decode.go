@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/rankloop/rankloop/model"
 )
@@ -42,19 +41,7 @@ func (c benchDecodeCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	m.Pack(c.Weights)
-	batch, _ := benchBatch(m, c.Batch, c.Prompt-1)
-	caches, prompts, next := make([]*model.Cache, c.Batch), make([][]int32, c.Batch), make([][]int32, c.Batch)
-	for i := range caches {
-		caches[i], prompts[i] = m.NewCache(), batch[i].IDs
-		caches[i].Reserve(c.Prompt + c.Tokens)
-		next[i] = []int32{int32(i)}
-	}
-	read := func() {
-		for _, k := range caches {
-			k.Reset()
-		}
-		m.ExtendFunc(caches, prompts, func(int, []float32) {})
-	}
+	d := newDecoder(m, c.Batch, c.Prompt, c.Tokens)
 	n := float64(m.NumParams())
 	peak := peakFLOPS
 	if c.Weights == model.WeightsBF16 {
@@ -62,7 +49,7 @@ func (c benchDecodeCmd) Run(ctx context.Context, std streams) error {
 	}
 	arithmetic := func() float64 { return peak() / (2 * n) }
 	prefill, err := sample(ctx, fmt.Sprintf("prompts/%s/%dx%d", c.Shape, c.Batch, c.Prompt), "tokens/s", c.Repeats, arithmetic,
-		func() float64 { return float64(c.Batch*c.Prompt) * rate(0, read) })
+		func() float64 { return float64(c.Batch*c.Prompt) * rate(0, d.read) })
 	if err != nil {
 		return err
 	}
@@ -72,17 +59,66 @@ func (c benchDecodeCmd) Run(ctx context.Context, std streams) error {
 		limit = func() float64 { return memory() / bytes }
 	}
 	write, err := sample(ctx, fmt.Sprintf("decode/%s/%dx1", c.Shape, c.Batch), "tokens/s", c.Repeats, limit, func() float64 {
-		read()
-		start := time.Now()
-		for range c.Tokens {
-			m.ExtendFunc(caches, next, func(int, []float32) {})
-		}
-		return float64(c.Batch*c.Tokens) / time.Since(start).Seconds()
+		d.read()
+		return float64(c.Batch*c.Tokens) * rate(0, d.write)
 	})
 	if err != nil {
 		return err
 	}
 	return c.report(std, map[string]any{"shape": c.Shape, "batch": c.Batch, "weights": c.Weights, "prefill_tokens_per_s": prefill.Value, "tokens_per_s": write.Value, "ratio": write.Ratio}, prefill, write)
+}
+
+// decoder reads prompts and writes tokens after them, with a cache for each.
+type decoder struct {
+	m             *model.Transformer
+	tokens        int
+	caches        []*model.Cache
+	prompts, next [][]int32
+}
+
+func newDecoder(m *model.Transformer, batch, prompt, tokens int) *decoder {
+	d := &decoder{m: m, tokens: tokens}
+	sequences, _ := benchBatch(m, batch, prompt-1)
+	for i, s := range sequences {
+		c := m.NewCache()
+		c.Reserve(prompt + tokens)
+		d.caches, d.prompts, d.next = append(d.caches, c), append(d.prompts, s.IDs), append(d.next, []int32{int32(i % m.Config().Vocab)})
+	}
+	return d
+}
+
+// read reads all prompts anew.
+func (d *decoder) read() {
+	for _, c := range d.caches {
+		c.Reset()
+	}
+	d.m.ExtendFunc(d.caches, d.prompts, func(int, []float32) {})
+}
+
+// write writes all tokens after what was read.
+func (d *decoder) write() {
+	for range d.tokens {
+		d.m.ExtendFunc(d.caches, d.next, func(int, []float32) {})
+	}
+}
+
+// decodeWorks are reading the prompts and writing a token of each, in the middle of what is to be written, for the cost model.
+func decodeWorks(batch, prompt, tokens int, weights model.Weights) (read, write model.Work) {
+	read = model.Work{Sequences: batch, Tokens: prompt, Heads: 1, Packed: true, Weight: weightBytes(weights)}
+	write = read
+	write.Tokens, write.Past = 1, prompt+tokens/2
+	return read, write
+}
+
+// weightBytes is what a weight of that form takes.
+func weightBytes(w model.Weights) int {
+	switch w {
+	case model.WeightsInt8:
+		return 1
+	case model.WeightsBF16:
+		return 2
+	}
+	return 4
 }
 
 // tokenBytes is the memory that one token reads: every tensor, in the form that it is kept in.
@@ -94,18 +130,18 @@ func tokenBytes(m *model.Transformer) float64 {
 	return float64(n)
 }
 
-// estimate prints reading the prompts and writing a token of each, in the middle of what is to be written, on paper.
+// estimate prints both on paper.
 func (c benchDecodeCmd) estimate(std streams) error {
 	cfg, err := c.fitting(c.Prompt + c.Tokens)
 	if err != nil {
 		return err
 	}
-	on, err := c.machine()
+	read, write := decodeWorks(c.Batch, c.Prompt, c.Tokens, c.Weights)
+	on, err := c.machine(cfg, read, write)
 	if err != nil {
 		return err
 	}
-	past := c.Prompt + c.Tokens/2
 	return c.printEstimates(std, on, cfg,
-		on.estimate(fmt.Sprintf("prompts/%s/%dx%d", c.Shape, c.Batch, c.Prompt), cfg, model.Work{Sequences: c.Batch, Tokens: c.Prompt, Heads: 1}),
-		on.estimate(fmt.Sprintf("decode/%s/%dx1", c.Shape, c.Batch), cfg, model.Work{Sequences: c.Batch, Tokens: 1, Past: past, Heads: 1}))
+		on.estimate(fmt.Sprintf("prompts/%s/%dx%d", c.Shape, c.Batch, c.Prompt), cfg, read),
+		on.estimate(fmt.Sprintf("decode/%s/%dx1", c.Shape, c.Batch), cfg, write))
 }

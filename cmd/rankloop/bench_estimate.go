@@ -16,10 +16,10 @@ type estimateFlags struct {
 	Bandwidth float64 `help:"With --estimate: GB/s that it reads from memory." placeholder:"N"`
 }
 
-// machine is the one that is asked for.
-func (f estimateFlags) machine() (machine, error) {
+// machine is the one that is asked for: this one, with what the works of a shape need, or another.
+func (f estimateFlags) machine(cfg model.Config, works ...model.Work) (machine, error) {
 	if f.Peak == 0 && f.Bandwidth == 0 {
-		return thisMachine(), nil
+		return thisMachine(cfg, works...), nil
 	}
 	if !(f.Peak > 0 && f.Bandwidth > 0) {
 		return machine{}, usageError{fmt.Errorf("--peak %g --bandwidth %g: another machine needs both, above 0", f.Peak, f.Bandwidth)}
@@ -49,14 +49,29 @@ type estimatePart struct {
 // estimate adds up the operations of a piece of work.
 func (m machine) estimate(name string, cfg model.Config, w model.Work) estimate {
 	e := estimate{Name: name, Tokens: float64(w.Sequences * w.Tokens)}
+	total := 4 * float64(cfg.NumParams())
+	if w.Weight > 0 {
+		total *= float64(w.Weight) / 4
+	}
 	for _, op := range cfg.Operations(w) {
-		s := m.seconds(cfg, op, w.Train, max(w.Weight, 1))
+		s := m.seconds(w, op, total)
 		e.FLOPs, e.Bytes, e.Seconds = e.FLOPs+op.FLOPs, e.Bytes+op.Bytes, e.Seconds+s
-		e.Parts = append(e.Parts, estimatePart{op.Name, op.FLOPs, op.Bytes, s})
+		e.add(estimatePart{op.Name, op.FLOPs, op.Bytes, s})
 	}
 	e.Rate = e.Tokens / e.Seconds
 	e.Memory = cfg.Memory(model.MemoryPlan{Tokens: w.Sequences * (w.Tokens + w.Past), Longest: w.Tokens + w.Past, Train: w.Train, BF16: w.Weight == 2}).Total()
 	return e
+}
+
+// add adds a part to that of its name, or appends it.
+func (e *estimate) add(p estimatePart) {
+	for i := range e.Parts {
+		if q := &e.Parts[i]; q.Name == p.Name {
+			q.FLOPs, q.Bytes, q.Seconds = q.FLOPs+p.FLOPs, q.Bytes+p.Bytes, q.Seconds+p.Seconds
+			return
+		}
+	}
+	e.Parts = append(e.Parts, p)
 }
 
 // printEstimates prints a table of each, or JSON.

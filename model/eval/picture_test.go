@@ -220,3 +220,34 @@ func TestAttendRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Charts are pictures as strict pages take them, and every mark and tick lies within.
+func TestCharts(t *testing.T) {
+	c := Chart{Title: "a < b", X: "tokens", Y: "time", YUnit: "s", LineName: "estimated", Note: "slope 1",
+		Measured: []Point{{1, 1e-9, "first"}, {1000, 2e-3, "<second>"}}, Line: []Point{{1, 1e-9, ""}, {1000, 4e-3, ""}}}
+	for _, charts := range [][]Chart{{c}, {c, {Measured: []Point{{5, 7, "alone"}}}}} {
+		checkPicture(t, "chart.svg", ChartsSVG("label", charts...))
+		checkPicture(t, "chart.html", ChartsHTML("title", charts...))
+	}
+	if s := ChartsSVG("", c); !strings.Contains(s, "&lt;second&gt;: 2 ms") || strings.Count(s, "<circle") != 3 {
+		t.Errorf("%s", s)
+	}
+	a := newAxis([]float64{256, 4096}, 50, 320)
+	for _, v := range append(a.ticks(), 256, 4096) {
+		if at := a.at(v); at <= 50 || at >= 320 {
+			t.Errorf("%g stands at %g", v, at)
+		}
+	}
+	if got := fmt.Sprint(a.ticks()); got != "[500 1000 2000 5000]" {
+		t.Errorf("ticks %s", got)
+	}
+	for _, x := range []struct {
+		v    float64
+		unit string
+		want string
+	}{{0.02, "s", "20 ms"}, {1, "s", "1 s"}, {1e6, "", "1 M"}, {500, "", "500"}, {2e-7, "s", "200 ns"}, {1000, "", "1 k"}} {
+		if got := short(x.v, x.unit); got != x.want {
+			t.Errorf("%g is %q, want %q", x.v, got, x.want)
+		}
+	}
+}
