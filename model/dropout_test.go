@@ -89,7 +89,7 @@ func TestDropoutSites(t *testing.T) {
 	m.SetDropout(0.5, 9)
 	p := m.get(true)
 	p.drop = m.drop
-	p.load([]Sequence{{IDs: make([]int32, 3), Start: 3, Stream: 4}, {IDs: make([]int32, 3), Start: 3, Stream: 5}}, WantScore)
+	p.load([]Sequence{{IDs: make([]int32, 3), Start: 3, Stream: 4}, {IDs: make([]int32, 3), Start: 3, Stream: 5}}, WantScore, false)
 	seen := map[uint64]string{}
 	for l := range 3 {
 		for at := embedding; at <= mlp; at++ {

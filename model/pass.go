@@ -54,10 +54,10 @@ func (m *Transformer) beginPass(batch []Sequence, want Want, atOnce bool) (*Pass
 	pass := m.newPass(batch, want)
 	p := m.get(true)
 	p.again, p.drop = m.recompute, m.drop
-	p.load(batch, want)
+	p.load(batch, want, false)
 	p.heads.atOnce = atOnce
 	lo := 0
-	for _, hi := range m.spanEnds(batch, want) {
+	for _, hi := range m.spanEnds(batch, want, false) {
 		p.addSpan(lo, hi, int(pass.first[lo]), int(pass.first[hi]))
 		lo = hi
 	}
@@ -69,10 +69,17 @@ func (m *Transformer) beginPass(batch []Sequence, want Want, atOnce bool) (*Pass
 }
 
 // Score computes the same numbers as Forward, to the bit, without keeping the
-// activations; it drops nothing.
+// activations; it drops nothing. Sequences with the same prompt, up to Start, share its rows.
 func (m *Transformer) Score(batch []Sequence, want Want) *Pass {
+	if order := together(batch); order != nil {
+		return m.scoreTogether(batch, want, order)
+	}
+	return m.score(batch, want)
+}
+
+func (m *Transformer) score(batch []Sequence, want Want) *Pass {
 	pass := m.newPass(batch, want)
-	ends := m.spanEnds(batch, want)
+	ends := m.spanEnds(batch, want, true)
 	m.each(len(ends), func(a, b int) {
 		p := m.get(false)
 		for i := a; i < b; i++ {
@@ -81,7 +88,7 @@ func (m *Transformer) Score(batch []Sequence, want Want) *Pass {
 				lo = ends[i-1]
 			}
 			p.clear()
-			p.load(batch[lo:ends[i]], want)
+			p.load(batch[lo:ends[i]], want, true)
 			p.addSpan(0, ends[i]-lo, 0, p.heads.rows)
 			p.alloc()
 			p.allocHeads()
@@ -164,22 +171,39 @@ func (m *Transformer) newPass(batch []Sequence, want Want) *Pass {
 	return pass
 }
 
-// load adds the rows of the sequences and of their heads.
-func (p *planes) load(batch []Sequence, want Want) {
+// load adds the rows of the sequences and of their heads; share says that sequences may
+// share the rows of a prompt.
+func (p *planes) load(batch []Sequence, want Want, share bool) {
 	p.heads.want = want
-	for _, s := range batch {
-		at, n := p.rows, s.fed(want)
-		p.add(s.IDs[:n], 0, nil)
+	l, lead := leader{want: want}, 0
+	for i, s := range batch {
+		from, at, n := 0, p.rows, s.fed(want)
+		if share {
+			from = l.from(s)
+		}
+		p.add(s.IDs[from:max(n, from)], from, nil)
+		g := &p.segs[len(p.segs)-1]
+		if from > 0 {
+			g.lead, g.past, p.shared = lead+1, from, true
+		} else if n >= s.Start {
+			lead = i
+		}
+		row := func(t int) int { // of position t
+			if t < from {
+				return p.segs[lead].lo + t
+			}
+			return at + t - from
+		}
 		if p.drop.on() {
 			p.streams = append(p.streams, slices.Repeat([]uint64{s.Stream}, n)...)
 		}
 		if want&(WantLogprobs|WantValues|WantEntropy) != 0 {
 			for t := s.Start; t < len(s.IDs); t++ {
-				p.heads.add(at+t-1, s.IDs[t])
+				p.heads.add(row(t-1), s.IDs[t])
 			}
 		}
 		if want&WantScore != 0 {
-			p.heads.add(at+n-1, -1)
+			p.heads.add(row(n-1), -1)
 		}
 	}
 }

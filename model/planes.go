@@ -22,6 +22,7 @@ type planes struct {
 	segs     []segment // one per sequence with rows
 	spans    []span    // what goes through the layers together
 	narrowed span      // the rest of one, see narrow
+	shared   bool      // some segments have a lead
 
 	layers []acts    // [L]
 	last   []float32 // [N,C] output of the last layer
@@ -38,6 +39,9 @@ type segment struct {
 	lo, hi int
 	cache  *Cache
 	heads  heading
+
+	lead int // 1 + the segment whose first rows stand for the past positions of this one; 0 = none
+	past int
 }
 
 // acts are one layer's activations. In a pass without backward x, mid and next are
@@ -112,7 +116,7 @@ const maxSpare = 8
 
 // clear takes back what p held, for a new set of rows.
 func (p *planes) clear() {
-	p.rows, p.again, p.drop, p.streams = 0, false, dropout{}, p.streams[:0]
+	p.rows, p.again, p.shared, p.drop, p.streams = 0, false, false, dropout{}, p.streams[:0]
 	p.ids, p.pos, p.segs, p.spans = p.ids[:0], p.pos[:0], p.segs[:0], p.spans[:0]
 	p.heads.clear()
 	p.arena.reset()

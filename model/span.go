@@ -26,12 +26,23 @@ func (p *planes) narrow(s *span, l int, x, att []float32) *span {
 	if p.keep || l < len(p.layers)-1 || R == 0 || R >= s.rows() {
 		return s
 	}
-	for i := range R { // the rows rise, so that none is overwritten before it has moved
-		at := &p.heads.at[s.outLo+i]
-		r := int(*at) - s.lo
-		copy(x[i*C:(i+1)*C], x[r*C:(r+1)*C])
-		copy(att[i*C:(i+1)*C], att[r*C:(r+1)*C])
-		*at = int32(s.lo + i)
+	at := p.heads.at[s.outLo:s.outHi]
+	if p.shared { // some rows are read several times
+		rows := p.m.scratch(2 * R * C)
+		for i, r := range at {
+			copy((*rows)[i*C:(i+1)*C], x[(int(r)-s.lo)*C:])
+			copy((*rows)[(R+i)*C:(R+i+1)*C], att[(int(r)-s.lo)*C:])
+		}
+		copy(x, (*rows)[:R*C])
+		copy(att, (*rows)[R*C:2*R*C])
+		p.m.recycle(rows)
+	}
+	for i, r := range at { // otherwise they rise, so that none is overwritten before it has moved
+		if !p.shared {
+			copy(x[i*C:(i+1)*C], x[(int(r)-s.lo)*C:(int(r)-s.lo+1)*C])
+			copy(att[i*C:(i+1)*C], att[(int(r)-s.lo)*C:(int(r)-s.lo+1)*C])
+		}
+		at[i] = int32(s.lo + i)
 	}
 	p.narrowed = *s
 	p.narrowed.hi = s.lo + R
@@ -58,15 +69,28 @@ const (
 	maxSpanWide = 1024
 )
 
-// spanEnds cuts the batch into spans and returns where each ends.
-func (m *Transformer) spanEnds(batch []Sequence, want Want) (ends []int) {
+// spanEnds cuts the batch into spans and returns where each ends; share says that
+// sequences of a span share the rows of a prompt.
+func (m *Transformer) spanEnds(batch []Sequence, want Want, share bool) (ends []int) {
 	all := 0
+	whole := leader{want: want}
 	for _, s := range batch {
 		all += s.fed(want)
+		if share {
+			all -= whole.from(s)
+		}
 	}
 	sum, target := 0, m.spanRows(all)
+	l := leader{want: want}
 	for i, s := range batch {
 		n := s.fed(want)
+		if share {
+			if from := l.from(s); sum > 0 && sum+n-from > target {
+				l.lead, l.known = s, true // the first of a span is fed from its beginning
+			} else {
+				n -= from
+			}
+		}
 		if sum > 0 && sum+n > target {
 			ends, sum = append(ends, i), 0
 		}

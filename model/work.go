@@ -68,6 +68,10 @@ func (w *attending) Run(lo, hi int) {
 			kernel.ParallelWork(KV, 1+cachedWork/(T*(g.cache.n+T)*D), &g.heads)
 			continue
 		}
+		if g.lead > 0 {
+			w.attendShared(g, q, o)
+			continue
+		}
 		var lse []float32
 		if p.keep {
 			lse = p.layers[w.l].lse[g.lo*H : g.hi*H]
