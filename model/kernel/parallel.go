@@ -70,8 +70,7 @@ func ParallelWork(n, grain int, w Work) {
 		return
 	}
 	defer busy.Store(false)
-	// Ranges are claimed one by one, about four for each worker, so that a slow core does not hold up the others.
-	crew.open(w, n, max(grain, (n+4*workers-1)/(4*workers)), workers-1)
+	crew.open(w, n, grain, workers)
 	crew.claim(crew.number())
 	crew.wait()
 	if failure := crew.close(); failure != nil {
@@ -84,9 +83,11 @@ var crew job
 
 // job is a Parallel, and after its end the next one: helpers of before may still look at it.
 type job struct {
-	state   atomic.Uint64       // the job's number, and below it the next item that has yet to be claimed; nothing else decides about claims
-	n, size atomic.Int32        // items, and how many are claimed at once: of the number that state had before and after they were read
-	work    Work                // of who has claimed an item
+	state    atomic.Uint64 // the job's number, and below it the next item that has yet to be claimed; nothing else decides about claims
+	n, grain atomic.Int32  // items, and how many of them are claimed at once at least
+	workers  atomic.Int32  // like these of the number that state had before and after it was read
+	work     Work          // of who has claimed an item
+
 	seats   atomic.Int32        // helpers that may still join
 	inside  atomic.Int32        // helpers that may have claimed items
 	looking atomic.Int32        // helpers that look for a new number, or will as soon as they run
@@ -105,22 +106,24 @@ const (
 func (j *job) number() uint64 { return j.state.Load() / oneJob }
 
 // open makes j a new job and sees to it that there are helpers.
-func (j *job) open(w Work, n, size, helpers int) {
+func (j *job) open(w Work, n, grain, workers int) {
 	next := (j.number() + 1) * oneJob
-	j.state.Store(next + noItems) // who read n and size of the former job claims nothing any more
+	j.state.Store(next + noItems) // who read what the former job is like claims nothing any more
 	j.work = w
 	j.n.Store(int32(n))
-	j.size.Store(int32(size))
+	j.grain.Store(int32(grain))
+	j.workers.Store(int32(workers))
 	j.asleep.Store(false)
-	j.seats.Store(int32(helpers))
+	j.seats.Store(int32(workers - 1))
 	j.state.Store(next)
-	for range int32(helpers) - j.looking.Load() {
+	for range int32(workers-1) - j.looking.Load() {
 		j.looking.Add(1)
 		go j.help()
 	}
 }
 
-// claim works on items of a job as long as there are any.
+// claim works on items of a job as long as there are any. What is claimed at once is a share of what is left, so that memory is read in
+// long runs at first, and at the end a slow core does not hold up the others.
 func (j *job) claim(number uint64) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -131,11 +134,12 @@ func (j *job) claim(number uint64) {
 	}()
 	for {
 		s := j.state.Load()
-		lo, n, size := int64(s%oneJob), int64(j.n.Load()), int64(j.size.Load())
+		lo, n, share := int64(s%oneJob), int64(j.n.Load()), 2*int64(j.workers.Load())
 		if s/oneJob != number || lo >= n {
 			return
 		}
-		if hi := min(lo+size, n); j.state.CompareAndSwap(s, number*oneJob+uint64(hi)) {
+		hi := min(lo+max(int64(j.grain.Load()), (n-lo+share-1)/share), n)
+		if j.state.CompareAndSwap(s, number*oneJob+uint64(hi)) {
 			j.work.Run(int(lo), int(hi))
 		}
 	}
