@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rankloop/rankloop/labeling/simulate"
+	"github.com/rankloop/rankloop/model"
+	"github.com/rankloop/rankloop/model/kernel"
 	"github.com/rankloop/rankloop/ppo/loop"
 )
 
@@ -126,6 +128,9 @@ func (c demoCmd) round() loop.Config {
 	r.EvalPrompts = 1000
 	r.Reward.LR, r.Reward.Epochs, r.Reward.Scale = 1e-3, 2, true
 	r.PPO.LR, r.PPO.KL.Coef, r.PPO.Iterations, r.PPO.Rollouts = 3e-4, 0.4, 24, 256
+	if kernel.MixedIsFast() {
+		r.Reward.Precision, r.PPO.Precision = model.PrecisionMixed, model.PrecisionMixed
+	}
 	return r
 }
 

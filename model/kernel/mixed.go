@@ -37,6 +37,10 @@ func TNMixed(M, N, K int, a []float32, lda int, b []float32, ldb int, c []float3
 	mixed(product{M: M, N: N, K: K, a: a, ars: 1, aks: lda, b: b, bks: ldb, bns: 1, c: c, ldc: ldc, acc: acc})
 }
 
+// MixedIsFast says that the processor multiplies pairs of bfloat16 and the kernels in use do so: elsewhere mixed precision gives the same
+// bits, but no sooner than float32.
+func MixedIsFast() bool { return mixedIsFast() }
+
 // roundWork is the number of elements whose rounding is worth a goroutine.
 const roundWork = 1 << 13
 

@@ -7,6 +7,8 @@ import "unsafe"
 // mixedRows is how many rows of A are worked on with one panel of B: it is read from the second-level cache or the third.
 const mixedRows = 2048
 
+func mixedIsFast() bool { return dots }
+
 // leftSize is the room, in words, that roundLeft needs.
 func (p *product) leftSize() int {
 	if !dots {

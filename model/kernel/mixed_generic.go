@@ -2,6 +2,7 @@
 
 package kernel
 
+func mixedIsFast() bool                                        { return false }
 func (p *product) leftSize() int                               { return p.leftSizeGo() }
 func (p *product) roundLeft(left []float32, lo, hi int)        { p.roundLeftGo(left, lo, hi) }
 func (p *product) splitMixed(threads int) (rows, cols int)     { return p.split(threads) }

@@ -115,6 +115,15 @@ func TestMixedNumbers(t *testing.T) {
 	})
 }
 
+// Mixed precision is fast where its products run at more than the peak of multiply-adds, by the number of operations a round.
+func TestMixedIsFast(t *testing.T) {
+	eachLevel(t, func(t *testing.T, _ bool) {
+		if MixedIsFast() != (MixedLoop(1) > FMALoop(1)) {
+			t.Errorf("fast: %v, %d operations a round beside %d", MixedIsFast(), MixedLoop(1), FMALoop(1))
+		}
+	})
+}
+
 func FuzzMixed(f *testing.F) {
 	for n := range uint8(30) {
 		f.Add(uint64(n), 7*n, 5*n, 9*n, n%3, n%2 == 0)

@@ -295,7 +295,7 @@ func (l *Loop) newPPO(ctx context.Context, v run.Run) (run.Trainer, error) {
 	cfg := r.Config.PPO
 	cfg.MaxTokens = r.Config.MaxTokens
 	cfg.Seed = seedOf(r.Config.Seed, fmt.Sprintf("ppo %d", r.Number))
-	t, err := ppo.NewTrainer(cfg, init.Model, sft.Model, critic, reward.NewScorer(rm.Model, rm.Card.RewardMean, rm.Card.RewardStd),
+	t, err := ppo.NewTrainer(cfg, init.Model, sft.Model, critic, reward.NewScorer(rm.Model.PackedCopy(model.WeightsFloat32), rm.Card.RewardMean, rm.Card.RewardStd),
 		ppo.PromptList(prompts), int32(init.Model.Config().EOS), nil)
 	if err != nil {
 		return nil, err
