@@ -44,13 +44,13 @@ func choose(env string, have int, haveDots bool) (int, bool) {
 	return have, haveDots && have == avx512
 }
 
-// Class names the arithmetic of the kernels in use: "fma", the assembly, whose AVX2 and AVX-512 forms agree to the bit, or
+// Class names the arithmetic of the kernels in use: "fma2", the assembly, whose AVX2 and AVX-512 forms agree to the bit, or
 // "portable". Numbers of one class are reproducible to the bit; between classes they agree to rounding.
 func Class() string {
 	if level == portable {
 		return "portable"
 	}
-	return "fma"
+	return "fma2"
 }
 
 // at is the address of the first element; of an empty slice it is never read.

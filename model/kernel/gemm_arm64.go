@@ -8,7 +8,7 @@ import (
 )
 
 // The products on arm64, which has NEON always: every element the same chain of fused multiply-adds, and so the same bits, as in
-// the class "fma" of amd64.
+// the class "fma2" of amd64.
 
 const (
 	portable = iota

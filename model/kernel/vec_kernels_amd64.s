@@ -408,201 +408,333 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-24
 	XORQ BX, BX
 
 loop2:
-	CMPQ         AX, $0x10
-	JL           next2
-	VMOVUPS      (CX)(BX*4), Y0
-	VMOVUPS      32(CX)(BX*4), Y1
-	VMULPS       Y0, Y0, Y4
-	VMULPS       Y1, Y1, Y5
-	VMOVUPS      constbd922279<>+0(SB), Y2
-	VMOVUPS      constbd922279<>+0(SB), Y3
-	VFMADD213PS  constbfcc422a<>+0(SB), Y4, Y2
-	VFMADD213PS  constbfcc422a<>+0(SB), Y5, Y3
-	VMULPS       Y0, Y2, Y2
-	VMULPS       Y1, Y3, Y3
-	VMOVUPS      const42b20000<>+0(SB), Y4
-	VMOVUPS      constc2d00000<>+0(SB), Y5
-	VMINPS       Y2, Y4, Y2
-	VMINPS       Y3, Y4, Y3
-	VMAXPS       Y2, Y5, Y2
-	VMAXPS       Y3, Y5, Y3
-	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y4
-	VMULPS       const3fb8aa3b<>+0(SB), Y3, Y5
-	VROUNDPS     $0x08, Y4, Y4
-	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS const3f318000<>+0(SB), Y4, Y2
-	VFNMADD231PS const3f318000<>+0(SB), Y5, Y3
-	VFNMADD231PS constb95e8083<>+0(SB), Y4, Y2
-	VFNMADD231PS constb95e8083<>+0(SB), Y5, Y3
-	VMOVUPS      const39506967<>+0(SB), Y6
-	VMOVUPS      const39506967<>+0(SB), Y7
-	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y6
-	VFMADD213PS  const3ab743ce<>+0(SB), Y3, Y7
-	VFMADD213PS  const3c088908<>+0(SB), Y2, Y6
-	VFMADD213PS  const3c088908<>+0(SB), Y3, Y7
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y6
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y3, Y7
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y6
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y3, Y7
-	VFMADD213PS  const3f000000<>+0(SB), Y2, Y6
-	VFMADD213PS  const3f000000<>+0(SB), Y3, Y7
-	VMULPS       Y2, Y2, Y8
-	VMULPS       Y3, Y3, Y9
-	VFMADD213PS  Y2, Y8, Y6
-	VFMADD213PS  Y3, Y9, Y7
-	VADDPS       const3f800000<>+0(SB), Y6, Y2
-	VADDPS       const3f800000<>+0(SB), Y7, Y3
-	VCVTPS2DQ    Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y4, Y8
-	VPSRAD       $0x01, Y5, Y9
-	VPSUBD       Y8, Y4, Y4
-	VPSUBD       Y9, Y5, Y5
-	VPSLLD       $0x17, Y8, Y8
-	VPSLLD       $0x17, Y9, Y9
-	VPADDD       const3f800000<>+0(SB), Y8, Y8
-	VPADDD       const3f800000<>+0(SB), Y9, Y9
-	VMULPS       Y8, Y2, Y2
-	VMULPS       Y9, Y3, Y3
-	VPSLLD       $0x17, Y4, Y4
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       const3f800000<>+0(SB), Y4, Y4
-	VPADDD       const3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y4, Y2, Y2
-	VMULPS       Y5, Y3, Y3
-	VADDPS       const3f800000<>+0(SB), Y2, Y2
-	VADDPS       const3f800000<>+0(SB), Y3, Y3
-	VDIVPS       Y2, Y0, Y2
-	VDIVPS       Y3, Y1, Y3
-	VMOVUPS      Y2, (DX)(BX*4)
-	VMOVUPS      Y3, 32(DX)(BX*4)
-	ADDQ         $0x10, BX
-	SUBQ         $0x10, AX
-	JMP          loop2
+	CMPQ        AX, $0x10
+	JL          next2
+	VMOVUPS     (CX)(BX*4), Y0
+	VMOVUPS     32(CX)(BX*4), Y1
+	VMULPS      Y0, Y0, Y4
+	VMULPS      Y1, Y1, Y5
+	VMOVUPS     constbdd2d3e8<>+0(SB), Y2
+	VMOVUPS     constbdd2d3e8<>+0(SB), Y3
+	VFMADD213PS constc0135761<>+0(SB), Y4, Y2
+	VFMADD213PS constc0135761<>+0(SB), Y5, Y3
+	VMULPS      Y0, Y2, Y2
+	VMULPS      Y1, Y3, Y3
+	VMOVUPS     const43010000<>+0(SB), Y4
+	VMOVUPS     constc3160000<>+0(SB), Y5
+	VMINPS      Y2, Y4, Y2
+	VMINPS      Y3, Y4, Y3
+	VMAXPS      Y2, Y5, Y2
+	VMAXPS      Y3, Y5, Y3
+	VROUNDPS    $0x08, Y2, Y4
+	VROUNDPS    $0x08, Y3, Y5
+	VSUBPS      Y4, Y2, Y2
+	VSUBPS      Y5, Y3, Y3
+	VMOVUPS     const392209c5<>+0(SB), Y6
+	VMOVUPS     const392209c5<>+0(SB), Y7
+	VFMADD213PS const3aaf8448<>+0(SB), Y2, Y6
+	VFMADD213PS const3aaf8448<>+0(SB), Y3, Y7
+	VFMADD213PS const3c1d952a<>+0(SB), Y2, Y6
+	VFMADD213PS const3c1d952a<>+0(SB), Y3, Y7
+	VFMADD213PS const3d6357b6<>+0(SB), Y2, Y6
+	VFMADD213PS const3d6357b6<>+0(SB), Y3, Y7
+	VFMADD213PS const3e75fdf0<>+0(SB), Y2, Y6
+	VFMADD213PS const3e75fdf0<>+0(SB), Y3, Y7
+	VFMADD213PS const3f317218<>+0(SB), Y2, Y6
+	VFMADD213PS const3f317218<>+0(SB), Y3, Y7
+	VFMADD213PS const3f800000<>+0(SB), Y2, Y6
+	VFMADD213PS const3f800000<>+0(SB), Y3, Y7
+	VCVTPS2DQ   Y4, Y4
+	VCVTPS2DQ   Y5, Y5
+	VPSRAD      $0x01, Y4, Y2
+	VPSRAD      $0x01, Y5, Y3
+	VPSUBD      Y2, Y4, Y4
+	VPSUBD      Y3, Y5, Y5
+	VPSLLD      $0x17, Y2, Y2
+	VPSLLD      $0x17, Y3, Y3
+	VPADDD      const3f800000<>+0(SB), Y2, Y2
+	VPADDD      const3f800000<>+0(SB), Y3, Y3
+	VMULPS      Y2, Y6, Y6
+	VMULPS      Y3, Y7, Y7
+	VPSLLD      $0x17, Y4, Y4
+	VPSLLD      $0x17, Y5, Y5
+	VPADDD      const3f800000<>+0(SB), Y4, Y4
+	VPADDD      const3f800000<>+0(SB), Y5, Y5
+	VMULPS      Y4, Y6, Y6
+	VMULPS      Y5, Y7, Y7
+	VMOVAPS     Y6, Y2
+	VMOVAPS     Y7, Y3
+	VADDPS      const3f800000<>+0(SB), Y2, Y2
+	VADDPS      const3f800000<>+0(SB), Y3, Y3
+	VDIVPS      Y2, Y0, Y2
+	VDIVPS      Y3, Y1, Y3
+	VMOVUPS     Y2, (DX)(BX*4)
+	VMOVUPS     Y3, 32(DX)(BX*4)
+	ADDQ        $0x10, BX
+	SUBQ        $0x10, AX
+	JMP         loop2
 
 next2:
 loop1:
-	CMPQ         AX, $0x08
-	JL           next1
-	VMOVUPS      (CX)(BX*4), Y0
-	VMULPS       Y0, Y0, Y2
-	VMOVUPS      constbd922279<>+0(SB), Y1
-	VFMADD213PS  constbfcc422a<>+0(SB), Y2, Y1
-	VMULPS       Y0, Y1, Y1
-	VMOVUPS      const42b20000<>+0(SB), Y2
-	VMOVUPS      constc2d00000<>+0(SB), Y3
-	VMINPS       Y1, Y2, Y1
-	VMAXPS       Y1, Y3, Y1
-	VMULPS       const3fb8aa3b<>+0(SB), Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
-	VFNMADD231PS const3f318000<>+0(SB), Y2, Y1
-	VFNMADD231PS constb95e8083<>+0(SB), Y2, Y1
-	VMOVUPS      const39506967<>+0(SB), Y3
-	VFMADD213PS  const3ab743ce<>+0(SB), Y1, Y3
-	VFMADD213PS  const3c088908<>+0(SB), Y1, Y3
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y1, Y3
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y1, Y3
-	VFMADD213PS  const3f000000<>+0(SB), Y1, Y3
-	VMULPS       Y1, Y1, Y4
-	VFMADD213PS  Y1, Y4, Y3
-	VADDPS       const3f800000<>+0(SB), Y3, Y1
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y4
-	VPSUBD       Y4, Y2, Y2
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       const3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y4, Y1, Y1
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       const3f800000<>+0(SB), Y2, Y2
-	VMULPS       Y2, Y1, Y1
-	VADDPS       const3f800000<>+0(SB), Y1, Y1
-	VDIVPS       Y1, Y0, Y1
-	VMOVUPS      Y1, (DX)(BX*4)
-	ADDQ         $0x08, BX
-	SUBQ         $0x08, AX
-	JMP          loop1
+	CMPQ        AX, $0x08
+	JL          next1
+	VMOVUPS     (CX)(BX*4), Y0
+	VMULPS      Y0, Y0, Y2
+	VMOVUPS     constbdd2d3e8<>+0(SB), Y1
+	VFMADD213PS constc0135761<>+0(SB), Y2, Y1
+	VMULPS      Y0, Y1, Y1
+	VMOVUPS     const43010000<>+0(SB), Y2
+	VMOVUPS     constc3160000<>+0(SB), Y3
+	VMINPS      Y1, Y2, Y1
+	VMAXPS      Y1, Y3, Y1
+	VROUNDPS    $0x08, Y1, Y2
+	VSUBPS      Y2, Y1, Y1
+	VMOVUPS     const392209c5<>+0(SB), Y3
+	VFMADD213PS const3aaf8448<>+0(SB), Y1, Y3
+	VFMADD213PS const3c1d952a<>+0(SB), Y1, Y3
+	VFMADD213PS const3d6357b6<>+0(SB), Y1, Y3
+	VFMADD213PS const3e75fdf0<>+0(SB), Y1, Y3
+	VFMADD213PS const3f317218<>+0(SB), Y1, Y3
+	VFMADD213PS const3f800000<>+0(SB), Y1, Y3
+	VCVTPS2DQ   Y2, Y2
+	VPSRAD      $0x01, Y2, Y1
+	VPSUBD      Y1, Y2, Y2
+	VPSLLD      $0x17, Y1, Y1
+	VPADDD      const3f800000<>+0(SB), Y1, Y1
+	VMULPS      Y1, Y3, Y3
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      const3f800000<>+0(SB), Y2, Y2
+	VMULPS      Y2, Y3, Y3
+	VMOVAPS     Y3, Y1
+	VADDPS      const3f800000<>+0(SB), Y1, Y1
+	VDIVPS      Y1, Y0, Y1
+	VMOVUPS     Y1, (DX)(BX*4)
+	ADDQ        $0x08, BX
+	SUBQ        $0x08, AX
+	JMP         loop1
 
 next1:
-	TESTQ        AX, AX
-	JZ           done
-	LEAQ         edge16<>+0(SB), SI
-	SHLQ         $0x02, AX
-	SUBQ         AX, SI
-	VMOVUPS      64(SI), Y0
-	VMASKMOVPS   (CX)(BX*4), Y0, Y1
-	VMULPS       Y1, Y1, Y3
-	VMOVUPS      constbd922279<>+0(SB), Y2
-	VFMADD213PS  constbfcc422a<>+0(SB), Y3, Y2
-	VMULPS       Y1, Y2, Y2
-	VMOVUPS      const42b20000<>+0(SB), Y3
-	VMOVUPS      constc2d00000<>+0(SB), Y4
-	VMINPS       Y2, Y3, Y2
-	VMAXPS       Y2, Y4, Y2
-	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VFNMADD231PS const3f318000<>+0(SB), Y3, Y2
-	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y2
-	VMOVUPS      const39506967<>+0(SB), Y4
-	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y4
-	VFMADD213PS  const3c088908<>+0(SB), Y2, Y4
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y4
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y4
-	VFMADD213PS  const3f000000<>+0(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y5
-	VFMADD213PS  Y2, Y5, Y4
-	VADDPS       const3f800000<>+0(SB), Y4, Y2
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y5
-	VPSUBD       Y5, Y3, Y3
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       const3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y5, Y2, Y2
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       const3f800000<>+0(SB), Y3, Y3
-	VMULPS       Y3, Y2, Y2
-	VADDPS       const3f800000<>+0(SB), Y2, Y2
-	VDIVPS       Y2, Y1, Y2
-	VMASKMOVPS   Y2, Y0, (DX)(BX*4)
+	TESTQ       AX, AX
+	JZ          done
+	LEAQ        edge16<>+0(SB), SI
+	SHLQ        $0x02, AX
+	SUBQ        AX, SI
+	VMOVUPS     64(SI), Y0
+	VMASKMOVPS  (CX)(BX*4), Y0, Y1
+	VMULPS      Y1, Y1, Y3
+	VMOVUPS     constbdd2d3e8<>+0(SB), Y2
+	VFMADD213PS constc0135761<>+0(SB), Y3, Y2
+	VMULPS      Y1, Y2, Y2
+	VMOVUPS     const43010000<>+0(SB), Y3
+	VMOVUPS     constc3160000<>+0(SB), Y4
+	VMINPS      Y2, Y3, Y2
+	VMAXPS      Y2, Y4, Y2
+	VROUNDPS    $0x08, Y2, Y3
+	VSUBPS      Y3, Y2, Y2
+	VMOVUPS     const392209c5<>+0(SB), Y4
+	VFMADD213PS const3aaf8448<>+0(SB), Y2, Y4
+	VFMADD213PS const3c1d952a<>+0(SB), Y2, Y4
+	VFMADD213PS const3d6357b6<>+0(SB), Y2, Y4
+	VFMADD213PS const3e75fdf0<>+0(SB), Y2, Y4
+	VFMADD213PS const3f317218<>+0(SB), Y2, Y4
+	VFMADD213PS const3f800000<>+0(SB), Y2, Y4
+	VCVTPS2DQ   Y3, Y3
+	VPSRAD      $0x01, Y3, Y2
+	VPSUBD      Y2, Y3, Y3
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      const3f800000<>+0(SB), Y2, Y2
+	VMULPS      Y2, Y4, Y4
+	VPSLLD      $0x17, Y3, Y3
+	VPADDD      const3f800000<>+0(SB), Y3, Y3
+	VMULPS      Y3, Y4, Y4
+	VMOVAPS     Y4, Y2
+	VADDPS      const3f800000<>+0(SB), Y2, Y2
+	VDIVPS      Y2, Y1, Y2
+	VMASKMOVPS  Y2, Y0, (DX)(BX*4)
 
 done:
 	VZEROUPPER
 	RET
 
-DATA constbd922279<>+0(SB)/4, $0xbd922279
-DATA constbd922279<>+4(SB)/4, $0xbd922279
-DATA constbd922279<>+8(SB)/4, $0xbd922279
-DATA constbd922279<>+12(SB)/4, $0xbd922279
-DATA constbd922279<>+16(SB)/4, $0xbd922279
-DATA constbd922279<>+20(SB)/4, $0xbd922279
-DATA constbd922279<>+24(SB)/4, $0xbd922279
-DATA constbd922279<>+28(SB)/4, $0xbd922279
-DATA constbd922279<>+32(SB)/4, $0xbd922279
-DATA constbd922279<>+36(SB)/4, $0xbd922279
-DATA constbd922279<>+40(SB)/4, $0xbd922279
-DATA constbd922279<>+44(SB)/4, $0xbd922279
-DATA constbd922279<>+48(SB)/4, $0xbd922279
-DATA constbd922279<>+52(SB)/4, $0xbd922279
-DATA constbd922279<>+56(SB)/4, $0xbd922279
-DATA constbd922279<>+60(SB)/4, $0xbd922279
-GLOBL constbd922279<>(SB), RODATA|NOPTR, $64
+DATA constbdd2d3e8<>+0(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+4(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+8(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+12(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+16(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+20(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+24(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+28(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+32(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+36(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+40(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+44(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+48(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+52(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+56(SB)/4, $0xbdd2d3e8
+DATA constbdd2d3e8<>+60(SB)/4, $0xbdd2d3e8
+GLOBL constbdd2d3e8<>(SB), RODATA|NOPTR, $64
 
-DATA constbfcc422a<>+0(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+4(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+8(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+12(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+16(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+20(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+24(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+28(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+32(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+36(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+40(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+44(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+48(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+52(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+56(SB)/4, $0xbfcc422a
-DATA constbfcc422a<>+60(SB)/4, $0xbfcc422a
-GLOBL constbfcc422a<>(SB), RODATA|NOPTR, $64
+DATA constc0135761<>+0(SB)/4, $0xc0135761
+DATA constc0135761<>+4(SB)/4, $0xc0135761
+DATA constc0135761<>+8(SB)/4, $0xc0135761
+DATA constc0135761<>+12(SB)/4, $0xc0135761
+DATA constc0135761<>+16(SB)/4, $0xc0135761
+DATA constc0135761<>+20(SB)/4, $0xc0135761
+DATA constc0135761<>+24(SB)/4, $0xc0135761
+DATA constc0135761<>+28(SB)/4, $0xc0135761
+DATA constc0135761<>+32(SB)/4, $0xc0135761
+DATA constc0135761<>+36(SB)/4, $0xc0135761
+DATA constc0135761<>+40(SB)/4, $0xc0135761
+DATA constc0135761<>+44(SB)/4, $0xc0135761
+DATA constc0135761<>+48(SB)/4, $0xc0135761
+DATA constc0135761<>+52(SB)/4, $0xc0135761
+DATA constc0135761<>+56(SB)/4, $0xc0135761
+DATA constc0135761<>+60(SB)/4, $0xc0135761
+GLOBL constc0135761<>(SB), RODATA|NOPTR, $64
+
+DATA const43010000<>+0(SB)/4, $0x43010000
+DATA const43010000<>+4(SB)/4, $0x43010000
+DATA const43010000<>+8(SB)/4, $0x43010000
+DATA const43010000<>+12(SB)/4, $0x43010000
+DATA const43010000<>+16(SB)/4, $0x43010000
+DATA const43010000<>+20(SB)/4, $0x43010000
+DATA const43010000<>+24(SB)/4, $0x43010000
+DATA const43010000<>+28(SB)/4, $0x43010000
+DATA const43010000<>+32(SB)/4, $0x43010000
+DATA const43010000<>+36(SB)/4, $0x43010000
+DATA const43010000<>+40(SB)/4, $0x43010000
+DATA const43010000<>+44(SB)/4, $0x43010000
+DATA const43010000<>+48(SB)/4, $0x43010000
+DATA const43010000<>+52(SB)/4, $0x43010000
+DATA const43010000<>+56(SB)/4, $0x43010000
+DATA const43010000<>+60(SB)/4, $0x43010000
+GLOBL const43010000<>(SB), RODATA|NOPTR, $64
+
+DATA constc3160000<>+0(SB)/4, $0xc3160000
+DATA constc3160000<>+4(SB)/4, $0xc3160000
+DATA constc3160000<>+8(SB)/4, $0xc3160000
+DATA constc3160000<>+12(SB)/4, $0xc3160000
+DATA constc3160000<>+16(SB)/4, $0xc3160000
+DATA constc3160000<>+20(SB)/4, $0xc3160000
+DATA constc3160000<>+24(SB)/4, $0xc3160000
+DATA constc3160000<>+28(SB)/4, $0xc3160000
+DATA constc3160000<>+32(SB)/4, $0xc3160000
+DATA constc3160000<>+36(SB)/4, $0xc3160000
+DATA constc3160000<>+40(SB)/4, $0xc3160000
+DATA constc3160000<>+44(SB)/4, $0xc3160000
+DATA constc3160000<>+48(SB)/4, $0xc3160000
+DATA constc3160000<>+52(SB)/4, $0xc3160000
+DATA constc3160000<>+56(SB)/4, $0xc3160000
+DATA constc3160000<>+60(SB)/4, $0xc3160000
+GLOBL constc3160000<>(SB), RODATA|NOPTR, $64
+
+DATA const392209c5<>+0(SB)/4, $0x392209c5
+DATA const392209c5<>+4(SB)/4, $0x392209c5
+DATA const392209c5<>+8(SB)/4, $0x392209c5
+DATA const392209c5<>+12(SB)/4, $0x392209c5
+DATA const392209c5<>+16(SB)/4, $0x392209c5
+DATA const392209c5<>+20(SB)/4, $0x392209c5
+DATA const392209c5<>+24(SB)/4, $0x392209c5
+DATA const392209c5<>+28(SB)/4, $0x392209c5
+DATA const392209c5<>+32(SB)/4, $0x392209c5
+DATA const392209c5<>+36(SB)/4, $0x392209c5
+DATA const392209c5<>+40(SB)/4, $0x392209c5
+DATA const392209c5<>+44(SB)/4, $0x392209c5
+DATA const392209c5<>+48(SB)/4, $0x392209c5
+DATA const392209c5<>+52(SB)/4, $0x392209c5
+DATA const392209c5<>+56(SB)/4, $0x392209c5
+DATA const392209c5<>+60(SB)/4, $0x392209c5
+GLOBL const392209c5<>(SB), RODATA|NOPTR, $64
+
+DATA const3aaf8448<>+0(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+4(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+8(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+12(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+16(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+20(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+24(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+28(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+32(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+36(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+40(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+44(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+48(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+52(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+56(SB)/4, $0x3aaf8448
+DATA const3aaf8448<>+60(SB)/4, $0x3aaf8448
+GLOBL const3aaf8448<>(SB), RODATA|NOPTR, $64
+
+DATA const3c1d952a<>+0(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+4(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+8(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+12(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+16(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+20(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+24(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+28(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+32(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+36(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+40(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+44(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+48(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+52(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+56(SB)/4, $0x3c1d952a
+DATA const3c1d952a<>+60(SB)/4, $0x3c1d952a
+GLOBL const3c1d952a<>(SB), RODATA|NOPTR, $64
+
+DATA const3d6357b6<>+0(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+4(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+8(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+12(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+16(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+20(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+24(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+28(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+32(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+36(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+40(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+44(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+48(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+52(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+56(SB)/4, $0x3d6357b6
+DATA const3d6357b6<>+60(SB)/4, $0x3d6357b6
+GLOBL const3d6357b6<>(SB), RODATA|NOPTR, $64
+
+DATA const3e75fdf0<>+0(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+4(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+8(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+12(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+16(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+20(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+24(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+28(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+32(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+36(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+40(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+44(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+48(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+52(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+56(SB)/4, $0x3e75fdf0
+DATA const3e75fdf0<>+60(SB)/4, $0x3e75fdf0
+GLOBL const3e75fdf0<>(SB), RODATA|NOPTR, $64
+
+DATA const3f317218<>+0(SB)/4, $0x3f317218
+DATA const3f317218<>+4(SB)/4, $0x3f317218
+DATA const3f317218<>+8(SB)/4, $0x3f317218
+DATA const3f317218<>+12(SB)/4, $0x3f317218
+DATA const3f317218<>+16(SB)/4, $0x3f317218
+DATA const3f317218<>+20(SB)/4, $0x3f317218
+DATA const3f317218<>+24(SB)/4, $0x3f317218
+DATA const3f317218<>+28(SB)/4, $0x3f317218
+DATA const3f317218<>+32(SB)/4, $0x3f317218
+DATA const3f317218<>+36(SB)/4, $0x3f317218
+DATA const3f317218<>+40(SB)/4, $0x3f317218
+DATA const3f317218<>+44(SB)/4, $0x3f317218
+DATA const3f317218<>+48(SB)/4, $0x3f317218
+DATA const3f317218<>+52(SB)/4, $0x3f317218
+DATA const3f317218<>+56(SB)/4, $0x3f317218
+DATA const3f317218<>+60(SB)/4, $0x3f317218
+GLOBL const3f317218<>(SB), RODATA|NOPTR, $64
 
 // func geluBackwardAVX2(dx *float32, x *float32, dy *float32, n int)
 // Requires: AVX, AVX2, FMA3
@@ -614,105 +746,99 @@ TEXT ·geluBackwardAVX2(SB), NOSPLIT, $0-32
 	XORQ SI, SI
 
 loop1:
-	CMPQ         AX, $0x08
-	JL           next1
-	VMOVUPS      (CX)(SI*4), Y0
-	VMOVUPS      (DX)(SI*4), Y1
-	VMOVUPS      const41200000<>+0(SB), Y2
-	VMOVUPS      constc1200000<>+0(SB), Y3
-	VMINPS       Y0, Y2, Y0
-	VMAXPS       Y0, Y3, Y0
-	VMULPS       Y0, Y0, Y3
-	VMOVUPS      constbd922279<>+0(SB), Y2
-	VFMADD213PS  constbfcc422a<>+0(SB), Y3, Y2
-	VMULPS       Y0, Y2, Y2
-	VMULPS       const3fb8aa3b<>+0(SB), Y2, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS const3f318000<>+0(SB), Y4, Y2
-	VFNMADD231PS constb95e8083<>+0(SB), Y4, Y2
-	VMOVUPS      const39506967<>+0(SB), Y5
-	VFMADD213PS  const3ab743ce<>+0(SB), Y2, Y5
-	VFMADD213PS  const3c088908<>+0(SB), Y2, Y5
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y2, Y5
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y2, Y5
-	VFMADD213PS  const3f000000<>+0(SB), Y2, Y5
-	VMULPS       Y2, Y2, Y6
-	VFMADD213PS  Y2, Y6, Y5
-	VADDPS       const3f800000<>+0(SB), Y5, Y2
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y6
-	VPSUBD       Y6, Y4, Y4
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       const3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y2, Y2
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       const3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y4, Y2, Y2
-	VMOVUPS      const3f800000<>+0(SB), Y5
-	VADDPS       Y2, Y5, Y4
-	VDIVPS       Y4, Y5, Y4
-	VMOVUPS      const3e5b33b6<>+0(SB), Y5
-	VFMADD213PS  const3fcc422a<>+0(SB), Y3, Y5
-	VMULPS       Y4, Y2, Y2
-	VMULPS       Y4, Y0, Y0
-	VMULPS       Y2, Y0, Y0
-	VFMADD213PS  Y4, Y0, Y5
-	VMULPS       Y1, Y5, Y5
-	VMOVUPS      Y5, (BX)(SI*4)
-	ADDQ         $0x08, SI
-	SUBQ         $0x08, AX
-	JMP          loop1
+	CMPQ        AX, $0x08
+	JL          next1
+	VMOVUPS     (CX)(SI*4), Y0
+	VMOVUPS     (DX)(SI*4), Y1
+	VMOVUPS     const41200000<>+0(SB), Y2
+	VMOVUPS     constc1200000<>+0(SB), Y3
+	VMINPS      Y0, Y2, Y0
+	VMAXPS      Y0, Y3, Y0
+	VMULPS      Y0, Y0, Y3
+	VMOVUPS     constbdd2d3e8<>+0(SB), Y2
+	VFMADD213PS constc0135761<>+0(SB), Y3, Y2
+	VMULPS      Y0, Y2, Y2
+	VROUNDPS    $0x08, Y2, Y4
+	VSUBPS      Y4, Y2, Y2
+	VMOVUPS     const392209c5<>+0(SB), Y5
+	VFMADD213PS const3aaf8448<>+0(SB), Y2, Y5
+	VFMADD213PS const3c1d952a<>+0(SB), Y2, Y5
+	VFMADD213PS const3d6357b6<>+0(SB), Y2, Y5
+	VFMADD213PS const3e75fdf0<>+0(SB), Y2, Y5
+	VFMADD213PS const3f317218<>+0(SB), Y2, Y5
+	VFMADD213PS const3f800000<>+0(SB), Y2, Y5
+	VCVTPS2DQ   Y4, Y4
+	VPSRAD      $0x01, Y4, Y2
+	VPSUBD      Y2, Y4, Y4
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      const3f800000<>+0(SB), Y2, Y2
+	VMULPS      Y2, Y5, Y5
+	VPSLLD      $0x17, Y4, Y4
+	VPADDD      const3f800000<>+0(SB), Y4, Y4
+	VMULPS      Y4, Y5, Y5
+	VMOVAPS     Y5, Y2
+	VMOVUPS     const3f800000<>+0(SB), Y5
+	VADDPS      Y2, Y5, Y4
+	VDIVPS      Y4, Y5, Y4
+	VMOVUPS     const3e5b33b6<>+0(SB), Y5
+	VFMADD213PS const3fcc422a<>+0(SB), Y3, Y5
+	VMULPS      Y4, Y2, Y2
+	VMULPS      Y4, Y0, Y0
+	VMULPS      Y2, Y0, Y0
+	VFMADD213PS Y4, Y0, Y5
+	VMULPS      Y1, Y5, Y5
+	VMOVUPS     Y5, (BX)(SI*4)
+	ADDQ        $0x08, SI
+	SUBQ        $0x08, AX
+	JMP         loop1
 
 next1:
-	TESTQ        AX, AX
-	JZ           done
-	LEAQ         edge16<>+0(SB), DI
-	SHLQ         $0x02, AX
-	SUBQ         AX, DI
-	VMOVUPS      64(DI), Y0
-	VMASKMOVPS   (CX)(SI*4), Y0, Y1
-	VMASKMOVPS   (DX)(SI*4), Y0, Y2
-	VMOVUPS      const41200000<>+0(SB), Y3
-	VMOVUPS      constc1200000<>+0(SB), Y4
-	VMINPS       Y1, Y3, Y1
-	VMAXPS       Y1, Y4, Y1
-	VMULPS       Y1, Y1, Y4
-	VMOVUPS      constbd922279<>+0(SB), Y3
-	VFMADD213PS  constbfcc422a<>+0(SB), Y4, Y3
-	VMULPS       Y1, Y3, Y3
-	VMULPS       const3fb8aa3b<>+0(SB), Y3, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS const3f318000<>+0(SB), Y5, Y3
-	VFNMADD231PS constb95e8083<>+0(SB), Y5, Y3
-	VMOVUPS      const39506967<>+0(SB), Y6
-	VFMADD213PS  const3ab743ce<>+0(SB), Y3, Y6
-	VFMADD213PS  const3c088908<>+0(SB), Y3, Y6
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Y3, Y6
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Y3, Y6
-	VFMADD213PS  const3f000000<>+0(SB), Y3, Y6
-	VMULPS       Y3, Y3, Y7
-	VFMADD213PS  Y3, Y7, Y6
-	VADDPS       const3f800000<>+0(SB), Y6, Y3
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y7
-	VPSUBD       Y7, Y5, Y5
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       const3f800000<>+0(SB), Y7, Y7
-	VMULPS       Y7, Y3, Y3
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       const3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y5, Y3, Y3
-	VMOVUPS      const3f800000<>+0(SB), Y6
-	VADDPS       Y3, Y6, Y5
-	VDIVPS       Y5, Y6, Y5
-	VMOVUPS      const3e5b33b6<>+0(SB), Y6
-	VFMADD213PS  const3fcc422a<>+0(SB), Y4, Y6
-	VMULPS       Y5, Y3, Y3
-	VMULPS       Y5, Y1, Y1
-	VMULPS       Y3, Y1, Y1
-	VFMADD213PS  Y5, Y1, Y6
-	VMULPS       Y2, Y6, Y6
-	VMASKMOVPS   Y6, Y0, (BX)(SI*4)
+	TESTQ       AX, AX
+	JZ          done
+	LEAQ        edge16<>+0(SB), DI
+	SHLQ        $0x02, AX
+	SUBQ        AX, DI
+	VMOVUPS     64(DI), Y0
+	VMASKMOVPS  (CX)(SI*4), Y0, Y1
+	VMASKMOVPS  (DX)(SI*4), Y0, Y2
+	VMOVUPS     const41200000<>+0(SB), Y3
+	VMOVUPS     constc1200000<>+0(SB), Y4
+	VMINPS      Y1, Y3, Y1
+	VMAXPS      Y1, Y4, Y1
+	VMULPS      Y1, Y1, Y4
+	VMOVUPS     constbdd2d3e8<>+0(SB), Y3
+	VFMADD213PS constc0135761<>+0(SB), Y4, Y3
+	VMULPS      Y1, Y3, Y3
+	VROUNDPS    $0x08, Y3, Y5
+	VSUBPS      Y5, Y3, Y3
+	VMOVUPS     const392209c5<>+0(SB), Y6
+	VFMADD213PS const3aaf8448<>+0(SB), Y3, Y6
+	VFMADD213PS const3c1d952a<>+0(SB), Y3, Y6
+	VFMADD213PS const3d6357b6<>+0(SB), Y3, Y6
+	VFMADD213PS const3e75fdf0<>+0(SB), Y3, Y6
+	VFMADD213PS const3f317218<>+0(SB), Y3, Y6
+	VFMADD213PS const3f800000<>+0(SB), Y3, Y6
+	VCVTPS2DQ   Y5, Y5
+	VPSRAD      $0x01, Y5, Y3
+	VPSUBD      Y3, Y5, Y5
+	VPSLLD      $0x17, Y3, Y3
+	VPADDD      const3f800000<>+0(SB), Y3, Y3
+	VMULPS      Y3, Y6, Y6
+	VPSLLD      $0x17, Y5, Y5
+	VPADDD      const3f800000<>+0(SB), Y5, Y5
+	VMULPS      Y5, Y6, Y6
+	VMOVAPS     Y6, Y3
+	VMOVUPS     const3f800000<>+0(SB), Y6
+	VADDPS      Y3, Y6, Y5
+	VDIVPS      Y5, Y6, Y5
+	VMOVUPS     const3e5b33b6<>+0(SB), Y6
+	VFMADD213PS const3fcc422a<>+0(SB), Y4, Y6
+	VMULPS      Y5, Y3, Y3
+	VMULPS      Y5, Y1, Y1
+	VMULPS      Y3, Y1, Y1
+	VFMADD213PS Y5, Y1, Y6
+	VMULPS      Y2, Y6, Y6
+	VMASKMOVPS  Y6, Y0, (BX)(SI*4)
 
 done:
 	VZEROUPPER
@@ -1541,128 +1667,116 @@ TEXT ·geluAVX512(SB), NOSPLIT, $0-24
 	XORQ BX, BX
 
 loop2:
-	CMPQ         AX, $0x20
-	JL           next2
-	VMOVUPS      (CX)(BX*4), Z0
-	VMOVUPS      64(CX)(BX*4), Z1
-	VMULPS       Z0, Z0, Z4
-	VMULPS       Z1, Z1, Z5
-	VMOVUPS      constbd922279<>+0(SB), Z2
-	VMOVUPS      constbd922279<>+0(SB), Z3
-	VFMADD213PS  constbfcc422a<>+0(SB), Z4, Z2
-	VFMADD213PS  constbfcc422a<>+0(SB), Z5, Z3
-	VMULPS       Z0, Z2, Z2
-	VMULPS       Z1, Z3, Z3
-	VMOVUPS      const42b20000<>+0(SB), Z4
-	VMOVUPS      constc2d00000<>+0(SB), Z5
-	VMINPS       Z2, Z4, Z2
-	VMINPS       Z3, Z4, Z3
-	VMAXPS       Z2, Z5, Z2
-	VMAXPS       Z3, Z5, Z3
-	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z4
-	VMULPS       const3fb8aa3b<>+0(SB), Z3, Z5
-	VRNDSCALEPS  $0x08, Z4, Z4
-	VRNDSCALEPS  $0x08, Z5, Z5
-	VFNMADD231PS const3f318000<>+0(SB), Z4, Z2
-	VFNMADD231PS const3f318000<>+0(SB), Z5, Z3
-	VFNMADD231PS constb95e8083<>+0(SB), Z4, Z2
-	VFNMADD231PS constb95e8083<>+0(SB), Z5, Z3
-	VMOVUPS      const39506967<>+0(SB), Z6
-	VMOVUPS      const39506967<>+0(SB), Z7
-	VFMADD213PS  const3ab743ce<>+0(SB), Z2, Z6
-	VFMADD213PS  const3ab743ce<>+0(SB), Z3, Z7
-	VFMADD213PS  const3c088908<>+0(SB), Z2, Z6
-	VFMADD213PS  const3c088908<>+0(SB), Z3, Z7
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Z2, Z6
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Z3, Z7
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Z2, Z6
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Z3, Z7
-	VFMADD213PS  const3f000000<>+0(SB), Z2, Z6
-	VFMADD213PS  const3f000000<>+0(SB), Z3, Z7
-	VMULPS       Z2, Z2, Z8
-	VMULPS       Z3, Z3, Z9
-	VFMADD213PS  Z2, Z8, Z6
-	VFMADD213PS  Z3, Z9, Z7
-	VADDPS       const3f800000<>+0(SB), Z6, Z2
-	VADDPS       const3f800000<>+0(SB), Z7, Z3
-	VSCALEFPS    Z4, Z2, Z2
-	VSCALEFPS    Z5, Z3, Z3
-	VADDPS       const3f800000<>+0(SB), Z2, Z2
-	VADDPS       const3f800000<>+0(SB), Z3, Z3
-	VDIVPS       Z2, Z0, Z2
-	VDIVPS       Z3, Z1, Z3
-	VMOVUPS      Z2, (DX)(BX*4)
-	VMOVUPS      Z3, 64(DX)(BX*4)
-	ADDQ         $0x20, BX
-	SUBQ         $0x20, AX
-	JMP          loop2
+	CMPQ        AX, $0x20
+	JL          next2
+	VMOVUPS     (CX)(BX*4), Z0
+	VMOVUPS     64(CX)(BX*4), Z1
+	VMULPS      Z0, Z0, Z4
+	VMULPS      Z1, Z1, Z5
+	VMOVUPS     constbdd2d3e8<>+0(SB), Z2
+	VMOVUPS     constbdd2d3e8<>+0(SB), Z3
+	VFMADD213PS constc0135761<>+0(SB), Z4, Z2
+	VFMADD213PS constc0135761<>+0(SB), Z5, Z3
+	VMULPS      Z0, Z2, Z2
+	VMULPS      Z1, Z3, Z3
+	VMOVUPS     const43010000<>+0(SB), Z4
+	VMOVUPS     constc3160000<>+0(SB), Z5
+	VMINPS      Z2, Z4, Z2
+	VMINPS      Z3, Z4, Z3
+	VMAXPS      Z2, Z5, Z2
+	VMAXPS      Z3, Z5, Z3
+	VRNDSCALEPS $0x08, Z2, Z4
+	VRNDSCALEPS $0x08, Z3, Z5
+	VSUBPS      Z4, Z2, Z2
+	VSUBPS      Z5, Z3, Z3
+	VMOVUPS     const392209c5<>+0(SB), Z6
+	VMOVUPS     const392209c5<>+0(SB), Z7
+	VFMADD213PS const3aaf8448<>+0(SB), Z2, Z6
+	VFMADD213PS const3aaf8448<>+0(SB), Z3, Z7
+	VFMADD213PS const3c1d952a<>+0(SB), Z2, Z6
+	VFMADD213PS const3c1d952a<>+0(SB), Z3, Z7
+	VFMADD213PS const3d6357b6<>+0(SB), Z2, Z6
+	VFMADD213PS const3d6357b6<>+0(SB), Z3, Z7
+	VFMADD213PS const3e75fdf0<>+0(SB), Z2, Z6
+	VFMADD213PS const3e75fdf0<>+0(SB), Z3, Z7
+	VFMADD213PS const3f317218<>+0(SB), Z2, Z6
+	VFMADD213PS const3f317218<>+0(SB), Z3, Z7
+	VFMADD213PS const3f800000<>+0(SB), Z2, Z6
+	VFMADD213PS const3f800000<>+0(SB), Z3, Z7
+	VSCALEFPS   Z4, Z6, Z6
+	VSCALEFPS   Z5, Z7, Z7
+	VMOVAPS     Z6, Z2
+	VMOVAPS     Z7, Z3
+	VADDPS      const3f800000<>+0(SB), Z2, Z2
+	VADDPS      const3f800000<>+0(SB), Z3, Z3
+	VDIVPS      Z2, Z0, Z2
+	VDIVPS      Z3, Z1, Z3
+	VMOVUPS     Z2, (DX)(BX*4)
+	VMOVUPS     Z3, 64(DX)(BX*4)
+	ADDQ        $0x20, BX
+	SUBQ        $0x20, AX
+	JMP         loop2
 
 next2:
 loop1:
-	CMPQ         AX, $0x10
-	JL           next1
-	VMOVUPS      (CX)(BX*4), Z0
-	VMULPS       Z0, Z0, Z2
-	VMOVUPS      constbd922279<>+0(SB), Z1
-	VFMADD213PS  constbfcc422a<>+0(SB), Z2, Z1
-	VMULPS       Z0, Z1, Z1
-	VMOVUPS      const42b20000<>+0(SB), Z2
-	VMOVUPS      constc2d00000<>+0(SB), Z3
-	VMINPS       Z1, Z2, Z1
-	VMAXPS       Z1, Z3, Z1
-	VMULPS       const3fb8aa3b<>+0(SB), Z1, Z2
-	VRNDSCALEPS  $0x08, Z2, Z2
-	VFNMADD231PS const3f318000<>+0(SB), Z2, Z1
-	VFNMADD231PS constb95e8083<>+0(SB), Z2, Z1
-	VMOVUPS      const39506967<>+0(SB), Z3
-	VFMADD213PS  const3ab743ce<>+0(SB), Z1, Z3
-	VFMADD213PS  const3c088908<>+0(SB), Z1, Z3
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Z1, Z3
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Z1, Z3
-	VFMADD213PS  const3f000000<>+0(SB), Z1, Z3
-	VMULPS       Z1, Z1, Z4
-	VFMADD213PS  Z1, Z4, Z3
-	VADDPS       const3f800000<>+0(SB), Z3, Z1
-	VSCALEFPS    Z2, Z1, Z1
-	VADDPS       const3f800000<>+0(SB), Z1, Z1
-	VDIVPS       Z1, Z0, Z1
-	VMOVUPS      Z1, (DX)(BX*4)
-	ADDQ         $0x10, BX
-	SUBQ         $0x10, AX
-	JMP          loop1
+	CMPQ        AX, $0x10
+	JL          next1
+	VMOVUPS     (CX)(BX*4), Z0
+	VMULPS      Z0, Z0, Z2
+	VMOVUPS     constbdd2d3e8<>+0(SB), Z1
+	VFMADD213PS constc0135761<>+0(SB), Z2, Z1
+	VMULPS      Z0, Z1, Z1
+	VMOVUPS     const43010000<>+0(SB), Z2
+	VMOVUPS     constc3160000<>+0(SB), Z3
+	VMINPS      Z1, Z2, Z1
+	VMAXPS      Z1, Z3, Z1
+	VRNDSCALEPS $0x08, Z1, Z2
+	VSUBPS      Z2, Z1, Z1
+	VMOVUPS     const392209c5<>+0(SB), Z3
+	VFMADD213PS const3aaf8448<>+0(SB), Z1, Z3
+	VFMADD213PS const3c1d952a<>+0(SB), Z1, Z3
+	VFMADD213PS const3d6357b6<>+0(SB), Z1, Z3
+	VFMADD213PS const3e75fdf0<>+0(SB), Z1, Z3
+	VFMADD213PS const3f317218<>+0(SB), Z1, Z3
+	VFMADD213PS const3f800000<>+0(SB), Z1, Z3
+	VSCALEFPS   Z2, Z3, Z3
+	VMOVAPS     Z3, Z1
+	VADDPS      const3f800000<>+0(SB), Z1, Z1
+	VDIVPS      Z1, Z0, Z1
+	VMOVUPS     Z1, (DX)(BX*4)
+	ADDQ        $0x10, BX
+	SUBQ        $0x10, AX
+	JMP         loop1
 
 next1:
-	TESTQ        AX, AX
-	JZ           done
-	MOVL         $0x0000ffff, SI
-	BZHIL        AX, SI, SI
-	KMOVW        SI, K1
-	VMOVUPS.Z    (CX)(BX*4), K1, Z0
-	VMULPS       Z0, Z0, Z2
-	VMOVUPS      constbd922279<>+0(SB), Z1
-	VFMADD213PS  constbfcc422a<>+0(SB), Z2, Z1
-	VMULPS       Z0, Z1, Z1
-	VMOVUPS      const42b20000<>+0(SB), Z2
-	VMOVUPS      constc2d00000<>+0(SB), Z3
-	VMINPS       Z1, Z2, Z1
-	VMAXPS       Z1, Z3, Z1
-	VMULPS       const3fb8aa3b<>+0(SB), Z1, Z2
-	VRNDSCALEPS  $0x08, Z2, Z2
-	VFNMADD231PS const3f318000<>+0(SB), Z2, Z1
-	VFNMADD231PS constb95e8083<>+0(SB), Z2, Z1
-	VMOVUPS      const39506967<>+0(SB), Z3
-	VFMADD213PS  const3ab743ce<>+0(SB), Z1, Z3
-	VFMADD213PS  const3c088908<>+0(SB), Z1, Z3
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Z1, Z3
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Z1, Z3
-	VFMADD213PS  const3f000000<>+0(SB), Z1, Z3
-	VMULPS       Z1, Z1, Z4
-	VFMADD213PS  Z1, Z4, Z3
-	VADDPS       const3f800000<>+0(SB), Z3, Z1
-	VSCALEFPS    Z2, Z1, Z1
-	VADDPS       const3f800000<>+0(SB), Z1, Z1
-	VDIVPS       Z1, Z0, Z1
-	VMOVUPS      Z1, K1, (DX)(BX*4)
+	TESTQ       AX, AX
+	JZ          done
+	MOVL        $0x0000ffff, SI
+	BZHIL       AX, SI, SI
+	KMOVW       SI, K1
+	VMOVUPS.Z   (CX)(BX*4), K1, Z0
+	VMULPS      Z0, Z0, Z2
+	VMOVUPS     constbdd2d3e8<>+0(SB), Z1
+	VFMADD213PS constc0135761<>+0(SB), Z2, Z1
+	VMULPS      Z0, Z1, Z1
+	VMOVUPS     const43010000<>+0(SB), Z2
+	VMOVUPS     constc3160000<>+0(SB), Z3
+	VMINPS      Z1, Z2, Z1
+	VMAXPS      Z1, Z3, Z1
+	VRNDSCALEPS $0x08, Z1, Z2
+	VSUBPS      Z2, Z1, Z1
+	VMOVUPS     const392209c5<>+0(SB), Z3
+	VFMADD213PS const3aaf8448<>+0(SB), Z1, Z3
+	VFMADD213PS const3c1d952a<>+0(SB), Z1, Z3
+	VFMADD213PS const3d6357b6<>+0(SB), Z1, Z3
+	VFMADD213PS const3e75fdf0<>+0(SB), Z1, Z3
+	VFMADD213PS const3f317218<>+0(SB), Z1, Z3
+	VFMADD213PS const3f800000<>+0(SB), Z1, Z3
+	VSCALEFPS   Z2, Z3, Z3
+	VMOVAPS     Z3, Z1
+	VADDPS      const3f800000<>+0(SB), Z1, Z1
+	VDIVPS      Z1, Z0, Z1
+	VMOVUPS     Z1, K1, (DX)(BX*4)
 
 done:
 	VZEROUPPER
@@ -1678,163 +1792,151 @@ TEXT ·geluBackwardAVX512(SB), NOSPLIT, $0-32
 	XORQ SI, SI
 
 loop2:
-	CMPQ         AX, $0x20
-	JL           next2
-	VMOVUPS      (CX)(SI*4), Z0
-	VMOVUPS      64(CX)(SI*4), Z1
-	VMOVUPS      (DX)(SI*4), Z2
-	VMOVUPS      64(DX)(SI*4), Z3
-	VMOVUPS      const41200000<>+0(SB), Z4
-	VMOVUPS      constc1200000<>+0(SB), Z5
-	VMINPS       Z0, Z4, Z0
-	VMINPS       Z1, Z4, Z1
-	VMAXPS       Z0, Z5, Z0
-	VMAXPS       Z1, Z5, Z1
-	VMULPS       Z0, Z0, Z6
-	VMULPS       Z1, Z1, Z7
-	VMOVUPS      constbd922279<>+0(SB), Z4
-	VMOVUPS      constbd922279<>+0(SB), Z5
-	VFMADD213PS  constbfcc422a<>+0(SB), Z6, Z4
-	VFMADD213PS  constbfcc422a<>+0(SB), Z7, Z5
-	VMULPS       Z0, Z4, Z4
-	VMULPS       Z1, Z5, Z5
-	VMULPS       const3fb8aa3b<>+0(SB), Z4, Z8
-	VMULPS       const3fb8aa3b<>+0(SB), Z5, Z9
-	VRNDSCALEPS  $0x08, Z8, Z8
-	VRNDSCALEPS  $0x08, Z9, Z9
-	VFNMADD231PS const3f318000<>+0(SB), Z8, Z4
-	VFNMADD231PS const3f318000<>+0(SB), Z9, Z5
-	VFNMADD231PS constb95e8083<>+0(SB), Z8, Z4
-	VFNMADD231PS constb95e8083<>+0(SB), Z9, Z5
-	VMOVUPS      const39506967<>+0(SB), Z10
-	VMOVUPS      const39506967<>+0(SB), Z11
-	VFMADD213PS  const3ab743ce<>+0(SB), Z4, Z10
-	VFMADD213PS  const3ab743ce<>+0(SB), Z5, Z11
-	VFMADD213PS  const3c088908<>+0(SB), Z4, Z10
-	VFMADD213PS  const3c088908<>+0(SB), Z5, Z11
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Z4, Z10
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Z5, Z11
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Z4, Z10
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Z5, Z11
-	VFMADD213PS  const3f000000<>+0(SB), Z4, Z10
-	VFMADD213PS  const3f000000<>+0(SB), Z5, Z11
-	VMULPS       Z4, Z4, Z12
-	VMULPS       Z5, Z5, Z13
-	VFMADD213PS  Z4, Z12, Z10
-	VFMADD213PS  Z5, Z13, Z11
-	VADDPS       const3f800000<>+0(SB), Z10, Z4
-	VADDPS       const3f800000<>+0(SB), Z11, Z5
-	VSCALEFPS    Z8, Z4, Z4
-	VSCALEFPS    Z9, Z5, Z5
-	VMOVUPS      const3f800000<>+0(SB), Z10
-	VADDPS       Z4, Z10, Z8
-	VADDPS       Z5, Z10, Z9
-	VDIVPS       Z8, Z10, Z8
-	VDIVPS       Z9, Z10, Z9
-	VMOVUPS      const3e5b33b6<>+0(SB), Z10
-	VMOVUPS      const3e5b33b6<>+0(SB), Z11
-	VFMADD213PS  const3fcc422a<>+0(SB), Z6, Z10
-	VFMADD213PS  const3fcc422a<>+0(SB), Z7, Z11
-	VMULPS       Z8, Z4, Z4
-	VMULPS       Z9, Z5, Z5
-	VMULPS       Z8, Z0, Z0
-	VMULPS       Z9, Z1, Z1
-	VMULPS       Z4, Z0, Z0
-	VMULPS       Z5, Z1, Z1
-	VFMADD213PS  Z8, Z0, Z10
-	VFMADD213PS  Z9, Z1, Z11
-	VMULPS       Z2, Z10, Z10
-	VMULPS       Z3, Z11, Z11
-	VMOVUPS      Z10, (BX)(SI*4)
-	VMOVUPS      Z11, 64(BX)(SI*4)
-	ADDQ         $0x20, SI
-	SUBQ         $0x20, AX
-	JMP          loop2
+	CMPQ        AX, $0x20
+	JL          next2
+	VMOVUPS     (CX)(SI*4), Z0
+	VMOVUPS     64(CX)(SI*4), Z1
+	VMOVUPS     (DX)(SI*4), Z2
+	VMOVUPS     64(DX)(SI*4), Z3
+	VMOVUPS     const41200000<>+0(SB), Z4
+	VMOVUPS     constc1200000<>+0(SB), Z5
+	VMINPS      Z0, Z4, Z0
+	VMINPS      Z1, Z4, Z1
+	VMAXPS      Z0, Z5, Z0
+	VMAXPS      Z1, Z5, Z1
+	VMULPS      Z0, Z0, Z6
+	VMULPS      Z1, Z1, Z7
+	VMOVUPS     constbdd2d3e8<>+0(SB), Z4
+	VMOVUPS     constbdd2d3e8<>+0(SB), Z5
+	VFMADD213PS constc0135761<>+0(SB), Z6, Z4
+	VFMADD213PS constc0135761<>+0(SB), Z7, Z5
+	VMULPS      Z0, Z4, Z4
+	VMULPS      Z1, Z5, Z5
+	VRNDSCALEPS $0x08, Z4, Z8
+	VRNDSCALEPS $0x08, Z5, Z9
+	VSUBPS      Z8, Z4, Z4
+	VSUBPS      Z9, Z5, Z5
+	VMOVUPS     const392209c5<>+0(SB), Z10
+	VMOVUPS     const392209c5<>+0(SB), Z11
+	VFMADD213PS const3aaf8448<>+0(SB), Z4, Z10
+	VFMADD213PS const3aaf8448<>+0(SB), Z5, Z11
+	VFMADD213PS const3c1d952a<>+0(SB), Z4, Z10
+	VFMADD213PS const3c1d952a<>+0(SB), Z5, Z11
+	VFMADD213PS const3d6357b6<>+0(SB), Z4, Z10
+	VFMADD213PS const3d6357b6<>+0(SB), Z5, Z11
+	VFMADD213PS const3e75fdf0<>+0(SB), Z4, Z10
+	VFMADD213PS const3e75fdf0<>+0(SB), Z5, Z11
+	VFMADD213PS const3f317218<>+0(SB), Z4, Z10
+	VFMADD213PS const3f317218<>+0(SB), Z5, Z11
+	VFMADD213PS const3f800000<>+0(SB), Z4, Z10
+	VFMADD213PS const3f800000<>+0(SB), Z5, Z11
+	VSCALEFPS   Z8, Z10, Z10
+	VSCALEFPS   Z9, Z11, Z11
+	VMOVAPS     Z10, Z4
+	VMOVAPS     Z11, Z5
+	VMOVUPS     const3f800000<>+0(SB), Z10
+	VADDPS      Z4, Z10, Z8
+	VADDPS      Z5, Z10, Z9
+	VDIVPS      Z8, Z10, Z8
+	VDIVPS      Z9, Z10, Z9
+	VMOVUPS     const3e5b33b6<>+0(SB), Z10
+	VMOVUPS     const3e5b33b6<>+0(SB), Z11
+	VFMADD213PS const3fcc422a<>+0(SB), Z6, Z10
+	VFMADD213PS const3fcc422a<>+0(SB), Z7, Z11
+	VMULPS      Z8, Z4, Z4
+	VMULPS      Z9, Z5, Z5
+	VMULPS      Z8, Z0, Z0
+	VMULPS      Z9, Z1, Z1
+	VMULPS      Z4, Z0, Z0
+	VMULPS      Z5, Z1, Z1
+	VFMADD213PS Z8, Z0, Z10
+	VFMADD213PS Z9, Z1, Z11
+	VMULPS      Z2, Z10, Z10
+	VMULPS      Z3, Z11, Z11
+	VMOVUPS     Z10, (BX)(SI*4)
+	VMOVUPS     Z11, 64(BX)(SI*4)
+	ADDQ        $0x20, SI
+	SUBQ        $0x20, AX
+	JMP         loop2
 
 next2:
 loop1:
-	CMPQ         AX, $0x10
-	JL           next1
-	VMOVUPS      (CX)(SI*4), Z0
-	VMOVUPS      (DX)(SI*4), Z1
-	VMOVUPS      const41200000<>+0(SB), Z2
-	VMOVUPS      constc1200000<>+0(SB), Z3
-	VMINPS       Z0, Z2, Z0
-	VMAXPS       Z0, Z3, Z0
-	VMULPS       Z0, Z0, Z3
-	VMOVUPS      constbd922279<>+0(SB), Z2
-	VFMADD213PS  constbfcc422a<>+0(SB), Z3, Z2
-	VMULPS       Z0, Z2, Z2
-	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z4
-	VRNDSCALEPS  $0x08, Z4, Z4
-	VFNMADD231PS const3f318000<>+0(SB), Z4, Z2
-	VFNMADD231PS constb95e8083<>+0(SB), Z4, Z2
-	VMOVUPS      const39506967<>+0(SB), Z5
-	VFMADD213PS  const3ab743ce<>+0(SB), Z2, Z5
-	VFMADD213PS  const3c088908<>+0(SB), Z2, Z5
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Z2, Z5
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Z2, Z5
-	VFMADD213PS  const3f000000<>+0(SB), Z2, Z5
-	VMULPS       Z2, Z2, Z6
-	VFMADD213PS  Z2, Z6, Z5
-	VADDPS       const3f800000<>+0(SB), Z5, Z2
-	VSCALEFPS    Z4, Z2, Z2
-	VMOVUPS      const3f800000<>+0(SB), Z5
-	VADDPS       Z2, Z5, Z4
-	VDIVPS       Z4, Z5, Z4
-	VMOVUPS      const3e5b33b6<>+0(SB), Z5
-	VFMADD213PS  const3fcc422a<>+0(SB), Z3, Z5
-	VMULPS       Z4, Z2, Z2
-	VMULPS       Z4, Z0, Z0
-	VMULPS       Z2, Z0, Z0
-	VFMADD213PS  Z4, Z0, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, (BX)(SI*4)
-	ADDQ         $0x10, SI
-	SUBQ         $0x10, AX
-	JMP          loop1
+	CMPQ        AX, $0x10
+	JL          next1
+	VMOVUPS     (CX)(SI*4), Z0
+	VMOVUPS     (DX)(SI*4), Z1
+	VMOVUPS     const41200000<>+0(SB), Z2
+	VMOVUPS     constc1200000<>+0(SB), Z3
+	VMINPS      Z0, Z2, Z0
+	VMAXPS      Z0, Z3, Z0
+	VMULPS      Z0, Z0, Z3
+	VMOVUPS     constbdd2d3e8<>+0(SB), Z2
+	VFMADD213PS constc0135761<>+0(SB), Z3, Z2
+	VMULPS      Z0, Z2, Z2
+	VRNDSCALEPS $0x08, Z2, Z4
+	VSUBPS      Z4, Z2, Z2
+	VMOVUPS     const392209c5<>+0(SB), Z5
+	VFMADD213PS const3aaf8448<>+0(SB), Z2, Z5
+	VFMADD213PS const3c1d952a<>+0(SB), Z2, Z5
+	VFMADD213PS const3d6357b6<>+0(SB), Z2, Z5
+	VFMADD213PS const3e75fdf0<>+0(SB), Z2, Z5
+	VFMADD213PS const3f317218<>+0(SB), Z2, Z5
+	VFMADD213PS const3f800000<>+0(SB), Z2, Z5
+	VSCALEFPS   Z4, Z5, Z5
+	VMOVAPS     Z5, Z2
+	VMOVUPS     const3f800000<>+0(SB), Z5
+	VADDPS      Z2, Z5, Z4
+	VDIVPS      Z4, Z5, Z4
+	VMOVUPS     const3e5b33b6<>+0(SB), Z5
+	VFMADD213PS const3fcc422a<>+0(SB), Z3, Z5
+	VMULPS      Z4, Z2, Z2
+	VMULPS      Z4, Z0, Z0
+	VMULPS      Z2, Z0, Z0
+	VFMADD213PS Z4, Z0, Z5
+	VMULPS      Z1, Z5, Z5
+	VMOVUPS     Z5, (BX)(SI*4)
+	ADDQ        $0x10, SI
+	SUBQ        $0x10, AX
+	JMP         loop1
 
 next1:
-	TESTQ        AX, AX
-	JZ           done
-	MOVL         $0x0000ffff, DI
-	BZHIL        AX, DI, DI
-	KMOVW        DI, K1
-	VMOVUPS.Z    (CX)(SI*4), K1, Z0
-	VMOVUPS.Z    (DX)(SI*4), K1, Z1
-	VMOVUPS      const41200000<>+0(SB), Z2
-	VMOVUPS      constc1200000<>+0(SB), Z3
-	VMINPS       Z0, Z2, Z0
-	VMAXPS       Z0, Z3, Z0
-	VMULPS       Z0, Z0, Z3
-	VMOVUPS      constbd922279<>+0(SB), Z2
-	VFMADD213PS  constbfcc422a<>+0(SB), Z3, Z2
-	VMULPS       Z0, Z2, Z2
-	VMULPS       const3fb8aa3b<>+0(SB), Z2, Z4
-	VRNDSCALEPS  $0x08, Z4, Z4
-	VFNMADD231PS const3f318000<>+0(SB), Z4, Z2
-	VFNMADD231PS constb95e8083<>+0(SB), Z4, Z2
-	VMOVUPS      const39506967<>+0(SB), Z5
-	VFMADD213PS  const3ab743ce<>+0(SB), Z2, Z5
-	VFMADD213PS  const3c088908<>+0(SB), Z2, Z5
-	VFMADD213PS  const3d2aa9c1<>+0(SB), Z2, Z5
-	VFMADD213PS  const3e2aaaaa<>+0(SB), Z2, Z5
-	VFMADD213PS  const3f000000<>+0(SB), Z2, Z5
-	VMULPS       Z2, Z2, Z6
-	VFMADD213PS  Z2, Z6, Z5
-	VADDPS       const3f800000<>+0(SB), Z5, Z2
-	VSCALEFPS    Z4, Z2, Z2
-	VMOVUPS      const3f800000<>+0(SB), Z5
-	VADDPS       Z2, Z5, Z4
-	VDIVPS       Z4, Z5, Z4
-	VMOVUPS      const3e5b33b6<>+0(SB), Z5
-	VFMADD213PS  const3fcc422a<>+0(SB), Z3, Z5
-	VMULPS       Z4, Z2, Z2
-	VMULPS       Z4, Z0, Z0
-	VMULPS       Z2, Z0, Z0
-	VFMADD213PS  Z4, Z0, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, K1, (BX)(SI*4)
+	TESTQ       AX, AX
+	JZ          done
+	MOVL        $0x0000ffff, DI
+	BZHIL       AX, DI, DI
+	KMOVW       DI, K1
+	VMOVUPS.Z   (CX)(SI*4), K1, Z0
+	VMOVUPS.Z   (DX)(SI*4), K1, Z1
+	VMOVUPS     const41200000<>+0(SB), Z2
+	VMOVUPS     constc1200000<>+0(SB), Z3
+	VMINPS      Z0, Z2, Z0
+	VMAXPS      Z0, Z3, Z0
+	VMULPS      Z0, Z0, Z3
+	VMOVUPS     constbdd2d3e8<>+0(SB), Z2
+	VFMADD213PS constc0135761<>+0(SB), Z3, Z2
+	VMULPS      Z0, Z2, Z2
+	VRNDSCALEPS $0x08, Z2, Z4
+	VSUBPS      Z4, Z2, Z2
+	VMOVUPS     const392209c5<>+0(SB), Z5
+	VFMADD213PS const3aaf8448<>+0(SB), Z2, Z5
+	VFMADD213PS const3c1d952a<>+0(SB), Z2, Z5
+	VFMADD213PS const3d6357b6<>+0(SB), Z2, Z5
+	VFMADD213PS const3e75fdf0<>+0(SB), Z2, Z5
+	VFMADD213PS const3f317218<>+0(SB), Z2, Z5
+	VFMADD213PS const3f800000<>+0(SB), Z2, Z5
+	VSCALEFPS   Z4, Z5, Z5
+	VMOVAPS     Z5, Z2
+	VMOVUPS     const3f800000<>+0(SB), Z5
+	VADDPS      Z2, Z5, Z4
+	VDIVPS      Z4, Z5, Z4
+	VMOVUPS     const3e5b33b6<>+0(SB), Z5
+	VFMADD213PS const3fcc422a<>+0(SB), Z3, Z5
+	VMULPS      Z4, Z2, Z2
+	VMULPS      Z4, Z0, Z0
+	VMULPS      Z2, Z0, Z0
+	VFMADD213PS Z4, Z0, Z5
+	VMULPS      Z1, Z5, Z5
+	VMOVUPS     Z5, K1, (BX)(SI*4)
 
 done:
 	VZEROUPPER

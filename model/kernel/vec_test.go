@@ -125,7 +125,7 @@ func TestMapsNotFinite(t *testing.T) {
 
 func TestArithmetic(t *testing.T) {
 	eachLevel(t, func(t *testing.T, _ bool) {
-		fused := Class() == "fma"
+		fused := Class() == "fma2"
 		rng := rand.New(rand.NewPCG(23, 24))
 		for n := range 70 {
 			x, y := randoms(rng, n), randoms(rng, n)
@@ -160,7 +160,7 @@ func TestArithmetic(t *testing.T) {
 // The sums go by sixteen lanes, joined by halves; the assembly fuses products and sums.
 func TestReductions(t *testing.T) {
 	eachLevel(t, func(t *testing.T, _ bool) {
-		fused := Class() == "fma"
+		fused := Class() == "fma2"
 		rng := rand.New(rand.NewPCG(25, 26))
 		for _, n := range []int{0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 100, 257, 1000} {
 			x, y := randoms(rng, n+3)[3:], randoms(rng, n+1)[1:]

@@ -41,13 +41,7 @@ func exp(x []VecVirtual) {
 func expWithin(x []VecVirtual) {
 	n, p, t := vecs(len(x)), vecs(len(x)), vecs(len(x))
 	all(x, func(i int) { VMULPS(f(math.Log2E), x[i], n[i]) })
-	all(x, func(i int) {
-		if now == avx512 {
-			VRNDSCALEPS(Imm(8), n[i], n[i])
-		} else {
-			VROUNDPS(Imm(8), n[i], n[i])
-		}
-	})
+	round(n, n)
 	all(x, func(i int) { VFNMADD231PS(f(0.693359375), n[i], x[i]) })
 	all(x, func(i int) { VFNMADD231PS(f(-2.12194440e-4), n[i], x[i]) })
 	all(x, func(i int) { VMOVUPS(f(1.9875691500e-4), p[i]) })
@@ -57,6 +51,36 @@ func expWithin(x []VecVirtual) {
 	all(x, func(i int) { VMULPS(x[i], x[i], t[i]) })
 	all(x, func(i int) { VFMADD213PS(x[i], t[i], p[i]) }) // p·r² + r
 	all(x, func(i int) { VADDPS(f(1), p[i], x[i]) })
+	scale(x, n, t)
+}
+
+// exp2 computes 2ᵗ in place of t, |t| <= 150, as exp does: 2ⁿ·2ʳ, n = round(t), r = t - n, which is exact. The polynomial of 2ʳ, exact
+// at 0 and elsewhere at the Chebyshev nodes, is off by 1e-8 at most. NaN stays NaN.
+func exp2(t []VecVirtual) {
+	n, p := vecs(len(t)), vecs(len(t))
+	round(t, n)
+	all(t, func(i int) { VSUBPS(n[i], t[i], t[i]) })
+	all(t, func(i int) { VMOVUPS(f(1.5453162946e-04), p[i]) })
+	for _, c := range []float64{1.3390863365e-03, 9.6180825573e-03, 5.5503571142e-02, 2.4022650761e-01, 6.9314718803e-01, 1} {
+		all(t, func(i int) { VFMADD213PS(f(c), t[i], p[i]) })
+	}
+	scale(p, n, t)
+	all(t, func(i int) { VMOVAPS(p[i], t[i]) })
+}
+
+// round writes x rounded to whole numbers to n.
+func round(x, n []VecVirtual) {
+	all(x, func(i int) {
+		if now == avx512 {
+			VRNDSCALEPS(Imm(8), x[i], n[i])
+		} else {
+			VROUNDPS(Imm(8), x[i], n[i])
+		}
+	})
+}
+
+// scale multiplies x by 2ⁿ with one rounding. It destroys n and t.
+func scale(x, n, t []VecVirtual) {
 	if now == avx512 {
 		all(x, func(i int) { VSCALEFPS(n[i], x[i], x[i]) })
 		return
@@ -72,9 +96,8 @@ func expWithin(x []VecVirtual) {
 	}
 }
 
-// sigmoid computes e = exp(t) in place of t, which lies between -104 and 89, and returns s = 1/(1+e).
+// sigmoid returns s = 1/(1+e).
 func sigmoid(t []VecVirtual) (s []VecVirtual) {
-	expWithin(t)
 	s = vecs(len(t))
 	one := vec()
 	VMOVUPS(f(1), one)
@@ -83,19 +106,18 @@ func sigmoid(t []VecVirtual) (s []VecVirtual) {
 	return s
 }
 
-// quotient returns x/(1+exp(t)) in place of t.
+// quotient computes x/(1+e) in place of e.
 func quotient(x, t []VecVirtual) {
-	exp(t)
 	all(t, func(i int) { VADDPS(f(1), t[i], t[i]) })
 	all(t, func(i int) { VDIVPS(t[i], x[i], t[i]) })
 }
 
-// geluArgument returns -2u = v·(c + c·0.044715·v²), c = -2·√(2/π), and v².
+// geluArgument returns -2u/ln 2 = v·(c + c·0.044715·v²), c = -2·√(2/π)/ln 2, and v²: the power of two needs no other product.
 func geluArgument(v []VecVirtual) (t, v2 []VecVirtual) {
 	t, v2 = vecs(len(v)), vecs(len(v))
 	all(v, func(i int) { VMULPS(v[i], v[i], v2[i]) })
-	all(v, func(i int) { VMOVUPS(f(-root2*cube), t[i]) })
-	all(v, func(i int) { VFMADD213PS(f(-root2), v2[i], t[i]) })
+	all(v, func(i int) { VMOVUPS(f(-root2*cube*math.Log2E), t[i]) })
+	all(v, func(i int) { VFMADD213PS(f(-root2*math.Log2E), v2[i], t[i]) })
 	all(v, func(i int) { VMULPS(v[i], t[i], t[i]) })
 	return t, v2
 }
@@ -133,6 +155,8 @@ func transcendental() {
 	begin("gelu", "(dst, x *float32, n int)", "computes dst[i] = x/(1+exp(-2u)), u = √(2/π)(x+0.044715x³).")
 	each([]string{"x"}, []string{"dst"}, 2, func(v [][]VecVirtual) [][]VecVirtual {
 		t, _ := geluArgument(v[0])
+		limit(t, -150, 129)
+		exp2(t)
 		quotient(v[0], t)
 		return [][]VecVirtual{t}
 	})
@@ -142,6 +166,7 @@ func transcendental() {
 		x, dy := v[0], v[1]
 		limit(x, -10, 10)
 		e, x2 := geluArgument(x)
+		exp2(e)
 		s := sigmoid(e)
 		w := vecs(len(x))
 		all(x, func(i int) { VMOVUPS(f(3*cube*root2), w[i]) })
@@ -155,6 +180,7 @@ func transcendental() {
 	begin("silu", "(dst, x *float32, n int)", "computes dst[i] = x/(1+exp(-x)).")
 	each([]string{"x"}, []string{"dst"}, 2, func(v [][]VecVirtual) [][]VecVirtual {
 		t := negative(v[0])
+		exp(t)
 		quotient(v[0], t)
 		return [][]VecVirtual{t}
 	})
@@ -164,6 +190,7 @@ func transcendental() {
 		x, dy := v[0], v[1]
 		limit(x, -88, 88)
 		e := negative(x)
+		expWithin(e)
 		s := sigmoid(e)
 		slope(x, s, e)
 		all(x, func(i int) { VADDPS(s[i], x[i], x[i]) })
