@@ -163,9 +163,9 @@ func (k *counter) product(name string, call Call, rows float64, in, out, calls i
 	k.add(o)
 }
 
-// left is how many rows of a span the last layer is left with behind its attention, see planes.narrow.
+// left is how many rows of a span the last layer is left with behind its attention, see planes.narrow and planes.leavesOut.
 func (k *counter) left() int {
-	if k.w.Train || k.w.Heads >= k.w.Tokens {
+	if k.w.Heads >= k.w.Tokens || k.w.Train && 8*k.w.Heads > 7*k.w.Tokens {
 		return k.each * k.w.Tokens
 	}
 	return k.each * max(k.w.Heads, 1)
@@ -174,30 +174,32 @@ func (k *counter) left() int {
 func (k *counter) layers() {
 	linears := k.m.body.linears()
 	// Of the last layer what comes after attention is computed where the heads read.
-	last, before, width := len(linears)-len(linears)/k.c.Layers, 0, k.m.body.widths().qkv
+	spans, last, before, width := make([]int, len(linears)), len(linears)-len(linears)/k.c.Layers, 0, k.m.body.widths().qkv
 	for i, l := range linears {
-		span, rows := k.each*k.w.Tokens, float64(k.rows)
+		spans[i] = k.each * k.w.Tokens
 		if i >= last {
 			if before >= width {
-				span = k.left()
-				rows *= float64(span) / float64(k.each*k.w.Tokens)
+				spans[i] = k.left()
 			}
 			before += l.out
 		}
-		k.product("layers, forward", Call{Layout: k.layout(l.outIn), M: span, N: l.out, K: l.in, Alone: k.alone}, rows, l.in, l.out, k.spans, float64(k.spans))
+	}
+	all := func(span int) float64 { return float64(k.rows) * float64(span) / float64(k.each*k.w.Tokens) }
+	for i, l := range linears {
+		k.product("layers, forward", Call{Layout: k.layout(l.outIn), M: spans[i], N: l.out, K: l.in, Alone: k.alone}, all(spans[i]), l.in, l.out, k.spans, float64(k.spans))
 	}
 	if !k.w.Train {
 		return
 	}
-	for _, l := range linears {
-		k.product("layers, gradients of inputs", Call{Layout: k.layout(!l.outIn), M: k.each * k.w.Tokens, N: l.in, K: l.out, Alone: k.alone}, float64(k.rows), l.in, l.out, k.spans, float64(k.spans))
+	for i, l := range linears {
+		k.product("layers, gradients of inputs", Call{Layout: k.layout(!l.outIn), M: spans[i], N: l.in, K: l.out, Alone: k.alone}, all(spans[i]), l.in, l.out, k.spans, float64(k.spans))
 	}
-	for _, l := range linears {
-		call := Call{Layout: LayoutTN, M: l.in, N: l.out, K: k.rows}
+	for i, l := range linears {
+		call := Call{Layout: LayoutTN, M: l.in, N: l.out, K: int(all(spans[i]))}
 		if l.outIn {
 			call.M, call.N = l.out, l.in
 		}
-		k.product("layers, gradients of weights", call, float64(k.rows), l.in, l.out, 1, 2) // read and written
+		k.product("layers, gradients of weights", call, all(spans[i]), l.in, l.out, 1, 2) // read and written
 	}
 }
 

@@ -70,6 +70,9 @@
 // A model packed in bfloat16 has the bits of mixed precision, so that what is sampled from
 // it is what training sees.
 //
+// Rows that nobody reads leave the last layer behind its attention, forward and back: with
+// responses after prompts, or scores at the last token, that is most of it.
+//
 // A loss whose gradient is known beforehand, as that of the next token, goes through the
 // heads forward and back at once ([Transformer.ForwardLoss]): logits exist for some hundred
 // rows at a time and are computed once.

@@ -68,7 +68,7 @@ func (g *gpt1) forward(p *planes, s *span, l int) {
 	b, a := &g.layers[l], p.at(l, s)
 	b.attn.forward(a.qkv, 3*C, a.x, C, n)
 	p.attend(s, l, a.att, a.qkv)
-	s = p.narrow(s, l, a.x, a.att)
+	s, a = p.narrow(s, l, a)
 	n = s.rows()
 	p.addBranch(s, l, attention, &b.proj, a.mid, a.x, a.att)
 	b.ln1.forward(a.n1, a.mean1, a.rstd1, a.mid, n)
@@ -81,15 +81,20 @@ func (g *gpt1) forward(p *planes, s *span, l int) {
 // backward leaves the gradient of the sum before ln_2 in mid, of the one before ln_1 in
 // norm.
 func (g *gpt1) backward(p *planes, s *span, l int) {
-	C, F, n := g.cfg.Width, g.cfg.Hidden, s.rows()
+	C, F := g.cfg.Width, g.cfg.Hidden
 	b, a, d := &g.layers[l], p.at(l, s), p.backAt(s)
-	b.ln2.backward(d.mid, d.share2, d.dy, a.n2, a.mean2, a.rstd2, n)
-	b.out.backX(d.pre, p.backBranch(s, l, mlp, d.mid), C, n, false)
-	kernel.Parallel(n, 32, func(lo, hi int) { kernel.GELUBackward(d.pre[lo*F:hi*F], a.pre[lo*F:hi*F], d.pre[lo*F:hi*F]) })
-	b.fc.backX(d.norm, d.pre, F, n, false)
-	addTo(d.norm, d.mid)
-	b.ln1.backward(d.norm, d.share1, d.norm, a.mid, a.mean1, a.rstd1, n)
-	b.proj.backX(d.att, p.backBranch(s, l, attention, d.norm), C, n, false)
+	r, ra, rd := p.backBehind(s, l, a, d)
+	n := r.rows()
+	b.ln2.backward(rd.mid, rd.share2, rd.dy, ra.n2, ra.mean2, ra.rstd2, n)
+	b.out.backX(rd.pre, p.backBranch(r, l, mlp, rd.mid), C, n, false)
+	kernel.Parallel(n, 32, func(lo, hi int) { kernel.GELUBackward(rd.pre[lo*F:hi*F], ra.pre[lo*F:hi*F], rd.pre[lo*F:hi*F]) })
+	b.fc.backX(rd.norm, rd.pre, F, n, false)
+	addTo(rd.norm, rd.mid)
+	b.ln1.backward(rd.norm, rd.share1, rd.norm, ra.mid, ra.mean1, ra.rstd1, n)
+	b.proj.backX(rd.att, p.backBranch(r, l, attention, rd.norm), C, n, false)
+	p.scatter(s, l, d.att, rd.att)
+	p.scatter(s, l, d.norm, rd.norm)
+	n = s.rows()
 	p.attendBack(s, l, d.qkv, d.att, a.att, a.qkv)
 	b.attn.backX(d.dx, d.qkv, 3*C, n, false)
 	addTo(d.dx, d.norm)
@@ -98,9 +103,10 @@ func (g *gpt1) backward(p *planes, s *span, l int) {
 func (g *gpt1) addGrads(p *planes, l int) {
 	C, F, n := g.cfg.Width, g.cfg.Hidden, p.rows
 	b, a, d := &g.layers[l], &p.layers[l], &p.back
-	b.out.backW(a.act, F, p.branchGrad(mlp, d.mid), C, n)
-	b.fc.backW(a.n1, C, d.pre, F, n)
-	b.proj.backW(a.att, C, p.branchGrad(attention, d.norm), C, n)
+	ra, rd, rn := p.wholeBehind(l)
+	b.out.backW(ra.act, F, p.branchGrad(mlp, rd.mid), C, rn)
+	b.fc.backW(ra.n1, C, rd.pre, F, rn)
+	b.proj.backW(ra.att, C, p.branchGrad(attention, rd.norm), C, rn)
 	b.attn.backW(a.x, C, d.qkv, 3*C, n)
 	b.ln2.addShares(d.share2)
 	b.ln1.addShares(d.share1)

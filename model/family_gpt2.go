@@ -122,7 +122,7 @@ func (g *gpt2) forward(p *planes, s *span, l int) {
 	b.ln1.forward(a.n1, a.mean1, a.rstd1, a.x, n)
 	b.attn.forward(a.qkv, 3*C, a.n1, C, n)
 	p.attend(s, l, a.att, a.qkv)
-	s = p.narrow(s, l, a.x, a.att)
+	s, a = p.narrow(s, l, a)
 	n = s.rows()
 	p.addBranch(s, l, attention, &b.proj, a.mid, a.x, a.att)
 	b.ln2.forward(a.n2, a.mean2, a.rstd2, a.mid, n)
@@ -132,14 +132,19 @@ func (g *gpt2) forward(p *planes, s *span, l int) {
 }
 
 func (g *gpt2) backward(p *planes, s *span, l int) {
-	C, F, n := g.cfg.Width, g.cfg.Hidden, s.rows()
+	C, F := g.cfg.Width, g.cfg.Hidden
 	b, a, d := &g.layers[l], p.at(l, s), p.backAt(s)
-	b.out.backX(d.pre, p.backBranch(s, l, mlp, d.dy), C, n, false)
-	kernel.Parallel(n, 32, func(lo, hi int) { kernel.GELUBackward(d.pre[lo*F:hi*F], a.pre[lo*F:hi*F], d.pre[lo*F:hi*F]) })
-	b.fc.backX(d.norm, d.pre, F, n, false)
-	b.ln2.backward(d.mid, d.share2, d.norm, a.mid, a.mean2, a.rstd2, n)
-	addTo(d.mid, d.dy)
-	b.proj.backX(d.att, p.backBranch(s, l, attention, d.mid), C, n, false)
+	r, ra, rd := p.backBehind(s, l, a, d)
+	n := r.rows()
+	b.out.backX(rd.pre, p.backBranch(r, l, mlp, rd.dy), C, n, false)
+	kernel.Parallel(n, 32, func(lo, hi int) { kernel.GELUBackward(rd.pre[lo*F:hi*F], ra.pre[lo*F:hi*F], rd.pre[lo*F:hi*F]) })
+	b.fc.backX(rd.norm, rd.pre, F, n, false)
+	b.ln2.backward(rd.mid, rd.share2, rd.norm, ra.mid, ra.mean2, ra.rstd2, n)
+	addTo(rd.mid, rd.dy)
+	b.proj.backX(rd.att, p.backBranch(r, l, attention, rd.mid), C, n, false)
+	p.scatter(s, l, d.att, rd.att)
+	p.scatter(s, l, d.mid, rd.mid)
+	n = s.rows()
 	p.attendBack(s, l, d.qkv, d.att, a.att, a.qkv)
 	b.attn.backX(d.norm, d.qkv, 3*C, n, false)
 	b.ln1.backward(d.dx, d.share1, d.norm, a.x, a.mean1, a.rstd1, n)
@@ -149,9 +154,10 @@ func (g *gpt2) backward(p *planes, s *span, l int) {
 func (g *gpt2) addGrads(p *planes, l int) {
 	C, F, n := g.cfg.Width, g.cfg.Hidden, p.rows
 	b, a, d := &g.layers[l], &p.layers[l], &p.back
-	b.out.backW(a.act, F, p.branchGrad(mlp, d.dy), C, n)
-	b.fc.backW(a.n2, C, d.pre, F, n)
-	b.proj.backW(a.att, C, p.branchGrad(attention, d.mid), C, n)
+	ra, rd, rn := p.wholeBehind(l)
+	b.out.backW(ra.act, F, p.branchGrad(mlp, rd.dy), C, rn)
+	b.fc.backW(ra.n2, C, rd.pre, F, rn)
+	b.proj.backW(ra.att, C, p.branchGrad(attention, rd.mid), C, rn)
 	b.attn.backW(a.n1, C, d.qkv, 3*C, n)
 	b.ln2.addShares(d.share2)
 	b.ln1.addShares(d.share1)

@@ -134,7 +134,7 @@ func (g *llama) forward(p *planes, s *span, l int) {
 	b.v.forward(a.qkv[C+KW:], W, a.n1, C, n)
 	g.rope.rotate(&s.rotation, a.qkv, W, g.cfg.Heads+g.cfg.KVHeads, p.pos[s.lo:s.hi], false)
 	p.attend(s, l, a.att, a.qkv)
-	s = p.narrow(s, l, a.x, a.att)
+	s, a = p.narrow(s, l, a)
 	n = s.rows()
 	p.addBranch(s, l, attention, &b.o, a.mid, a.x, a.att)
 	b.n2.forward(a.n2, nil, a.rstd2, a.mid, n)
@@ -145,22 +145,27 @@ func (g *llama) forward(p *planes, s *span, l int) {
 }
 
 func (g *llama) backward(p *planes, s *span, l int) {
-	C, F, KW, W, n := g.cfg.Width, g.cfg.Hidden, g.kvWidth(), g.qkv(), s.rows()
+	C, F, KW, W := g.cfg.Width, g.cfg.Hidden, g.kvWidth(), g.qkv()
 	b, a, d := &g.layers[l], p.at(l, s), p.backAt(s)
-	b.down.backX(d.pre, p.backBranch(s, l, mlp, d.dy), C, n, false)
+	r, ra, rd := p.backBehind(s, l, a, d)
+	n := r.rows()
+	b.down.backX(rd.pre, p.backBranch(r, l, mlp, rd.dy), C, n, false)
 	kernel.Parallel(n, 32, func(lo, hi int) {
 		lo, hi = lo*F, hi*F
-		dact := d.pre[lo:hi]
-		kernel.SiLU(d.up[lo:hi], a.pre[lo:hi])
-		kernel.Mul(d.up[lo:hi], dact)
-		kernel.Mul(dact, a.up[lo:hi])
-		kernel.SiLUBackward(dact, a.pre[lo:hi], dact)
+		dact := rd.pre[lo:hi]
+		kernel.SiLU(rd.up[lo:hi], ra.pre[lo:hi])
+		kernel.Mul(rd.up[lo:hi], dact)
+		kernel.Mul(dact, ra.up[lo:hi])
+		kernel.SiLUBackward(dact, ra.pre[lo:hi], dact)
 	})
-	b.gate.backX(d.norm, d.pre, F, n, false)
-	b.up.backX(d.norm, d.up, F, n, true)
-	b.n2.backward(d.mid, d.share2, d.norm, a.mid, nil, a.rstd2, n)
-	addTo(d.mid, d.dy)
-	b.o.backX(d.att, p.backBranch(s, l, attention, d.mid), C, n, false)
+	b.gate.backX(rd.norm, rd.pre, F, n, false)
+	b.up.backX(rd.norm, rd.up, F, n, true)
+	b.n2.backward(rd.mid, rd.share2, rd.norm, ra.mid, nil, ra.rstd2, n)
+	addTo(rd.mid, rd.dy)
+	b.o.backX(rd.att, p.backBranch(r, l, attention, rd.mid), C, n, false)
+	p.scatter(s, l, d.att, rd.att)
+	p.scatter(s, l, d.mid, rd.mid)
+	n = s.rows()
 	p.attendBack(s, l, d.qkv, d.att, a.att, a.qkv)
 	g.rope.rotate(&s.rotation, d.qkv, W, g.cfg.Heads+g.cfg.KVHeads, p.pos[s.lo:s.hi], true)
 	b.q.backX(d.norm, d.qkv, W, n, false)
@@ -173,10 +178,11 @@ func (g *llama) backward(p *planes, s *span, l int) {
 func (g *llama) addGrads(p *planes, l int) {
 	C, F, KW, W, n := g.cfg.Width, g.cfg.Hidden, g.kvWidth(), g.qkv(), p.rows
 	b, a, d := &g.layers[l], &p.layers[l], &p.back
-	b.down.backW(a.act, F, p.branchGrad(mlp, d.dy), C, n)
-	b.gate.backW(a.n2, C, d.pre, F, n)
-	b.up.backW(a.n2, C, d.up, F, n)
-	b.o.backW(a.att, C, p.branchGrad(attention, d.mid), C, n)
+	ra, rd, rn := p.wholeBehind(l)
+	b.down.backW(ra.act, F, p.branchGrad(mlp, rd.dy), C, rn)
+	b.gate.backW(ra.n2, C, rd.pre, F, rn)
+	b.up.backW(ra.n2, C, rd.up, F, rn)
+	b.o.backW(ra.att, C, p.branchGrad(attention, rd.mid), C, rn)
 	b.q.backW(a.n1, C, d.qkv, W, n)
 	b.k.backW(a.n1, C, d.qkv[C:], W, n)
 	b.v.backW(a.n1, C, d.qkv[C+KW:], W, n)

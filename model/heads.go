@@ -58,7 +58,7 @@ func (p *planes) allocHeads() {
 func (p *planes) hidden(lo, hi int) {
 	h, C := &p.heads, p.m.cfg.Width
 	for r := lo; r < hi; r++ {
-		copy(h.x[r*C:(r+1)*C], p.last[int(h.at[r])*C:])
+		copy(h.x[r*C:(r+1)*C], p.last[p.readAt(r)*C:])
 	}
 	if n := p.m.body.final(); n != nil {
 		n.forward(h.h[lo*C:hi*C], h.mean[lo:hi], h.rstd[lo:hi], h.x[lo*C:hi*C], hi-lo)
@@ -180,12 +180,17 @@ func (p *planes) backRows(z []float32, lo, hi int, g headGrads) {
 	p.backProduct(z, lo, hi, g)
 }
 
-// backFinal takes the gradient of what the heads read through the final norm to the body's output, p.back.dy.
+// backFinal takes the gradient of what the heads read through the final norm to the body's output,
+// p.back.dy or what stands for it behind the last attention.
 func (p *planes) backFinal() {
 	h, C, dh := &p.heads, p.m.cfg.Width, p.back.head
 	if n := p.m.body.final(); n != nil {
 		n.backward(dh, p.back.headShare, dh, h.x, h.mean, h.rstd, h.rows)
 		n.addShares(p.back.headShare)
+	}
+	if p.behind.on {
+		copy(p.behind.back.dy, dh)
+		return
 	}
 	clear(p.back.dy)
 	for r, row := range h.at {

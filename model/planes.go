@@ -27,6 +27,7 @@ type planes struct {
 	layers []acts    // [L]
 	last   []float32 // [N,C] output of the last layer
 	back   backActs
+	behind behind
 
 	heads   heads
 	reading reading
@@ -116,7 +117,7 @@ const maxSpare = 8
 
 // clear takes back what p held, for a new set of rows.
 func (p *planes) clear() {
-	p.rows, p.again, p.shared, p.drop, p.streams = 0, false, false, dropout{}, p.streams[:0]
+	p.rows, p.again, p.shared, p.behind.on, p.drop, p.streams = 0, false, false, false, dropout{}, p.streams[:0]
 	p.ids, p.pos, p.segs, p.spans = p.ids[:0], p.pos[:0], p.segs[:0], p.spans[:0]
 	p.heads.clear()
 	p.arena.reset()
@@ -139,7 +140,7 @@ func (p *planes) reserve() {
 	if n <= len(p.arena.slab) {
 		return
 	}
-	p.layers, p.last, p.back = nil, nil, backActs{}
+	p.layers, p.last, p.back, p.behind = nil, nil, backActs{}, behind{}
 	p.heads = heads{want: p.heads.want, atOnce: p.heads.atOnce, rows: p.heads.rows, at: p.heads.at, target: p.heads.target}
 	p.arena.slab = nil
 	p.arena.slab = kernel.Floats(n)
@@ -193,6 +194,10 @@ func (p *planes) alloc() {
 		p.layers[l] = t
 	}
 	p.last = x
+	if p.leavesOut() {
+		p.allocBehind()
+		p.last = p.behind.acts.next
+	}
 }
 
 // allocBack lays out the gradients.
@@ -210,6 +215,9 @@ func (p *planes) allocBack() {
 		share1: a.alloc(shares * 2 * c.Width), share2: a.alloc(shares * 2 * c.Width),
 		head: a.alloc(p.heads.rows * c.Width), headShare: a.alloc(parts(p.heads.rows) * 2 * c.Width),
 	}
+	if p.behind.on {
+		p.allocBackBehind()
+	}
 	if p.drop.on() {
 		p.back.branch[attention], p.back.branch[mlp] = a.alloc(n*c.Width), a.alloc(n*c.Width)
 	}
@@ -222,8 +230,11 @@ func rowsOf(x []float32, n, lo, hi int) []float32 {
 }
 
 // at returns layer l's activations of span s.
-func (p *planes) at(l int, s *span) acts {
-	a, cut := &p.layers[l], func(x []float32) []float32 { return rowsOf(x, p.rows, s.lo, s.hi) }
+func (p *planes) at(l int, s *span) acts { return p.layers[l].cut(p.rows, s.lo, s.hi) }
+
+// cut returns those of rows lo to hi of n.
+func (a *acts) cut(n, lo, hi int) acts {
+	cut := func(x []float32) []float32 { return rowsOf(x, n, lo, hi) }
 	return acts{
 		x: cut(a.x), n1: cut(a.n1), mean1: cut(a.mean1), rstd1: cut(a.rstd1), qkv: cut(a.qkv), att: cut(a.att),
 		lse: a.lse, mid: cut(a.mid), n2: cut(a.n2), mean2: cut(a.mean2), rstd2: cut(a.rstd2),

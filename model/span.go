@@ -7,8 +7,9 @@ import "github.com/rankloop/rankloop/model/kernel"
 type span struct {
 	lo, hi       int // rows
 	segLo, segHi int
-	outLo, outHi int // rows of heads
-	share        int // where its shares of the norms' gradients start
+	outLo, outHi int   // rows of heads
+	share        int   // where its shares of the norms' gradients start
+	rest         *span // the heads' rows of it, see planes.restOf
 
 	activation activation
 	attending  attending
@@ -16,38 +17,6 @@ type span struct {
 }
 
 func (s *span) rows() int { return s.hi - s.lo }
-
-// narrow leaves out what nobody reads of the last layer: once attention has been
-// through it in a pass that does not go backward, the rows that the heads read move to
-// the front of x and att, both [n,C], and the span returned holds them alone. A row's
-// bits do not depend on those beside it.
-func (p *planes) narrow(s *span, l int, x, att []float32) *span {
-	R, C := s.outHi-s.outLo, p.m.cfg.Width
-	if p.keep || l < len(p.layers)-1 || R == 0 || R >= s.rows() {
-		return s
-	}
-	at := p.heads.at[s.outLo:s.outHi]
-	if p.shared { // some rows are read several times
-		rows := p.m.scratch(2 * R * C)
-		for i, r := range at {
-			copy((*rows)[i*C:(i+1)*C], x[(int(r)-s.lo)*C:])
-			copy((*rows)[(R+i)*C:(R+i+1)*C], att[(int(r)-s.lo)*C:])
-		}
-		copy(x, (*rows)[:R*C])
-		copy(att, (*rows)[R*C:2*R*C])
-		p.m.recycle(rows)
-	}
-	for i, r := range at { // otherwise they rise, so that none is overwritten before it has moved
-		if !p.shared {
-			copy(x[i*C:(i+1)*C], x[(int(r)-s.lo)*C:(int(r)-s.lo+1)*C])
-			copy(att[i*C:(i+1)*C], att[(int(r)-s.lo)*C:(int(r)-s.lo+1)*C])
-		}
-		at[i] = int32(s.lo + i)
-	}
-	p.narrowed = *s
-	p.narrowed.hi = s.lo + R
-	return &p.narrowed
-}
 
 // wide says that a layer's weights fill the processor's cache by themselves: then
 // every product is split over the threads, rather than the batch.
