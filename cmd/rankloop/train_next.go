@@ -53,7 +53,8 @@ where %s.json may hold, with every field there is (--print-config prints it):
 In --out: model/ is the result; adapter/ its adapters as PEFT reads them (lora); best/ the weights of the lowest held-out loss
 (keep_best); checkpoints/step-N the steps kept on the way (save_every); metrics.jsonl a line per step. Instead of "model", "shape"
 {"family": "gpt1" | "gpt2" | "gpt3" | "llama", "context": .., "layers": .., "width": .., "heads": ..} or "preset" begin new weights, and
-"tokenizer" (gpt2, cl100k_base, a folder) or "vocab" (one trained on the data) go with them.`
+"tokenizer" (gpt2, cl100k_base, a folder) or "vocab" (one trained on the data) go with them. "precision" is float32, mixed (products of
+factors rounded to bfloat16, all else float32: faster where the processor has AVX512-BF16) or bf16 (matrices kept in half the memory).`
 
 type trainPretrainCmd struct{ nextFlags }
 

@@ -19,12 +19,14 @@ func (s *scratch) take(n int) []float32 {
 
 // withScratch calls f with at least n elements.
 func withScratch(n int, f func(s *scratch)) {
-	whole := scratches.Get().(*scratch)
-	if len(whole.f) < n {
-		whole.f = make([]float32, n)
+	s := scratches.Get().(*scratch)
+	if len(s.f) < n {
+		s.f = make([]float32, n)
 	}
-	f(&scratch{whole.f})
-	scratches.Put(whole)
+	whole := s.f
+	f(s)
+	s.f = whole
+	scratches.Put(s)
 }
 
 // Attention is causal scaled dot-product attention (Vaswani et al. 2017, eq. 1) of one sequence. k and v hold Tk positions, KV
