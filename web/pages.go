@@ -48,6 +48,7 @@ func loadPages(version string) (map[string]*template.Template, error) {
 			return "/static/" + name + "?v=" + a.hash, nil
 		},
 		"version": func() string { return version },
+		"t":       say,
 		"visible": labeling.Visible,
 		"short":   short,
 		"who":     who,
@@ -80,6 +81,14 @@ func loadPages(version string) (map[string]*template.Template, error) {
 		out[strings.TrimSuffix(path.Base(n), ".html")] = t.Option("missingkey=error")
 	}
 	return out, nil
+}
+
+// say is a sentence of a page, with its values filled in as fmt.Sprintf does.
+func say(sentence string, values ...any) string {
+	if len(values) == 0 {
+		return sentence
+	}
+	return fmt.Sprintf(sentence, values...)
 }
 
 // render answers with a page.

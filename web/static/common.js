@@ -3,6 +3,11 @@
 
 const $ = (id) => document.getElementById(id);
 
+// t is a sentence of a page; each %s in it takes the next value.
+function t(sentence, ...values) {
+  return sentence.replace(/%s/g, () => values.shift());
+}
+
 // element makes an element with a class and text.
 function element(tag, className, text) {
   const e = document.createElement(tag);
