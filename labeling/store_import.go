@@ -36,7 +36,7 @@ func (s *Store) importRecord(ctx context.Context, tx pgx.Tx, projectID string, r
 	}
 	// The same completions in another order would be another task; a file lists each
 	// group in one order.
-	a := lease{projectID: projectID, state: Leased}
+	a := lease{projectID: projectID, state: Leased, purpose: purposeWork}
 	err = tx.QueryRow(ctx, `SELECT id FROM tasks t WHERE prompt_id = $1
 		AND ARRAY(SELECT text FROM responses r WHERE r.task_id = t.id ORDER BY position) = $2 ORDER BY id LIMIT 1 FOR NO KEY UPDATE`,
 		p.ID, rec.Completions).Scan(&a.taskID)

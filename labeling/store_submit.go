@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Submit stores a finished ranking: one transaction with its comparisons, ratings and
@@ -33,9 +34,11 @@ func (s *Store) Submit(ctx context.Context, in SubmitInput, after func(ctx conte
 		return Ranking{}, err
 	}
 	var id string
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-		id, err = submit(ctx, tx, in, after)
-		return err
+	err := retry(func() error {
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+			id, err = submit(ctx, tx, in, after)
+			return err
+		})
 	})
 	if violates(err, "rankings_labeler_id_idempotency_key_key") {
 		err = fmt.Errorf("%w: idempotency key used for another task", ErrConflict)
@@ -85,6 +88,15 @@ func submit(ctx context.Context, tx pgx.Tx, in SubmitInput, after func(context.C
 		return id, after(ctx, tx, a.projectID)
 	}
 	return id, nil
+}
+
+// retry runs an act again that met a quarantine of its labeler; one follows the other, so a few tries are plenty.
+func retry(act func() error) error {
+	for try := 1; ; try++ {
+		if err := act(); try == 5 || !errors.Is(err, errOvertaken) && !deadlocked(err) {
+			return err
+		}
+	}
 }
 
 // hash identifies the body of a submit: everything but the key.
@@ -137,19 +149,52 @@ func frozen(ctx context.Context, tx pgx.Tx, rankingID string) error {
 	return &FrozenError{Ranking: rankingID, Snapshot: name}
 }
 
-// store writes the ranking with all that belongs to it and moves the counters.
-func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, hash [32]byte, sheet answerSheet) error {
-	slots, done, first := 0, 0, 0 // what changes in the task, and whether the labeler has one more
+// errOvertaken: the labeler went into quarantine, or out of it, in the middle of a submit.
+var errOvertaken = errors.New("overtaken by a quarantine")
+
+// counters are what a submit changes in the task's counters.
+type counters struct {
+	slots, done, need int
+	first             int // the labeler has one ranking more
+	surplus           bool
+}
+
+// counters says what a submit of this lease changes. A labeler in quarantine gives its slot back and is not counted; a task
+// that measures labelers takes whatever comes.
+func (a lease) counters() counters {
+	c := counters{surplus: a.surplus}
+	work := a.purpose == purposeWork
 	switch a.state {
 	case Leased: // its slot was taken by the claim
-		done, first = 1, 1
+		c.first = 1
+		switch {
+		case !a.quarantined:
+			c.done = 1
+		case work:
+			c.slots, c.surplus = -1, true
+		default:
+			c.need, c.surplus = -1, true
+		}
 	case Released, Expired:
-		if first = 1; a.openSlots > 0 {
-			slots, done = 1, 1
-		} else {
-			a.surplus = true
+		c.first = 1
+		switch {
+		case a.quarantined:
+			c.surplus = true
+		case !work:
+			c.done, c.need = 1, 1
+		case a.openSlots > 0:
+			c.slots, c.done = 1, 1
+		default:
+			c.surplus = true
 		}
 	}
+	return c
+}
+
+// store writes the ranking with all that belongs to it and moves the counters.
+func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, hash [32]byte, sheet answerSheet) error {
+	c := a.counters()
+	a.surplus = c.surplus
 	b := &pgx.Batch{}
 	b.Queue(`
 		INSERT INTO rankings (id, project_id, task_id, assignment_id, labeler_id, revision, ranks, comment, idempotency_key, request_hash,
@@ -174,14 +219,20 @@ func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, 
 				id, a.taskID, pos, rating, sheet.flags[pos])
 		}
 	}
-	b.Queue(`UPDATE assignments SET state = 'submitted', ranking_id = $2, surplus = $3, draft = NULL, closed_at = now() WHERE id = $1`,
-		a.id, id, a.surplus)
-	b.Queue(`UPDATE tasks SET open_slots = open_slots - $2, done = done + $3, held = CASE WHEN $4 <> '' AND held = '' THEN $4 ELSE held END
-		WHERE id = $1`, a.taskID, slots, done, sheet.hold)
+	b.Queue(`UPDATE assignments SET state = 'submitted', ranking_id = $2, surplus = $3, aside = $3 AND (aside OR $4), draft = NULL, closed_at = now() WHERE id = $1`,
+		a.id, id, a.surplus, a.quarantined)
+	b.Queue(`UPDATE tasks SET open_slots = open_slots - $2, done = done + $3, need = need + $4, held = CASE WHEN $5 <> '' AND held = '' THEN $5 ELSE held END
+		WHERE id = $1`, a.taskID, c.slots, c.done, c.need, sheet.hold)
 	b.Queue(`INSERT INTO labelers (project_id, labeler_id, done, active_ms, last_assignment) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (project_id, labeler_id) DO UPDATE SET done = labelers.done + excluded.done,
-			active_ms = labelers.active_ms + excluded.active_ms, last_assignment = excluded.last_assignment`,
-		a.projectID, in.LabelerID, first, in.ActiveMS, a.id)
+			active_ms = labelers.active_ms + excluded.active_ms, last_assignment = excluded.last_assignment
+		WHERE (labelers.quarantined_at IS NOT NULL) = $6`,
+		a.projectID, in.LabelerID, c.first, in.ActiveMS, a.id, a.quarantined).Exec(func(tag pgconn.CommandTag) error {
+		if tag.RowsAffected() == 0 { // quarantined, or released from it, since the lease was read
+			return errOvertaken
+		}
+		return nil
+	})
 	b.Queue(`SELECT audit_append($1, 'labeling.submit', $2, $3)`, actor(in.LabelerID), id,
 		map[string]any{"task": a.taskID, "ranks": sheet.ranks, "surplus": a.surplus, "hold": sheet.hold})
 	return tx.SendBatch(ctx, b).Close()
