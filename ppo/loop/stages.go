@@ -58,24 +58,28 @@ func (l *Loop) startReward(ctx context.Context, tx pgx.Tx, r *Round) error {
 		return fmt.Errorf("%w: there is no ranking to learn from", ErrConflict)
 	}
 	r.SnapshotID, r.Stage = snapshot.ID, StageReward
-	r.RewardRunID, err = l.startRun(ctx, tx, KindReward, r.ID)
+	r.RewardRunID, err = l.startRun(ctx, tx, KindReward, *r)
 	return err
 }
 
 func (l *Loop) startPPO(ctx context.Context, tx pgx.Tx, r *Round) (err error) {
 	r.Stage = StagePPO
-	r.PPORunID, err = l.startRun(ctx, tx, KindPPO, r.ID)
+	r.PPORunID, err = l.startRun(ctx, tx, KindPPO, *r)
 	return err
 }
 
 func (l *Loop) startEvaluation(ctx context.Context, tx pgx.Tx, r *Round) (err error) {
 	r.Stage = StageEvaluate
-	r.EvaluateRunID, err = l.startRun(ctx, tx, KindEvaluate, r.ID)
+	r.EvaluateRunID, err = l.startRun(ctx, tx, KindEvaluate, *r)
 	return err
 }
 
-func (l *Loop) startRun(ctx context.Context, tx pgx.Tx, kind, roundID string) (string, error) {
-	v, err := l.Runs.Create(ctx, tx, kind, runConfig{Round: roundID}, &roundID)
+// startRun starts a run of the round. While the Andon cord is pulled it is paused before its first step.
+func (l *Loop) startRun(ctx context.Context, tx pgx.Tx, kind string, r Round) (string, error) {
+	v, err := l.Runs.Create(ctx, tx, kind, runConfig{Round: r.ID}, &r.ID)
+	if err == nil {
+		err = l.haltIfPulled(ctx, tx, r.ProjectID, v.ID)
+	}
 	if err != nil {
 		return "", fmt.Errorf("start %s: %w", kind, err)
 	}
