@@ -50,7 +50,7 @@ func (s *server) labelPage(c *gin.Context) {
 		}
 		d.Flags = append(d.Flags, flag{f, label})
 	}
-	s.render(c, http.StatusOK, "label", view{Title: "Rank answers", Nav: "label", Data: d})
+	s.render(c, http.StatusOK, "label", view{Title: "Rank answers", Nav: "label", Note: note(c), Data: d})
 }
 
 // limited counts a call of the labeling page; a refused one does no work.
