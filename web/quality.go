@@ -16,6 +16,9 @@ import (
 func (s *server) qualityRoutes() {
 	s.route(labelers, post, "/label/api/assignments/:id/report", s.report)
 	s.route(labelers, post, "/label/cord", s.pullCord)
+	s.route(labelers, get, "/label/qualify", s.qualifyPage)
+	s.route(labelers, post, "/label/qualify", s.qualifyNext)
+	s.route(labelers, post, "/label/qualify/:id", s.qualifyAnswer)
 	s.route(admins, post, "/admin/cord/release", s.releaseCord)
 
 	s.route(reviewers, get, "/review", s.reviewPage)

@@ -28,7 +28,7 @@ func TestReportAndReview(t *testing.T) {
 	if page := rita.get("/review").want(t, http.StatusOK); !strings.Contains(page.body, "/review/"+first.ID) {
 		t.Fatal("the report is not in the queue")
 	}
-	page := rita.get("/review/" + first.ID).want(t, http.StatusOK)
+	page := rita.get("/review/"+first.ID).want(t, http.StatusOK)
 	if !strings.Contains(page.body, "a number &lt;i&gt;x&lt;/i&gt;") || wild(page.body) != nil {
 		t.Errorf("the case shows %v", wild(page.body))
 	}
@@ -107,4 +107,52 @@ func TestQualityPage(t *testing.T) {
 	mina.json(post, "/label/api/claim", nil).want(t, http.StatusNoContent)
 	ada.form("/admin/quality/restore", "labeler", u.ID).want(t, http.StatusSeeOther)
 	ada.form("/admin/quality/restore", "labeler", u.ID).want(t, http.StatusConflict)
+}
+
+// TestQualifyPages: practice is explained at once, the test at its end; who passed is served.
+func TestQualifyPages(t *testing.T) {
+	w := newWorld(t)
+	w.addTask(says("work"), "A.", "B.")
+	practice, test := w.addTask(says("practice"), "good one", "bad one"), w.addTask(says("test"), "good two", "bad two")
+	mina, ada := w.as("mina", account.RoleLabeler), w.as("ada", account.RoleAdmin)
+	ada.form("/admin/quality/gold", "task", practice.ID, "stage", "practice", "ranks", "1 2", "explanation", "good is <b>good</b>").want(t, http.StatusSeeOther)
+	ada.form("/admin/quality/gold", "task", test.ID, "stage", "test", "ranks", "1 2", "flagged", "0 1", "explanation", "secret until the end").want(t, http.StatusSeeOther)
+	ada.form("/admin/quality/settings", "qualify", "yes", "retry_hours", "0").want(t, http.StatusSeeOther)
+	mina.json(post, "/label/api/claim", nil).want(t, http.StatusForbidden)
+	// answer fills in the page's form; right or reversed.
+	answer := func(page answer, id string, right bool) answer {
+		t.Helper()
+		ranks := []string{"1", "2"}
+		flags := []string{"", "yes"}
+		if strings.Index(page.body, "good ") > strings.Index(page.body, "bad ") {
+			ranks, flags = []string{"2", "1"}, []string{"yes", ""}
+		}
+		if !right {
+			ranks[0], ranks[1] = ranks[1], ranks[0]
+		}
+		return mina.form("/label/qualify/"+id, "rank0", ranks[0], "rank1", ranks[1], "flag0", flags[0], "flag1", flags[1])
+	}
+	page := mina.get("/label/qualify").want(t, http.StatusOK)
+	if !strings.Contains(page.body, "Practice 1 of 1") || wild(page.body) != nil {
+		t.Fatalf("%.900s", page.body)
+	}
+	if got := answer(page, practice.ID, true).want(t, http.StatusOK); !strings.Contains(got.body, "good is &lt;b&gt;good") {
+		t.Error("practice is not explained")
+	}
+	if page = mina.get("/label/qualify").want(t, http.StatusOK); !strings.Contains(page.body, "Begin the test") {
+		t.Fatalf("%.900s", page.body)
+	}
+	for try, right := range []bool{false, true} {
+		page = mina.form("/label/qualify").want(t, http.StatusOK)
+		if !strings.Contains(page.body, "Test 1 of 1") || strings.Contains(page.body, "secret until the end") {
+			t.Fatalf("try %d: %.900s", try, page.body)
+		}
+		answer(page, test.ID, right).want(t, http.StatusSeeOther)
+		page = mina.get("/label/qualify").want(t, http.StatusOK)
+		if strings.Contains(page.body, "You are qualified") != right || !strings.Contains(page.body, "secret until the end") {
+			t.Errorf("try %d: %.900s", try, page.body)
+		}
+	}
+	answer(page, test.ID, true).want(t, http.StatusConflict)
+	mina.json(post, "/label/api/claim", nil).want(t, http.StatusOK)
 }
