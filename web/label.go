@@ -16,7 +16,6 @@ const otherCallsPerMinute = 600
 // task is an assignment as the labeling page gets it.
 type task struct {
 	Assignment   string             `json:"assignment"`
-	Task         string             `json:"task"`
 	State        string             `json:"state"` // leased, or reopened
 	LeaseUntil   time.Time          `json:"lease_until"`
 	LeaseSeconds int                `json:"lease_seconds"` // from now, for clocks that differ
@@ -93,7 +92,7 @@ func (s *server) sendTask(c *gin.Context, a *labeling.Assignment, err error) {
 		s.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, task{Assignment: a.ID, Task: a.TaskID, State: a.State, LeaseUntil: a.LeaseUntil, LeaseSeconds: int(time.Until(a.LeaseUntil).Seconds()),
+	c.JSON(http.StatusOK, task{Assignment: a.ID, State: a.State, LeaseUntil: a.LeaseUntil, LeaseSeconds: int(time.Until(a.LeaseUntil).Seconds()),
 		Messages: a.Messages, Answers: a.Answers, Instructions: a.Instructions, Draft: a.Draft, Done: p.Done, Open: p.Open})
 }
 

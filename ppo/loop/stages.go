@@ -32,6 +32,9 @@ func (l *Loop) advance(ctx context.Context, tx pgx.Tx, id string) error {
 	switch r.Stage {
 	case StageSample: // the pool of prompts is answered
 		r.Stage = StageRank
+		if _, err := l.Labeling.Arrange(ctx, tx, r.ProjectID, r.ID, r.InitVersionID, r.Config.Seed); err != nil {
+			return err
+		}
 	case StageRank:
 		counts, err := l.Labeling.BatchCountsTx(ctx, tx, r.ProjectID, r.ID)
 		if err != nil || counts.Done < counts.Need {
