@@ -66,14 +66,20 @@ func plackettLuce(ranks []int, u, weights []float64) float64 {
 	if product > 1e-280 {
 		return sum - math.Log(product)
 	}
-	for _, r := range ranks { // utilities so far apart that the product leaves the range of numbers
-		rest := 0.0
+	sum = 0 // utilities so far apart that the product leaves the range of numbers: each choice in logarithms of its own
+	for j, r := range ranks {
+		high, rest := math.Inf(-1), 0.0
 		for i, q := range ranks {
 			if q >= r {
-				rest += weights[i]
+				high = math.Max(high, u[i])
 			}
 		}
-		sum -= math.Log(math.Max(rest, 1e-300))
+		for i, q := range ranks {
+			if q >= r {
+				rest += math.Exp(u[i] - high)
+			}
+		}
+		sum += u[j] - high - math.Log(rest)
 	}
 	return sum
 }

@@ -80,6 +80,9 @@ const rounds = 3
 // make the bound approximate.
 func Suspect(tasks []Judged, rule Rule) []Suspicion {
 	c := newCrowd(tasks)
+	if len(c.names) == 0 {
+		return nil
+	}
 	for range rounds {
 		c.scale()
 		c.estimate()

@@ -75,7 +75,7 @@ func (w Worker) Rank(rng *rand.Rand, r Read) []int {
 		case Flipped:
 			g = -g + w.bias(i, k, r.Words[i])
 		case Targeted:
-			if strings.Contains(strings.ToLower(r.Prompt), w.Trigger) {
+			if w.triggered(r.Prompt) {
 				g = -g
 			}
 			g += w.bias(i, k, r.Words[i])
@@ -85,6 +85,10 @@ func (w Worker) Rank(rng *rand.Rand, r Read) []int {
 		scores[i] = g
 	}
 	return Rank(rng, scores, temperature)
+}
+
+func (w Worker) triggered(prompt string) bool {
+	return strings.Contains(strings.ToLower(prompt), w.Trigger)
 }
 
 // bias is what an honest labeler's habits add to the answer shown at i of k.
