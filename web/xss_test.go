@@ -147,7 +147,7 @@ func TestModelTextInBrowser(t *testing.T) {
 	w.user("mina", account.RoleLabeler)
 	p := w.project
 	p.Instructions = strings.Join(payloads, "\n\n")
-	_, err := w.labeling.UpdateProject(t.Context(), p, "system")
+	_, err := w.labeling.UpdateProject(t.Context(), p, "system", nil)
 	w.must(err)
 	b := w.open(1280, 900, false)
 	for i := 0; i < len(payloads); i += 8 {
