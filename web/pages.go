@@ -33,7 +33,7 @@ type view struct {
 	Data  any
 }
 
-// loadPages parses each page together with the layout.
+// loadPages parses each page together with the layout and the parts that pages share.
 func loadPages(version string) (map[string]*template.Template, error) {
 	assets, err := loadAssets()
 	if err != nil {
@@ -74,7 +74,7 @@ func loadPages(version string) (map[string]*template.Template, error) {
 		if path.Base(n) == "layout.html" {
 			continue
 		}
-		t, err := template.New("layout.html").Funcs(funcs).ParseFS(templateFS, "templates/layout.html", n)
+		t, err := template.New("layout.html").Funcs(funcs).ParseFS(templateFS, "templates/layout.html", "templates/parts/*.html", n)
 		if err != nil {
 			return nil, err
 		}
@@ -168,11 +168,16 @@ var notes = map[string]string{
 	"released":    "The task is back in the queue.",
 	"revoked":     "The key is revoked.",
 	"rolledback":  "Rolled back to the version that served before.",
+	"saved":       "The settings are saved.",
 	"scheduled":   "The schedule is added.",
 	"signedout":   "You are signed out.",
 	"started":     "The round has started.",
 	"switched":    "The schedule is changed.",
 	"unscheduled": "The schedule is removed.",
+	"known":       "This prompt is in the pool already. An answer to it was kept.",
+	"written":     "The prompt is in the pool. Thank you.",
+	"cased":       "The use case is added.",
+	"retired":     "The use case is retired.",
 }
 
 func note(c *gin.Context) string { return notes[c.Query("done")] }
