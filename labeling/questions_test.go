@@ -49,6 +49,7 @@ func TestParse(t *testing.T) {
 
 		{QuestionEdit, SubmitInput{Text: "better"}, "", "[2 1] 'better' 0 true"},
 		{QuestionEdit, SubmitInput{Text: "first", Ratings: []int{7}}, "", "[1] '' 0 false"}, // left as it was
+		{QuestionEdit, SubmitInput{Text: "first"}, "ratings", ""},
 		{QuestionEdit, SubmitInput{}, "text", ""},
 		{QuestionEdit, SubmitInput{Text: " \n"}, "text", ""},
 		{QuestionEdit, SubmitInput{Text: "a\x00b"}, "text", ""},

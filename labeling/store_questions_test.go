@@ -45,7 +45,7 @@ var allQuestions = []asked{
 	{question: QuestionEdit, k: 1, draft: Draft{Text: "half a sen", Ratings: []int{2}},
 		first: func(_ *Assignment, in *SubmitInput) { in.Text, in.Ratings = "answer 0, improved", []int{2} },
 		second: func(_ *Assignment, in *SubmitInput) {
-			in.Text = "answer 0" // as it was
+			in.Text, in.Ratings = "answer 0", []int{6} // as it was
 		},
 		pairs: [2]int{1, 0}, demonstration: [2]string{"answer 0, improved", ""}, completions: [2]int{2, 1}},
 	{question: QuestionDemonstration, k: 0, draft: Draft{Text: "half a sen"},
@@ -188,7 +188,7 @@ func TestEditsInSnapshot(t *testing.T) {
 		a := b.claim(who)
 		in := SubmitInput{AssignmentID: a.ID, LabelerID: who, IdempotencyKey: newKey(), Text: fmt.Sprintf("%s's %d", who, i)}
 		if who == "cid" {
-			in.Text = a.Answers[0].Text
+			in.Text, in.Ratings = a.Answers[0].Text, []int{7}
 		}
 		_, err := b.store.Submit(b.ctx, in, nil)
 		b.ok(err)

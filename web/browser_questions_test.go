@@ -55,7 +55,10 @@ var browserQuestions = []askedInBrowser{
 	{labeling.QuestionEdit, demoAnswers[1:2],
 		func(b *tab) { b.typed("#text", " broken. ") }, `document.getElementById("text").value.includes("broken.") && document.getElementById("order").textContent === "Edited"`,
 		func(b *tab) { b.typed("#text", "The end.") }, `document.getElementById("text").value.includes("The end.")`,
-		func(b *tab) { b.do(chromedp.Click(chromedp.CSS("#restore"))) },
+		func(b *tab) {
+			b.do(chromedp.Click(chromedp.CSS("#restore")), chromedp.KeyEvent(kb.Escape))
+			b.keys("6")
+		},
 		[2]string{`k.text LIKE 'Once there was a fox.%broken.%The end.%' AND k.ranks = '{2,1}' AND EXISTS (SELECT FROM demonstrations d WHERE d.response = k.text)`,
 			`k.text = '' AND k.ranks = '{1}' AND k.revision = 2 AND NOT EXISTS (SELECT FROM demonstrations)`}},
 	{labeling.QuestionDemonstration, nil,
@@ -65,8 +68,14 @@ var browserQuestions = []askedInBrowser{
 		[2]string{`k.text = 'Once upon a time 狐狸.'`, `k.text = 'Once upon a time 狐狸. And?' AND k.revision = 2 AND 1 = (SELECT count(*) FROM demonstrations d WHERE d.response = k.text)`}},
 	{labeling.QuestionMultiturn, demoAnswers[:3],
 		func(b *tab) { b.keys("21") }, `document.getElementById("order").textContent === "B > A"`,
-		func(b *tab) { b.keys("3") }, `document.getElementById("order").textContent === "B > A > C"`,
-		func(b *tab) { b.keys("3") },
+		func(b *tab) {
+			b.do(chromedp.Click(chromedp.CSS(answerCard("C") + " .answer")))
+			b.keys("3")
+		}, `document.getElementById("order").textContent === "B > A > C"`,
+		func(b *tab) {
+			b.do(chromedp.Click(chromedp.CSS(answerCard("A") + " .answer")))
+			b.keys("1")
+		},
 		[2]string{`3 = (SELECT count(*) FROM comparisons c WHERE c.ranking_id = k.id)`, `2 = (SELECT count(*) FROM comparisons c WHERE c.ranking_id = k.id) AND k.revision = 2`}},
 }
 

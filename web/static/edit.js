@@ -26,8 +26,17 @@
     },
     draft: fields,
     body: () => (changed() ? fields() : { ...fields(), text: shown }),
-    missing: () => (text.value.trim() ? null : { say: t("The text is empty."), at: text }),
-    state: () => (changed() ? t("Edited") : t("Unchanged: submitting says that nothing is to be improved")),
+    missing() {
+      if (!text.value.trim()) return { say: t("The text is empty."), at: text };
+      if (!changed() && !judged.rating) return { say: t("Change the text, or rate the answer if nothing is to be improved."), at: text };
+      return null;
+    },
+    state: () => (changed() ? t("Edited") : judged.rating ? t("Left as it is, %s of 7", judged.rating) : t("Unchanged")),
+    key(e) {
+      if (!/^[0-7]$/.test(e.key)) return false;
+      judged.set(Number(e.key));
+      return true;
+    },
   });
 
   text.addEventListener("input", () => { count(); page.edited(); });

@@ -8,7 +8,7 @@ function rereadGuideline(task) {
   $("reread-text").lang = task.language || "";
   const wrong = $("reread-wrong");
   wrong.hidden = true;
-  dialog.oncancel = (e) => e.preventDefault(); // Escape is no answer
+  dialog.onclose = () => { if (task.unread) dialog.showModal(); }; // Escape is no answer
   $("reread-done").onclick = async () => {
     const res = await call("POST", "/label/api/acknowledge", { project: task.project, version: task.guideline });
     if (res.status === 204) {
