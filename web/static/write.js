@@ -27,7 +27,7 @@
     $("saved").textContent = t("Kept in this browser");
   });
 
-  const examples = [...form.querySelectorAll(".example")];
+  const examples = [...form.querySelectorAll(".query-pair")];
   const filled = (e) => [...e.querySelectorAll("textarea")].some((x) => x.value);
   let shown = Math.max(2, examples.findLastIndex(filled) + 1);
   function show() {
