@@ -267,11 +267,12 @@ func (s *Store) UsablePrompts(ctx context.Context, projectID, split string, limi
 }
 
 // PromptsForBatch lists usable prompts of the train and valid splits that have no task in the batch yet: those that were
-// never ranked first, then those with the fewest tasks, at most limit.
+// never ranked first, then those with the fewest tasks, at most limit. A multi-turn project leaves out single turns.
 func (s *Store) PromptsForBatch(ctx context.Context, projectID, batch string, limit int) ([]Prompt, error) {
 	list, err := s.listPrompts(ctx, `SELECT `+promptColumns+` FROM prompts p
 		WHERE project_id = $1 AND usable AND split IN ('train', 'valid')
 		  AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.prompt_id = p.id AND t.batch = $2)
+		  AND (messages @> '[{"role": "assistant"}]' OR (SELECT question FROM projects WHERE id = $1) <> 'multiturn')
 		ORDER BY tasks, id LIMIT $3`, projectID, batch, limit)
 	return list, wrap(err, "prompts for batch %s", batch)
 }

@@ -42,7 +42,7 @@ func (s *Store) AddTask(ctx context.Context, tx pgx.Tx, promptID string, respons
 func (s *Store) addTask(ctx context.Context, tx pgx.Tx, t Task, responses []NewResponse) (Task, error) {
 	var asked string
 	var messages []Message
-	if err := tx.QueryRow(ctx, `SELECT p.project_id, j.question, p.messages FROM prompts p JOIN projects j ON j.id = p.project_id
+	if err := tx.QueryRow(ctx, `SELECT p.project_id, j.question, CASE WHEN j.question = 'multiturn' THEN p.messages END FROM prompts p JOIN projects j ON j.id = p.project_id
 		WHERE p.id = $1 AND p.usable FOR NO KEY UPDATE OF p`, t.PromptID).Scan(&t.ProjectID, &asked, &messages); err != nil {
 		return t, err
 	}

@@ -19,6 +19,7 @@ func (s *server) projectPages() {
 	s.route(admins, get, "/admin/projects/:id", s.projectPage)
 	s.route(admins, post, "/admin/projects/:id", s.saveProject)
 	s.route(admins, get, "/admin/projects/:id/guidelines", s.guidelinesPage)
+	s.route(admins, post, "/admin/projects/:id/tasks", s.orderTasks)
 	s.route(admins, post, "/admin/projects/:id/cases", s.addCase)
 	s.route(admins, post, "/admin/projects/:id/cases/:case/retire", s.retireCase)
 }
@@ -148,6 +149,7 @@ type projectData struct {
 	Default  bool // rounds belong to it
 	Cases    []labeling.UseCase
 	Versions []labeling.Guideline
+	Open     int // tasks with an open slot, up to OpenLimit
 	Error    string
 }
 
@@ -167,7 +169,12 @@ func (s *server) showProject(c *gin.Context, code int, p labeling.Project, wrong
 			d.Question = q
 		}
 	}
-	var err error
+	progress, err := s.Labeling.Progress(c.Request.Context(), p.ID, user(c).ID)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	d.Open = progress.Open
 	if d.Cases, err = s.Labeling.UseCases(c.Request.Context(), p.ID); err != nil {
 		s.fail(c, err)
 		return
@@ -241,6 +248,20 @@ func (s *server) guidelinesPage(c *gin.Context) {
 	}
 	d.Lines = diffLines(d.From.Body, d.To.Body)
 	s.render(c, http.StatusOK, "admin_guidelines", view{Title: "Versions of the instructions", Nav: "projects", Data: d})
+}
+
+// orderTasks lets the serving policy answer prompts of the project.
+func (s *server) orderTasks(c *gin.Context) {
+	n, err := strconv.Atoi(c.PostForm("prompts"))
+	if err != nil {
+		s.fail(c, bad("prompts", "must be a whole number"))
+		return
+	}
+	if err := s.Loop.OrderTasks(c.Request.Context(), c.Param("id"), n, actor(c)); err != nil {
+		s.fail(c, err)
+		return
+	}
+	done(c, "/admin/projects/"+c.Param("id"), "ordered")
 }
 
 func (s *server) addCase(c *gin.Context) {

@@ -252,6 +252,12 @@ func TestProjectSettings(t *testing.T) {
 		t.Error("a form that was too large changed something")
 	}
 	ada.form("/admin/projects/"+w.project.ID, "closed", "yes", "instructions", "x").want(t, http.StatusBadRequest)
+	ada.form("/admin/projects/"+id+"/tasks", "prompts", "many").want(t, http.StatusBadRequest)
+	ada.form("/admin/projects/"+id+"/tasks", "prompts", "0").want(t, http.StatusBadRequest)
+	ada.form("/admin/projects/"+id+"/tasks", "prompts", "12").want(t, http.StatusSeeOther)
+	if n := w.count(`SELECT count(*) FROM river.river_job WHERE kind = 'loop.tasks' AND args->>'project_id' = $1 AND args->>'prompts' = '12'`, id); n != 1 {
+		t.Errorf("%d jobs", n)
+	}
 	ada.form("/admin/projects/"+id+"/cases", "case", " ").want(t, http.StatusBadRequest)
 	ada.form("/admin/projects/"+id+"/cases", "case", "Summaries").want(t, http.StatusSeeOther)
 	cases, err := w.labeling.UseCases(t.Context(), id)
@@ -259,7 +265,7 @@ func TestProjectSettings(t *testing.T) {
 	ada.form("/admin/projects/"+id+"/cases/"+cases[0].ID+"/retire").want(t, http.StatusSeeOther)
 	ada.form("/admin/projects/"+id+"/cases/nothing/retire").want(t, http.StatusNotFound)
 	mina.get("/admin/projects/"+id).want(t, http.StatusForbidden)
-	if n := w.count(`SELECT count(*) FROM audit WHERE act LIKE 'labeling.%' AND subject IN ($1, $2)`, id, cases[0].ID); n != 5 {
+	if n := w.count(`SELECT count(*) FROM audit WHERE act LIKE 'labeling.%' AND subject IN ($1, $2)`, id, cases[0].ID); n != 5 { // the order is the loop's
 		t.Errorf("%d audit rows, want created, saved twice, use case added and retired", n)
 	}
 }

@@ -162,6 +162,7 @@ var notes = map[string]string{
 	"disabled":    "The account is disabled and signed out everywhere.",
 	"enabled":     "The account is enabled.",
 	"ended":       "You are signed out everywhere else. Sign in again.",
+	"ordered":     "The serving policy answers the prompts now; tasks appear as they are ready.",
 	"password":    "The password is changed. Sign in with the new one.",
 	"proceeding":  "The round goes on with the rankings it has.",
 	"promoted":    "Promoted. Answers under way finish on the former weights.",
