@@ -3,7 +3,7 @@
 //
 // Decisions:
 //   - Deny by default. A route is added by one function that takes who may use it; a request without a rule is
-//     refused. Without signing in there are /healthz, /readyz, /login and /static.
+//     refused. Without signing in there are /healthz, /readyz, /login, /static and /look, the switch of language and theme.
 //   - Two ways in, never mixed: pages take the session cookie, /v1 and /api take a Bearer key.
 //   - Errors of all rooms become answers in one table (errors.go); their shape follows the path: OpenAI's object
 //     under /v1, problem+json (RFC 9457) under /api, /label/api and /admin/api, a page elsewhere.

@@ -29,28 +29,19 @@ type task struct {
 }
 
 type labelData struct {
-	Flags     []flag
+	Flags     []string
 	OpenLimit int
 }
 
-type flag struct{ Key, Label string }
-
-var flagLabels = map[string]string{
+// flagLabels name labeling.Flags.
+var flagLabels = map[string]sentence{
 	"instruction": "Does not follow the instruction", "inappropriate": "Not fit for an assistant", "hallucination": "States what is not so",
 	"harmful": "Encourages harm", "sexual": "Sexual", "violent": "Violent", "denigrates": "Denigrates people", "opinion": "Judges where it should not",
 	"identity": "Names its model or maker", "pii": "Personal data (holds the task back)", "unsafe": "Unsafe to show (holds the task back)",
 }
 
 func (s *server) labelPage(c *gin.Context) {
-	d := labelData{OpenLimit: labeling.OpenLimit}
-	for _, f := range labeling.Flags {
-		label := flagLabels[f]
-		if label == "" {
-			label = f
-		}
-		d.Flags = append(d.Flags, flag{f, label})
-	}
-	s.render(c, http.StatusOK, "label", view{Title: "Rank answers", Nav: "label", Data: d})
+	s.render(c, http.StatusOK, "label", view{Title: "Rank answers", Nav: "label", Data: labelData{labeling.Flags, labeling.OpenLimit}})
 }
 
 // limited counts a call of the labeling page; a refused one does no work.
