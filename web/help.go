@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -37,6 +38,9 @@ var helpTitles = []struct {
 	{"security", "Accounts, keys and privacy"},
 }
 
+// reachable lets the keyboard scroll what is wider than the screen.
+var reachable = strings.NewReplacer("<pre>", `<pre tabindex="0">`, `<div class="scroll">`, `<div class="scroll" tabindex="0">`)
+
 // loadHelp reads the manual in the language, page by page in English where there is no other.
 func loadHelp(l *lang.Language) ([]helpPage, error) {
 	var out []helpPage
@@ -50,7 +54,7 @@ func loadHelp(l *lang.Language) ([]helpPage, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.Body = template.HTML(b)
+		p.Body = template.HTML(reachable.Replace(string(b)))
 		out = append(out, p)
 	}
 	return out, nil
