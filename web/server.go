@@ -58,7 +58,12 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 	}
 	s.engine = e
 	e.Use(s.recovery, s.admit, s.deadline)
-	e.NoRoute(func(c *gin.Context) { s.fail(c, s.unknown(c)) })
+	e.NoRoute(func(c *gin.Context) {
+		if shapeOf(c.Request) == shapePage {
+			s.useSession(c) // for the menu, the language and the way back; nobody needs to be signed in to get lost
+		}
+		s.fail(c, s.unknown(c))
+	})
 	e.NoMethod(func(c *gin.Context) { s.fail(c, s.wrongMethod(c)) })
 	s.routes()
 	return s.guard(e), s, nil

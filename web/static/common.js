@@ -48,6 +48,15 @@ function showText(node, text) {
   node.append(text.slice(at));
 }
 
+// languageOf says what language a text is in, as far as its script tells; "" is unknown, so that nobody reads it aloud as
+// if it were in the page's.
+function languageOf(text) {
+  if (/[\p{sc=Hiragana}\p{sc=Katakana}]/u.test(text)) return "ja";
+  if (/\p{sc=Hangul}/u.test(text)) return "ko";
+  if (/\p{sc=Han}/u.test(text)) return "zh";
+  return "";
+}
+
 // turn is one message of a conversation.
 function turn(role, text) {
   const box = element("div", "turn " + role);
@@ -56,6 +65,7 @@ function turn(role, text) {
   const said = element("bdi", "said");
   said.style.display = "block";
   said.dir = "auto";
+  said.lang = languageOf(text);
   showText(said, text);
   box.append(said);
   return box;

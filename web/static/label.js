@@ -143,6 +143,7 @@
     li.dataset.key = answer.key;
     q(".name").append(element("span", "word", t("Answer")), answer.key);
     showText(q(".answer"), answer.text);
+    q(".answer").lang = languageOf(answer.text);
     const select = q("select");
     select.id = "rank-" + i;
     q("label.sr").htmlFor = select.id;
