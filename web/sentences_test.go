@@ -33,21 +33,31 @@ func (s sentences) add(text, where string) {
 	}
 }
 
+// sources are the project's own files of a kind below a folder, at least so many.
+func sources(t *testing.T, from fs.FS, root, ext string, least int) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := fs.WalkDir(from, root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(p) != ext || strings.Contains(p, "/vendor/") {
+			return err
+		}
+		b, err := fs.ReadFile(from, p)
+		out[p] = string(b)
+		return err
+	})
+	if err != nil || len(out) < least {
+		t.Fatal(len(out), err)
+	}
+	return out
+}
+
 // ofTemplates takes the texts of t, tn, th and found in all templates.
 func (s sentences) ofTemplates(t *testing.T) {
-	files, err := fs.Glob(templateFS, "templates/*.html")
-	if err != nil || len(files) < 10 {
-		t.Fatal(files, err)
-	}
-	for _, f := range files {
-		src, err := templateFS.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for f, src := range sources(t, templateFS, "templates", ".html", 10) {
 		tree := parse.New(f)
 		tree.Mode = parse.SkipFuncCheck
 		set := map[string]*parse.Tree{}
-		if _, err := tree.Parse(string(src), "", "", set); err != nil {
+		if _, err := tree.Parse(src, "", "", set); err != nil {
 			t.Fatal(err)
 		}
 		for _, part := range set {
@@ -113,16 +123,8 @@ func walkTemplate(n parse.Node, each func(*parse.CommandNode)) {
 
 // ofScripts takes the texts of t and tn in all scripts.
 func (s sentences) ofScripts(t *testing.T) {
-	files, err := fs.Glob(staticFS, "static/*.js")
-	if err != nil || len(files) < 4 {
-		t.Fatal(files, err)
-	}
-	for _, f := range files {
-		src, err := staticFS.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, text := range saidBy(string(src)) {
+	for f, src := range sources(t, staticFS, "static", ".js", 4) {
+		for _, text := range saidBy(src) {
 			s.add(text, f)
 		}
 	}
@@ -380,17 +382,9 @@ var actions = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
 
 // TestNothingBypassesTranslation: no template says anything that did not go through t.
 func TestNothingBypassesTranslation(t *testing.T) {
-	files, err := fs.Glob(templateFS, "templates/*.html")
-	if err != nil {
-		t.Fatal(err)
-	}
 	spokenIn := map[string]bool{"title": true, "aria-label": true, "placeholder": true, "alt": true, "label": true, "aria-description": true, "summary": true}
-	for _, f := range files {
-		src, err := templateFS.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, text := range untranslated(strings.ReplaceAll(actions.ReplaceAllString(string(src), ""), "noscript>", "div>"), spokenIn) {
+	for f, src := range sources(t, templateFS, "templates", ".html", 10) {
+		for _, text := range untranslated(strings.ReplaceAll(actions.ReplaceAllString(src, ""), "noscript>", "div>"), spokenIn) {
 			t.Errorf("%s says %q without t", f, text)
 		}
 	}
@@ -443,16 +437,8 @@ var bypasses = regexp.MustCompile(`(?:textContent|title|placeholder|ariaLabel|in
 
 // TestScriptsTranslate: no script puts words on a page that did not go through t.
 func TestScriptsTranslate(t *testing.T) {
-	files, err := fs.Glob(staticFS, "static/*.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		src, err := staticFS.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range bypasses.FindAllStringSubmatch(string(src), -1) {
+	for f, src := range sources(t, staticFS, "static", ".js", 4) {
+		for _, m := range bypasses.FindAllStringSubmatch(src, -1) {
 			if s := strings.Join(m[1:], ""); regexp.MustCompile(`\pL\pL`).MatchString(s) {
 				t.Errorf("%s says %q without t", f, s)
 			}

@@ -97,10 +97,12 @@ func TestTextStaysText(t *testing.T) {
 	_, err = w.pool.Exec(ctx, `UPDATE rounds SET report = $2 WHERE id = $1`, r.ID, report)
 	w.must(err)
 	for _, p := range []string{"/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/keys", "/admin/audit", "/account", "/label", "/chat", "/docs", "/docs/security"} {
-		got := ada.get(p).want(t, 200)
-		if found := wild(got.body); found != nil {
-			t.Errorf("%s: %v", p, found)
+		for _, language := range []string{"zh-TW", "en"} {
+			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
+				t.Errorf("%s in %s: %v", p, language, found)
+			}
 		}
+		got := ada.get(p)
 		if strings.ContainsAny(got.body, "\u202e\u200b\u2028\ufeff\u0007\U000e0041") {
 			t.Errorf("%s shows characters that cannot be seen", p)
 		}
