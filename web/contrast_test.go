@@ -18,7 +18,7 @@ func TestContrast(t *testing.T) {
 	for _, m := range regexp.MustCompile(`--([a-z0-9-]+): light-dark\(#([0-9a-f]{6}), #([0-9a-f]{6})\)`).FindAllStringSubmatch(string(css), -1) {
 		tokens[m[1]] = [2]float64{luminance(t, m[2]), luminance(t, m[3])}
 	}
-	if len(tokens) < 20 {
+	if len(tokens) < 15 {
 		t.Fatalf("only %d tokens found", len(tokens))
 	}
 	check := func(least float64, front string, backs ...string) {
@@ -42,7 +42,7 @@ func TestContrast(t *testing.T) {
 	check(4.5, "good", "panel", "good-soft")
 	check(4.5, "warn", "panel", "warn-soft")
 	check(4.5, "bad", "panel", "bg", "bad-soft")
-	for _, bound := range []string{"line-strong", "accent", "c2", "c3", "c4", "c5", "c6"} {
+	for _, bound := range []string{"line-strong", "accent", "good", "warn"} {
 		check(3, bound, "panel", "bg")
 	}
 }
