@@ -12,6 +12,10 @@
 //   - Text of models and customers reaches a page as text nodes only, in <bdi>, with invisible and directional
 //     characters written out. The content security policy allows no inline script or style, no other origin, and
 //     no sink that parses HTML (trusted types).
+//   - An English sentence is the key of its translations (web/lang): t in templates, say in handlers, t() in scripts; tests
+//     hold what is said against what is translated. Errors of the rooms are recognised by their words. The language is the
+//     account's, else the cookie's, else the browser's wish; theme and language are forms in the header.
+//   - One stylesheet of tokens, light and dark side by side; every page keeps WCAG 2.2 AA (axe in the tests).
 //   - Server-rendered pages with one small script each, no framework, no build step. Libraries are vendored with
 //     their licences in static/vendor.
 //   - A request that asked the policy holds its weights until its last byte is sent (Served.Release), so a
