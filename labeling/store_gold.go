@@ -191,7 +191,7 @@ func (s *Store) takeControl(ctx context.Context, projectID, labelerID, id string
 			)
 			INSERT INTO tasks (id, project_id, prompt_id, k, need, open_slots, purpose, control_of)
 			SELECT $3, t.project_id, t.prompt_id, t.k, 1, 0, 'control', f.id FROM former f JOIN tasks t ON t.id = f.task_id
-			WHERE t.purpose = 'work' AND NOT t.hidden AND t.held = ''
+			WHERE t.purpose = 'work' AND t.k >= 2 AND NOT t.hidden AND t.held = ''
 			ON CONFLICT (control_of) WHERE control_of IS NOT NULL DO NOTHING`, projectID, labelerID, task)
 		if err != nil || tag.RowsAffected() == 0 {
 			return err

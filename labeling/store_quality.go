@@ -117,7 +117,8 @@ type LabelerQuality struct {
 const window = 400
 
 // measured reads the newest rankings of a project's labelers. Rankings that a quarantine put aside are left out, unless of is
-// that labeler (then its own are kept, so that the reasons stay visible).
+// that labeler (then its own are kept, so that the reasons stay visible). Rankings that hold more than the task's answers (a
+// text that the labeler wrote) compare with nobody's.
 func (s *Store) measured(ctx context.Context, projectID, of string) ([]Measured, error) {
 	rows, err := s.pool.Query(ctx, `
 		WITH newest AS MATERIALIZED (
@@ -132,7 +133,7 @@ func (s *Store) measured(ctx context.Context, projectID, of string) ([]Measured,
 		FROM newest a JOIN tasks t ON t.id = a.task_id JOIN rankings k ON k.id = a.ranking_id
 		LEFT JOIN gold g ON g.task_id = t.id
 		LEFT JOIN assignments b ON b.id = t.control_of LEFT JOIN rankings f ON f.id = b.ranking_id
-		WHERE NOT t.hidden ORDER BY t.id, a.labeler_id`, projectID, of, window)
+		WHERE NOT t.hidden AND t.k >= 2 AND cardinality(k.ranks) = t.k ORDER BY t.id, a.labeler_id`, projectID, of, window)
 	if err != nil {
 		return nil, err
 	}

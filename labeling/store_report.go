@@ -100,11 +100,11 @@ func (s *Store) Cases(ctx context.Context, projectID string, limit int) ([]Case,
 	}
 	rows, err = s.pool.Query(ctx, `
 		SELECT t.id, t.created_at, k.ranks FROM (
-			SELECT id, created_at FROM tasks t WHERE project_id = $1 AND purpose = 'work' AND done >= 2 AND NOT hidden AND held = ''
+			SELECT id, created_at, k FROM tasks t WHERE project_id = $1 AND purpose = 'work' AND k >= 2 AND done >= 2 AND NOT hidden AND held = ''
 				AND NOT EXISTS (SELECT FROM adjudications j WHERE j.task_id = t.id)
 			ORDER BY id DESC LIMIT $2) t
 		JOIN assignments a ON a.task_id = t.id AND a.ranking_id IS NOT NULL AND NOT a.surplus
-		JOIN rankings k ON k.id = a.ranking_id ORDER BY t.id`, projectID, lookBack)
+		JOIN rankings k ON k.id = a.ranking_id AND cardinality(k.ranks) = t.k ORDER BY t.id`, projectID, lookBack)
 	if err != nil {
 		return nil, wrap(err, "cases of project %s", projectID)
 	}
