@@ -17,7 +17,7 @@ func (s *Store) ImportRankings(ctx context.Context, projectID, format string, r 
 	if _, err := s.Project(ctx, projectID); err != nil {
 		return ImportReport{}, err
 	}
-	return Import(r, format, func(rec Record) error {
+	return Import(r, Reading{Format: format}, func(rec Record) error {
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.importRecord(ctx, tx, projectID, rec) })
 	})
 }
