@@ -39,14 +39,14 @@ func (s *Store) AddDemonstrations(ctx context.Context, projectID string, list []
 			if err != nil {
 				return err
 			}
-			h := sha256.New()
-			h.Write(messages)
-			h.Write([]byte{0})
-			h.Write([]byte(d.Response))
+			hash, err := demonstrationHash(d.Messages, d.Response)
+			if err != nil {
+				return err
+			}
 			tag, err := tx.Exec(ctx, `
 				INSERT INTO demonstrations (id, project_id, hash, messages, response, origin, labeler_id)
 				VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
-				id, projectID, h.Sum(nil), messages, d.Response, d.Origin, d.LabelerID)
+				id, projectID, hash, messages, d.Response, d.Origin, d.LabelerID)
 			if err != nil {
 				return fmt.Errorf("demonstration %d: %w", i, err)
 			}
@@ -55,6 +55,16 @@ func (s *Store) AddDemonstrations(ctx context.Context, projectID string, list []
 		return nil
 	})
 	return added, err
+}
+
+// demonstrationHash tells demonstrations of a project apart.
+func demonstrationHash(messages []Message, response string) ([]byte, error) {
+	text, err := json.Marshal(messages)
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.Sum256(append(append(text, 0), response...))
+	return hash[:], nil
 }
 
 // Demonstrations lists the project's demonstrations, oldest first, at most limit.

@@ -62,12 +62,13 @@ func (c importCmd) Run(ctx context.Context, std streams) error {
 		return each(func(f *os.File) (labeling.ImportReport, error) { return importToFile(f, how, c.Out) })
 	}
 	return c.with(ctx, std, func(a *app) error {
+		store := labeling.NewStore(a.db.Jobs)
 		project, err := a.labeling.ProjectByName(ctx, c.Project)
 		if err != nil {
 			return err
 		}
 		return each(func(f *os.File) (labeling.ImportReport, error) {
-			return a.labeling.ImportRankings(ctx, project.ID, how.Format, f)
+			return store.ImportFile(ctx, labeling.NewImport{ProjectID: project.ID, Name: filepath.Base(f.Name()), Reading: how, Actor: "command line"}, f)
 		})
 	})
 }

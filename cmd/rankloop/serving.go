@@ -93,11 +93,12 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 	return s, nil
 }
 
-// joinPool offers a consenting customer's prompt to the labeling pool. A duplicate or one above the customer's cap is passed over.
+// joinPool offers a consenting customer's prompt to the labeling pool. A duplicate, one that begins as another does, or one
+// above the customer's cap is passed over.
 func (a *app) joinPool(ctx context.Context, tx pgx.Tx, key account.Key, p web.Prompt) error {
 	_, _, err := a.labeling.AddPrompt(ctx, tx, labeling.NewPrompt{ProjectID: a.project.ID, Messages: p.Messages, Text: p.Text,
 		TokenIDs: p.TokenIDs, TokenizerDigest: p.TokenizerDigest, Origin: labeling.OriginAPI, CustomerID: key.CustomerID, APIKeyID: key.ID, Consent: true})
-	if errors.Is(err, labeling.ErrCapped) {
+	if errors.Is(err, labeling.ErrCapped) || errors.Is(err, labeling.ErrAlike) {
 		return nil
 	}
 	return err
