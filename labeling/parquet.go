@@ -16,7 +16,8 @@ import (
 )
 
 // Parquet with the columns of TRL: strings, numbers and booleans, and lists of structs of
-// role and content. Written with zstd, a row group every rowsPerGroup rows.
+// role and content. Written with zstd, a row group every rowsPerGroup rows or
+// bytesPerGroup of text, which is what is held in memory.
 
 // Bounds of a parquet file, looked at before memory is taken for a page.
 const (
@@ -25,6 +26,8 @@ const (
 	maxValues    = 16 << 20 // of one page
 	maxPages     = 1 << 20  // of one column
 	rowsPerGroup = 4096
+
+	bytesPerGroup = 4 << 20
 )
 
 // parquetPieces makes a JSON object of every row. A file is read where it stands; what
@@ -282,8 +285,8 @@ type parquetRow struct {
 }
 
 type parquetEncoder struct {
-	w    *parquet.GenericWriter[parquetRow]
-	rows int
+	w           *parquet.GenericWriter[parquetRow]
+	rows, bytes int // in the present row group
 }
 
 func encodeParquet(w io.Writer) encoder {
@@ -314,8 +317,15 @@ func (e *parquetEncoder) write(p RankedPrompt) (int, error) {
 		return 0, nil
 	}
 	n, err := e.w.Write(rows)
-	if e.rows += n; err == nil && e.rows >= rowsPerGroup {
-		e.rows, err = 0, e.w.Flush()
+	for _, r := range rows {
+		for _, list := range [][]parquetTurn{r.Prompt, r.Chosen, r.Rejected} {
+			for _, m := range list {
+				e.bytes += len(m.Content)
+			}
+		}
+	}
+	if e.rows += n; err == nil && (e.rows >= rowsPerGroup || e.bytes >= bytesPerGroup) {
+		e.rows, e.bytes, err = 0, 0, e.w.Flush()
 	}
 	return n, err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -97,23 +96,10 @@ func (c importCmd) one(std streams, name string, read func(f *os.File) (labeling
 
 // importToFile writes what a file holds as rankings.jsonl; nothing stands at out before all is written.
 func importToFile(r io.Reader, how labeling.Reading, out string) (labeling.ImportReport, error) {
-	tmp, err := os.CreateTemp(filepath.Dir(out), ".import-*")
-	if err != nil {
-		return labeling.ImportReport{}, err
-	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	buf := bufio.NewWriter(tmp)
-	w := labeling.NewRankingsWriter(buf)
-	report, err := labeling.Import(r, how, w.Write)
-	if err == nil {
-		err = buf.Flush()
-	}
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), out)
-	}
+	var report labeling.ImportReport
+	err := writeWhole(out, func(w io.Writer) (err error) {
+		report, err = labeling.Import(r, how, labeling.NewRankingsWriter(w).Write)
+		return err
+	})
 	return report, err
 }

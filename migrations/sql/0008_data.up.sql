@@ -123,8 +123,8 @@ CREATE TABLE erasures (
     id         uuid        PRIMARY KEY,
     subject    text        NOT NULL, -- customer:<id> or labeler:<id>
     actor      text        NOT NULL,
-    report     jsonb       NOT NULL DEFAULT '{}',
-    digest     text        NOT NULL DEFAULT '', -- sha256 of the report
+    report     json        NOT NULL DEFAULT '{}', -- as it was hashed
+    digest     text        NOT NULL DEFAULT '', -- its sha256
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
