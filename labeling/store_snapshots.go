@@ -29,6 +29,17 @@ func (s *Store) Snapshot(ctx context.Context, tx pgx.Tx, projectID string, f Sna
 	return snap, wrap(err, "snapshot of project %s", projectID)
 }
 
+// MakeSnapshot is Snapshot as an act of its own.
+func (s *Store) MakeSnapshot(ctx context.Context, projectID string, f SnapshotFilter, actor string) (snap Snapshot, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if snap, err = s.Snapshot(ctx, tx, projectID, f); err != nil {
+			return err
+		}
+		return audit(ctx, tx, actor, "labeling.snapshot", snap.ID, map[string]any{"name": snap.Name, "hash": snap.Hash, "rankings": snap.N})
+	})
+	return snap, err
+}
+
 func snapshot(ctx context.Context, tx pgx.Tx, snap Snapshot, f SnapshotFilter) (Snapshot, error) {
 	// Names and numbers are given one at a time; labelers' work is not held up by it.
 	if _, err := tx.Exec(ctx, `SELECT FROM projects WHERE id = $1 FOR NO KEY UPDATE`, snap.ProjectID); err != nil {

@@ -109,6 +109,8 @@ func problemOf(err error) (p *problem, known bool) {
 		return status(http.StatusConflict, frozen.Error()), true
 	case is(labeling.ErrTooManyLeases):
 		return status(http.StatusConflict, "you hold too many tasks at once: finish or release one"), true
+	case is(labeling.ErrErased):
+		return status(http.StatusConflict, "rows of the snapshot were erased: make a new one"), true
 	case is(account.ErrConflict):
 		return status(http.StatusConflict, "that is taken, or the last admin would be gone"), true
 	case is(labeling.ErrConflict):

@@ -158,6 +158,7 @@ func done(c *gin.Context, path, note string) {
 // notes are the sentences that a page may open with. The address carries only the key, never text.
 var notes = map[string]string{
 	"cancelled":   "The round is cancelled.",
+	"confirmed":   "Confirmed: the original is gone.",
 	"declined":    "The policy was declined; the former one goes on serving.",
 	"disabled":    "The account is disabled and signed out everywhere.",
 	"enabled":     "The account is enabled.",
@@ -166,12 +167,18 @@ var notes = map[string]string{
 	"proceeding":  "The round goes on with the rankings it has.",
 	"promoted":    "Promoted. Answers under way finish on the former weights.",
 	"released":    "The task is back in the queue.",
+	"removed":     "The webhook is removed.",
+	"replayed":    "The event will be sent again.",
 	"revoked":     "The key is revoked.",
 	"rolledback":  "Rolled back to the version that served before.",
 	"scheduled":   "The schedule is added.",
+	"sent":        "A test event is on its way.",
+	"snapshot":    "The snapshot is made.",
 	"signedout":   "You are signed out.",
 	"started":     "The round has started.",
 	"switched":    "The schedule is changed.",
+	"undone":      "Undone: the prompt is served as it came.",
+	"uploaded":    "The file is here and will be imported.",
 	"unscheduled": "The schedule is removed.",
 }
 

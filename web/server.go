@@ -101,6 +101,7 @@ func (s *server) routes() {
 	s.route(labelers, post, "/label/api/assignments/:id/release", s.release)
 
 	s.adminRoutes()
+	s.dataRoutes()
 	s.apiRoutes()
 }
 
