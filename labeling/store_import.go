@@ -130,7 +130,7 @@ func (s *Store) WorkImport(ctx context.Context, run ImportRun, file io.Reader) (
 	var unreadable error
 	if run.State == "reading" {
 		var err error
-		if run, unreadable, err = s.stage(ctx, run, file); err != nil {
+		if run, unreadable, err = s.Stage(ctx, run, file); err != nil {
 			return run, wrap(err, "import %s", run.ID)
 		}
 	}
@@ -162,9 +162,9 @@ type stagedLine struct {
 	failed error
 }
 
-// stage reads the file behind run.Line into import_rows. unreadable is a failure of the
+// Stage is the first phase: it reads the file behind run.Line into import_rows. unreadable is a failure of the
 // file, err one of the database.
-func (s *Store) stage(ctx context.Context, run ImportRun, file io.Reader) (_ ImportRun, unreadable, err error) {
+func (s *Store) Stage(ctx context.Context, run ImportRun, file io.Reader) (_ ImportRun, unreadable, err error) {
 	id := uuid.MustParse(run.ID)
 	var chunk []byte
 	var failed []*LineError

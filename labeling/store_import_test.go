@@ -48,7 +48,7 @@ func TestImportGoesOn(t *testing.T) {
 	b.ok(err)
 	// The reader breaks off as a killed process does: what was staged stays staged.
 	broken, cancel := context.WithCancel(b.ctx)
-	_, _, err = b.store.stage(broken, run, &breaking{r: strings.NewReader(file.String()), left: file.Len() / 2, then: cancel})
+	_, _, err = b.store.Stage(broken, run, &breaking{r: strings.NewReader(file.String()), left: file.Len() / 2, then: cancel})
 	b.is(err, context.Canceled)
 	b.sql(`UPDATE imports SET line = 100, read = 100 WHERE id = $1`, run.ID) // as if one chunk had been staged
 	b.sql(`DELETE FROM import_rows`)
@@ -58,7 +58,7 @@ func TestImportGoesOn(t *testing.T) {
 		t.Fatalf("not the same import: %+v", again)
 	}
 	// The next process settles some chunks and dies, and a third one finishes.
-	run, _, err = b.store.stage(b.ctx, again, strings.NewReader(file.String()))
+	run, _, err = b.store.Stage(b.ctx, again, strings.NewReader(file.String()))
 	b.ok(err)
 	for range 2 {
 		if more, err := b.store.settle(b.ctx, run.ID); err != nil || !more {

@@ -21,6 +21,7 @@ var helpTitles = []struct{ name, title string }{
 	{"start", "What rankloop does"},
 	{"ranking", "Ranking answers"},
 	{"rounds", "Rounds and models"},
+	{"data", "Data in and out"},
 	{"eval", "Evaluation"},
 	{"attention", "Attention, seen"},
 	{"speed", "Speed"},
