@@ -33,6 +33,10 @@ func Export(w io.Writer, name string, each func(func(RankedPrompt) error) error)
 	}
 	e := f.encode(w)
 	err = each(func(p RankedPrompt) error {
+		if len(p.Completions) < MinAnswers { // a rating or a demonstration compares nothing
+			n.Skipped++
+			return nil
+		}
 		records, err := e.write(p)
 		if err != nil {
 			return fmt.Errorf("export of task %s: %w", p.TaskID, err)

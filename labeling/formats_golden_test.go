@@ -81,11 +81,11 @@ func samplePrompts() []RankedPrompt {
 	}
 	return []RankedPrompt{
 		{TaskID: "t1", PromptID: "p1", Prompt: "Name a bird 🐦.", Messages: []Message{{"user", "Name a bird 🐦."}}, Split: Train, CustomerID: "acme",
-			Completions: answers("Robin, \"red\".", "鱈", "Wren\nor wren"), Rankings: rankings(LabelerRanking{"k1", "ann", []int{1, 3, 1}}, LabelerRanking{"k2", "bo", []int{2, 3, 1}})},
+			Completions: answers("Robin, \"red\".", "鱈", "Wren\nor wren"), Rankings: rankings(LabelerRanking{RankingID: "k1", LabelerID: "ann", Ranks: []int{1, 3, 1}}, LabelerRanking{RankingID: "k2", LabelerID: "bo", Ranks: []int{2, 3, 1}})},
 		{TaskID: "t2", PromptID: "p2", Prompt: "Bye", Messages: []Message{{"user", "Hi"}, {"assistant", "Hello <b>&</b>"}, {"user", "Bye"}}, Split: Valid,
-			Completions: answers("Bye!", "No."), Rankings: rankings(LabelerRanking{"k3", "ann", []int{2, 1}})},
+			Completions: answers("Bye!", "No."), Rankings: rankings(LabelerRanking{RankingID: "k3", LabelerID: "ann", Ranks: []int{2, 1}})},
 		{TaskID: "t3", PromptID: "p3", Prompt: "Hi", Messages: []Message{{"system", "Be brief."}, {"user", "Hi"}}, Split: Test,
-			Completions: answers("Hello.", "Yo."), Rankings: rankings(LabelerRanking{"k4", "ann", []int{1, 1}})},
+			Completions: answers("Hello.", "Yo."), Rankings: rankings(LabelerRanking{RankingID: "k4", LabelerID: "ann", Ranks: []int{1, 1}})},
 	}
 }
 

@@ -52,8 +52,10 @@ func (s *Store) EachRankedPrompt(ctx context.Context, id string, f func(RankedPr
 		if err != nil {
 			return wrap(err, "items of snapshot %s", id)
 		}
-		for _, p := range list {
-			if held != nil && held.TaskID == p.TaskID {
+		for i, p := range list {
+			// A task whose rankings lie on both sides of the step's border is one; texts that
+			// labelers wrote stand by themselves.
+			if i == 0 && held != nil && held.TaskID == p.TaskID && !held.written() && !p.written() {
 				held.Rankings = append(held.Rankings, p.Rankings...)
 				continue
 			}
@@ -77,6 +79,11 @@ func (s *Store) EachRankedPrompt(ctx context.Context, id string, f func(RankedPr
 		return fmt.Errorf("items of snapshot %s: content has hash %s, the snapshot %s", id, got, snap.Hash)
 	}
 	return nil
+}
+
+// written tells whether a labeler's own text is among the completions.
+func (p RankedPrompt) written() bool {
+	return p.Completions[len(p.Completions)-1].ResponseID == p.Rankings[0].RankingID
 }
 
 // ExportSnapshot writes a snapshot in a format, in constant memory, until ctx ends. What

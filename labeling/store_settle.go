@@ -290,7 +290,7 @@ func (t *settler) demonstrations() error {
 	rows, err := t.tx.Query(t.ctx, `INSERT INTO demonstrations (id, project_id, hash, messages, response, origin, labeler_id)
 		SELECT u.id, $1, u.hash, u.messages::jsonb, u.response, 'import', u.labeler
 		FROM unnest($2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::text[]) u(id, hash, messages, response, labeler)
-		ON CONFLICT (project_id, hash) DO NOTHING RETURNING id`, t.project.ID, ids, hashes, texts, responses, labelers)
+		ON CONFLICT (project_id, hash) WHERE assignment_id IS NULL DO NOTHING RETURNING id`, t.project.ID, ids, hashes, texts, responses, labelers)
 	if err != nil {
 		return err
 	}

@@ -295,12 +295,12 @@ func (s *server) erase(c *gin.Context) {
 type snapshotsData struct {
 	Snapshots []labeling.Snapshot
 	Formats   []string
-	Error     string
+	Error     sentence
 }
 
 func (s *server) snapshotsPage(c *gin.Context) { s.showSnapshots(c, http.StatusOK, "") }
 
-func (s *server) showSnapshots(c *gin.Context, code int, problem string) {
+func (s *server) showSnapshots(c *gin.Context, code int, problem sentence) {
 	list, err := s.Labeling.Snapshots(c.Request.Context(), s.ProjectID)
 	if err != nil {
 		s.fail(c, err)
@@ -309,6 +309,12 @@ func (s *server) showSnapshots(c *gin.Context, code int, problem string) {
 	s.render(c, code, "snapshots", view{Title: "Snapshots", Nav: "data", Note: note(c), Data: snapshotsData{list, labeling.ExportNames(), problem}})
 }
 
+// What may be wrong with a snapshot that is asked for.
+const (
+	noRankings sentence = "There is no ranking yet that a snapshot could hold."
+	nameTaken  sentence = "There is a snapshot of that name."
+)
+
 func (s *server) makeSnapshot(c *gin.Context) {
 	name, err := formValue(c, "name", 200)
 	if err == nil {
@@ -316,9 +322,9 @@ func (s *server) makeSnapshot(c *gin.Context) {
 	}
 	switch {
 	case errors.Is(err, labeling.ErrEmpty):
-		s.showSnapshots(c, http.StatusConflict, say("There is no ranking yet that a snapshot could hold."))
+		s.showSnapshots(c, http.StatusConflict, noRankings)
 	case errors.Is(err, labeling.ErrConflict):
-		s.showSnapshots(c, http.StatusConflict, say("There is a snapshot of that name."))
+		s.showSnapshots(c, http.StatusConflict, nameTaken)
 	case err != nil:
 		s.fail(c, err)
 	default:
