@@ -54,7 +54,7 @@ CREATE TABLE qualification_answers (
     project_id uuid        NOT NULL REFERENCES projects (id),
     labeler_id text        NOT NULL CHECK (labeler_id <> ''),
     attempt    integer     NOT NULL CHECK (attempt >= 0), -- 0: practice
-    task_id    uuid        NOT NULL REFERENCES gold (task_id),
+    task_id    uuid        NOT NULL REFERENCES tasks (id),
     position   integer     NOT NULL, -- place in the attempt, from 0
     ranks      smallint[],  -- null: not answered yet
     flagged    boolean[],
