@@ -304,8 +304,14 @@ type lease struct {
 
 // lockLease locks the task, then reads task and assignment.
 func lockLease(ctx context.Context, tx pgx.Tx, assignmentID, labelerID string) (lease, error) {
-	a := lease{id: assignmentID}
 	b := &pgx.Batch{}
+	a := queueLease(b, assignmentID, labelerID)
+	return *a, tx.SendBatch(ctx, b).Close()
+}
+
+// queueLease adds lockLease's statements to a batch, which fills the lease.
+func queueLease(b *pgx.Batch, assignmentID, labelerID string) *lease {
+	a := &lease{id: assignmentID}
 	b.Queue(`SELECT t.id, t.open_slots, t.purpose FROM tasks t JOIN assignments a ON a.task_id = t.id
 		WHERE a.id = $1 AND a.labeler_id = $2 FOR NO KEY UPDATE OF t`, assignmentID, labelerID).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&a.taskID, &a.openSlots, &a.purpose) })
@@ -315,7 +321,7 @@ func lockLease(ctx context.Context, tx pgx.Tx, assignmentID, labelerID string) (
 		QueryRow(func(row pgx.Row) error {
 			return row.Scan(&a.projectID, &a.question, &a.state, &a.rankingID, &a.order, &a.surplus, &a.guideline, &a.quarantined)
 		})
-	return a, tx.SendBatch(ctx, b).Close()
+	return a
 }
 
 func (s *Store) closeLease(ctx context.Context, assignmentID, labelerID string, f func(pgx.Tx, lease) error) error {

@@ -2,7 +2,6 @@ package labeling
 
 import (
 	"context"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -13,14 +12,12 @@ const openStep = 20
 // Progress is what a labeler has done in a project, and what is left to do for anyone.
 func (s *Store) Progress(ctx context.Context, projectID, labelerID string) (Progress, error) {
 	var p Progress
-	err := s.pool.QueryRow(ctx, `SELECT done, skipped, active_ms FROM labelers WHERE project_id = $1 AND labeler_id = $2`, projectID, labelerID).
-		Scan(&p.Done, &p.Skipped, &p.ActiveMS)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return p, wrap(err, "progress of %s", labelerID)
-	}
 	var measured bool
-	err = s.pool.QueryRow(ctx, `SELECT count(*), EXISTS (SELECT FROM gold g WHERE g.project_id = $1 AND g.stage = 'stream')
-		FROM (SELECT FROM tasks WHERE project_id = $1 AND open LIMIT $2) t`, projectID, OpenLimit).Scan(&p.Open, &measured)
+	err := s.pool.QueryRow(ctx, `
+		SELECT coalesce(l.done, 0), coalesce(l.skipped, 0), coalesce(l.active_ms, 0), o.n, EXISTS (SELECT FROM gold g WHERE g.project_id = $1 AND g.stage = 'stream')
+		FROM (SELECT count(*) AS n FROM (SELECT FROM tasks WHERE project_id = $1 AND open LIMIT $3) t) o
+		LEFT JOIN labelers l ON l.project_id = $1 AND l.labeler_id = $2`, projectID, labelerID, OpenLimit).
+		Scan(&p.Done, &p.Skipped, &p.ActiveMS, &p.Open, &measured)
 	if measured { // a claim that leaves the count as it was would tell a gold task
 		p.Open = min(OpenLimit, (p.Open+openStep-1)/openStep*openStep)
 	}

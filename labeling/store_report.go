@@ -346,5 +346,6 @@ func ownRanking(ctx context.Context, tx pgx.Tx, v *Verdict, k int, reviewer stri
 		return nil, err
 	}
 	sheet := answerSheet{ranks: v.Ranks, ratings: make([]int, k), flags: make([][]string, k)}
-	return &a.id, a.store(ctx, tx, id, in, hash, sheet)
+	_, err = a.store(ctx, tx, id, in, hash, sheet)
+	return &a.id, err
 }

@@ -33,10 +33,10 @@ func (s *Store) Submit(ctx context.Context, in SubmitInput, after func(ctx conte
 	if err := CheckText("idempotency_key", in.IdempotencyKey); err != nil {
 		return Ranking{}, err
 	}
-	var id string
+	var r Ranking
 	err := retry(func() error {
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-			id, err = submit(ctx, tx, in, after)
+			r, err = submit(ctx, tx, in, after)
 			return err
 		})
 	})
@@ -46,21 +46,26 @@ func (s *Store) Submit(ctx context.Context, in SubmitInput, after func(ctx conte
 	if err != nil {
 		return Ranking{}, wrap(err, "submit assignment %s", in.AssignmentID)
 	}
-	return s.Ranking(ctx, id)
+	return r, nil
 }
 
-func submit(ctx context.Context, tx pgx.Tx, in SubmitInput, after func(context.Context, pgx.Tx, string) error) (string, error) {
-	a, err := lockLease(ctx, tx, in.AssignmentID, in.LabelerID)
-	if err != nil {
-		return "", err
+func submit(ctx context.Context, tx pgx.Tx, in SubmitInput, after func(context.Context, pgx.Tx, string) error) (r Ranking, err error) {
+	b := &pgx.Batch{}
+	locked, known := queueLease(b, in.AssignmentID, in.LabelerID), queueReplay(b, in)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return r, err
 	}
+	a := *locked
 	hash, err := in.hash()
 	if err != nil {
-		return "", err
+		return r, err
 	}
-	id, err := replay(ctx, tx, a, in, hash)
-	if id != "" || err != nil {
-		return id, err
+	id, err := known.of(ctx, tx, a, hash)
+	if err != nil {
+		return r, err
+	}
+	if id != "" {
+		return readRanking(ctx, tx, id)
 	}
 	order := make([]int, len(a.order))
 	for d, pos := range a.order {
@@ -68,36 +73,36 @@ func submit(ctx context.Context, tx pgx.Tx, in SubmitInput, after func(context.C
 	}
 	q, err := questionNamed(a.question)
 	if err != nil {
-		return "", err
+		return r, err
 	}
 	var texts []string
 	if in.Text != "" && len(order) > 0 { // only what was written is held against what was shown
 		if texts, err = a.texts(ctx, tx); err != nil {
-			return "", err
+			return r, err
 		}
 	}
 	sheet, err := q.parse(in, order, texts)
 	if err != nil {
-		return "", err
+		return r, err
 	}
 	if a.state == Skipped {
-		return "", fmt.Errorf("%w: it is skipped", ErrConflict)
+		return r, fmt.Errorf("%w: it is skipped", ErrConflict)
 	}
 	if a.state == Reopened {
 		if err := frozen(ctx, tx, *a.rankingID); err != nil {
-			return "", err
+			return r, err
 		}
 	}
 	if id, err = newID(); err != nil {
-		return "", err
+		return r, err
 	}
-	if err := a.store(ctx, tx, id, in, hash, sheet); err != nil {
-		return "", err
+	if r, err = a.store(ctx, tx, id, in, hash, sheet); err != nil {
+		return r, err
 	}
 	if after != nil {
-		return id, after(ctx, tx, a.projectID)
+		return r, after(ctx, tx, a.projectID)
 	}
-	return id, nil
+	return r, nil
 }
 
 // retry runs an act again that met a quarantine of its labeler; one follows the other, so a few tries are plenty.
@@ -125,26 +130,39 @@ func (in SubmitInput) hash() ([32]byte, error) {
 	return sha256.Sum256(b), err
 }
 
-// replay returns the ranking that an earlier submit of the same body stored, "" if this
-// is a new one. The caller holds the task's lock, under which the same key sent
-// twenty times at once takes its turn.
-func replay(ctx context.Context, tx pgx.Tx, a lease, in SubmitInput, hash [32]byte) (string, error) {
-	var id, assignment string
-	var known []byte
-	err := tx.QueryRow(ctx, `SELECT id, assignment_id, request_hash FROM rankings WHERE labeler_id = $1 AND idempotency_key = $2`,
-		in.LabelerID, in.IdempotencyKey).Scan(&id, &assignment, &known)
+// replay is what is known of the idempotency key of a submit: the ranking that came under it, if any.
+type replay struct {
+	id, assignment string
+	hash           []byte
+}
+
+// queueReplay adds the look for the key to a batch, behind the statement that locks the task: under that lock the same key
+// sent twenty times at once takes its turn.
+func queueReplay(b *pgx.Batch, in SubmitInput) *replay {
+	r := &replay{}
+	b.Queue(`SELECT id, assignment_id, request_hash FROM rankings WHERE labeler_id = $1 AND idempotency_key = $2`, in.LabelerID, in.IdempotencyKey).
+		QueryRow(func(row pgx.Row) error {
+			err := row.Scan(&r.id, &r.assignment, &r.hash)
+			if errors.Is(err, pgx.ErrNoRows) {
+				err = nil
+			}
+			return err
+		})
+	return r
+}
+
+// of returns the ranking that an earlier submit of the same body stored, "" if this is a new one.
+func (r *replay) of(ctx context.Context, tx pgx.Tx, a lease, hash [32]byte) (string, error) {
 	switch {
-	case err == nil && assignment == a.id && string(known) == string(hash[:]):
-		return id, nil
-	case err == nil:
+	case r.id != "" && r.assignment == a.id && string(r.hash) == string(hash[:]):
+		return r.id, nil
+	case r.id != "":
 		return "", fmt.Errorf("%w: idempotency key used before with another body", ErrConflict)
-	case !errors.Is(err, pgx.ErrNoRows) || a.state != Submitted:
-		if errors.Is(err, pgx.ErrNoRows) {
-			err = nil
-		}
-		return "", err
+	case a.state != Submitted:
+		return "", nil
 	}
 	// Submitted under another key: the same body is the same act, another is too late.
+	var known []byte
 	if err := tx.QueryRow(ctx, `SELECT request_hash FROM rankings WHERE id = $1`, *a.rankingID).Scan(&known); err != nil {
 		return "", err
 	}
@@ -211,7 +229,7 @@ func (a lease) counters() counters {
 }
 
 // store writes the ranking with all that belongs to it and moves the counters.
-func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, hash [32]byte, sheet answerSheet) error {
+func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, hash [32]byte, sheet answerSheet) (r Ranking, err error) {
 	c := a.counters()
 	a.surplus = c.surplus
 	b := &pgx.Batch{}
@@ -239,7 +257,7 @@ func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, 
 	if sheet.demonstration {
 		demonstrationID, err := newID()
 		if err != nil {
-			return err
+			return r, err
 		}
 		b.Queue(`INSERT INTO demonstrations (id, project_id, hash, messages, response, origin, labeler_id, assignment_id, prompt_id)
 			SELECT $1, p.project_id, sha256(convert_to(p.messages::text, 'UTF8') || '\x00'::bytea || convert_to($2, 'UTF8')), p.messages, $2, 'labeler', $3, $4, p.id
@@ -271,7 +289,8 @@ func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, 
 	b.Queue(`SELECT webhook_emit('ranking.submitted', jsonb_build_object('ranking', $1::text, 'task', $2::text, 'project', $3::text))`, id, a.taskID, a.projectID)
 	b.Queue(`SELECT webhook_emit('task.completed', jsonb_build_object('task', $1::text, 'project', $2::text)) FROM tasks WHERE id = $1::uuid AND done = need AND $3 = 1`,
 		a.taskID, a.projectID, c.done)
-	return tx.SendBatch(ctx, b).Close()
+	b.Queue(rankingSQL, id).QueryRow(r.scan)
+	return r, tx.SendBatch(ctx, b).Close()
 }
 
 // Reopen is undo: it takes up the labeler's last submit of the project again and
@@ -368,21 +387,32 @@ func (a lease) values(ctx context.Context, tx pgx.Tx) (Draft, error) {
 
 // Ranking returns a revision by id.
 func (s *Store) Ranking(ctx context.Context, id string) (Ranking, error) {
-	var r Ranking
 	if !isID(id) {
-		return r, fmt.Errorf("ranking %q: %w", id, ErrNotFound)
+		return Ranking{}, fmt.Errorf("ranking %q: %w", id, ErrNotFound)
 	}
-	err := s.pool.QueryRow(ctx, `
-		SELECT k.id, k.task_id, k.project_id, k.assignment_id, k.labeler_id, k.revision, k.ranks,
-			ARRAY(SELECT r.id FROM responses r WHERE r.task_id = k.task_id ORDER BY r.position), k.surplus, k.guideline, t.batch, k.created_at,
-			k.text, k.strength
-		FROM rankings k JOIN tasks t ON t.id = k.task_id WHERE k.id = $1`, id).
-		Scan(&r.ID, &r.TaskID, &r.ProjectID, &r.AssignmentID, &r.LabelerID, &r.Revision, &r.Ranks, &r.ResponseIDs, &r.Surplus, &r.Guideline,
-			&r.Batch, &r.CreatedAt, &r.Text, &r.Strength)
+	r, err := readRanking(ctx, s.pool, id)
+	return r, wrap(err, "ranking %s", id)
+}
+
+func readRanking(ctx context.Context, q querier, id string) (r Ranking, err error) {
+	err = r.scan(q.QueryRow(ctx, rankingSQL, id))
+	return r, err
+}
+
+const rankingSQL = `
+	SELECT k.id, k.task_id, k.project_id, k.assignment_id, k.labeler_id, k.revision, k.ranks,
+		ARRAY(SELECT r.id FROM responses r WHERE r.task_id = k.task_id ORDER BY r.position), k.surplus, k.guideline, t.batch, k.created_at,
+		k.text, k.strength
+	FROM rankings k JOIN tasks t ON t.id = k.task_id WHERE k.id = $1`
+
+// scan reads a row of rankingSQL.
+func (r *Ranking) scan(row pgx.Row) error {
+	err := row.Scan(&r.ID, &r.TaskID, &r.ProjectID, &r.AssignmentID, &r.LabelerID, &r.Revision, &r.Ranks, &r.ResponseIDs, &r.Surplus, &r.Guideline,
+		&r.Batch, &r.CreatedAt, &r.Text, &r.Strength)
 	if len(r.Ranks) > len(r.ResponseIDs) {
 		r.ResponseIDs = append(r.ResponseIDs, r.ID)
 	}
-	return r, wrap(err, "ranking %s", id)
+	return err
 }
 
 // Comparisons lists the strict pairs of a ranking.
