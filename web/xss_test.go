@@ -92,7 +92,12 @@ func TestTextStaysText(t *testing.T) {
 	cfg := loop.DefaultConfig()
 	r, err := w.loop.Start(ctx, w.project.ID, `<img src=x onerror=alert(1)>`, cfg)
 	w.must(err)
-	w.must(w.loop.PullCord(ctx, r.ID, "system", all))
+	for _, p := range payloads { // a reason holds about a dozen
+		if err := w.loop.PullCord(ctx, w.project.ID, "system", p); err == nil {
+			w.must(w.loop.ReleaseCord(ctx, w.project.ID, "system"))
+		}
+	}
+	w.must(w.loop.PullCord(ctx, w.project.ID, "system", strings.Join(payloads[:12], "\n")))
 	report, err := json.Marshal(loop.Report{Judge: all, Reason: all, Examples: []loop.Example{{Prompt: all, SFT: all, After: all}}})
 	w.must(err)
 	_, err = w.pool.Exec(ctx, `UPDATE rounds SET report = $2 WHERE id = $1`, r.ID, report)
