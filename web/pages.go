@@ -167,11 +167,13 @@ var notes = map[string]string{
 	"promoted":    "Promoted. Answers under way finish on the former weights.",
 	"released":    "The task is back in the queue.",
 	"revoked":     "The key is revoked.",
+	"role":        "The role is changed, and the person signed out everywhere.",
 	"rolledback":  "Rolled back to the version that served before.",
 	"scheduled":   "The schedule is added.",
 	"signedout":   "You are signed out.",
 	"started":     "The round has started.",
 	"switched":    "The schedule is changed.",
+	"uninvited":   "The link is revoked and works no more.",
 	"unscheduled": "The schedule is removed.",
 }
 

@@ -22,13 +22,14 @@ type server struct {
 	labels  *limiter // rankings and skips, by user
 	calls   *limiter // all other calls of the labeling page, by user
 	api     *limiter // API requests, by key
+	joins   *limiter // what is asked of links to join, by address
 }
 
 // build makes the server and its outermost handler.
 func build(c Config, d Deps) (http.Handler, *server, error) {
 	c = c.withDefaults()
 	s := &server{Config: c, Deps: d, rules: map[string]access{}, streams: map[string]bool{},
-		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now)}
+		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), joins: newLimiter(time.Now)}
 	var err error
 	if s.pages, err = loadPages(c.Version); err != nil {
 		return nil, nil, fmt.Errorf("web: pages: %w", err)
@@ -101,6 +102,7 @@ func (s *server) routes() {
 	s.route(labelers, post, "/label/api/assignments/:id/release", s.release)
 
 	s.adminRoutes()
+	s.peopleRoutes()
 	s.apiRoutes()
 }
 
