@@ -29,15 +29,38 @@ func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
 	return err
 }
 
+type dashboardArgs struct{}
+
+func (dashboardArgs) Kind() string { return "labeling.dashboard" }
+
+func (dashboardArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: dashboardEvery}}
+}
+
+type dashboardWorker struct {
+	river.WorkerDefaults[dashboardArgs]
+	store *Store
+}
+
+func (w *dashboardWorker) Work(ctx context.Context, _ *river.Job[dashboardArgs]) error {
+	return w.store.RefreshDashboards(ctx)
+}
+
+// Timeout: a pass over millions of rankings takes longer than other jobs may.
+func (w *dashboardWorker) Timeout(*river.Job[dashboardArgs]) time.Duration { return 10 * time.Minute }
+
 // AddWorkers registers the room's kinds of jobs. Every process that can lead does so,
 // whether or not it works.
 func AddWorkers(workers *river.Workers, s *Store) {
 	river.AddWorker(workers, &sweepWorker{store: s})
+	river.AddWorker(workers, &dashboardWorker{store: s})
 }
 
-// PeriodicJobs are the room's jobs by the clock: the sweep of leases.
+// PeriodicJobs are the room's jobs by the clock: the sweep of leases and the figures of the dashboards.
 func PeriodicJobs() []*river.PeriodicJob {
-	return []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(sweepEvery),
-		func() (river.JobArgs, *river.InsertOpts) { return sweepArgs{}, nil },
-		&river.PeriodicJobOpts{RunOnStart: true})}
+	every := func(d time.Duration, args river.JobArgs) *river.PeriodicJob {
+		return river.NewPeriodicJob(river.PeriodicInterval(d), func() (river.JobArgs, *river.InsertOpts) { return args, nil },
+			&river.PeriodicJobOpts{RunOnStart: true})
+	}
+	return []*river.PeriodicJob{every(sweepEvery, sweepArgs{}), every(dashboardEvery, dashboardArgs{})}
 }
