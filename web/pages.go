@@ -63,6 +63,8 @@ func loadPages(version string) (map[string]*template.Template, error) {
 		"ms":      func(ms int64) float64 { return float64(ms) / 1000 },
 		"clip":    func(s string) string { return clipRunes(s, 300) },
 		"add":     func(a, b int) int { return a + b },
+		"columns": columnPlot,
+		"dots":    dotPlot,
 		"stage":   func(s loop.Stage) string { return stageNames[s] },
 	}
 	names, err := fs.Glob(templateFS, "templates/*.html")
@@ -74,7 +76,7 @@ func loadPages(version string) (map[string]*template.Template, error) {
 		if path.Base(n) == "layout.html" {
 			continue
 		}
-		t, err := template.New("layout.html").Funcs(funcs).ParseFS(templateFS, "templates/layout.html", n)
+		t, err := template.New("layout.html").Funcs(funcs).ParseFS(templateFS, "templates/layout.html", "templates/parts/*.html", n)
 		if err != nil {
 			return nil, err
 		}

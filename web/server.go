@@ -103,6 +103,7 @@ func (s *server) routes() {
 
 	s.adminRoutes()
 	s.peopleRoutes()
+	s.labelingRoutes()
 	s.apiRoutes()
 }
 

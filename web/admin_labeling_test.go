@@ -1,0 +1,119 @@
+package web
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/web/account"
+)
+
+// labeled lets three labelers rank n tasks each, and more as the counters say, and computes the figures. Answers come in
+// different lengths; yuki ranks by chance.
+func (w *world) labeled(n int) (labelers []account.User, tasks []labeling.Task) {
+	w.Helper()
+	for _, name := range []string{"mina", "tomas", "yuki"} {
+		labelers = append(labelers, w.user(name, account.RoleLabeler))
+	}
+	w.must(pgx.BeginFunc(w.Context(), w.pool, func(tx pgx.Tx) error {
+		for i := range n {
+			p, _, err := w.labeling.AddPrompt(w.Context(), tx, labeling.NewPrompt{ProjectID: w.project.ID, Messages: says(fmt.Sprintf("Tell story %d about a fox and a drum.", i)), Origin: labeling.OriginImport})
+			if err != nil {
+				return err
+			}
+			var list []labeling.NewResponse
+			for _, a := range demoAnswers {
+				list = append(list, labeling.NewResponse{Text: a, ModelVersion: w.version.ID, Finish: "stop"})
+			}
+			t, err := w.labeling.AddTask(w.Context(), tx, p.ID, list, 3, "round 1")
+			if err != nil {
+				return err
+			}
+			tasks = append(tasks, t)
+		}
+		return nil
+	}))
+	rng := rand.New(rand.NewPCG(1, 2))
+	for l, u := range labelers {
+		for i := range n {
+			a, err := w.labeling.Claim(w.Context(), w.project.ID, u.ID)
+			w.must(err)
+			in := labeling.SubmitInput{AssignmentID: a.ID, LabelerID: u.ID, IdempotencyKey: a.ID, ActiveMS: int64(20_000 + 1000*i), WallMS: int64(25_000 + 1000*i)}
+			for _, pos := range a.Order {
+				rank := []int{1, 4, 2, 3}[pos]
+				if l == 2 {
+					rank = 1 + rng.IntN(4)
+				}
+				in.Ranks = append(in.Ranks, rank)
+			}
+			if i == 0 && l == 0 {
+				in.Comment = "hard to <say>"
+				in.Flags = [][]string{{"opinion"}, nil, nil, nil}
+				in.Ratings = []int{7, 1, 4, 4}
+			}
+			_, err = w.labeling.Submit(w.Context(), in, nil)
+			w.must(err)
+		}
+	}
+	w.must(w.labeling.RefreshDashboard(w.Context(), w.project.ID))
+	return labelers, tasks
+}
+
+func TestDashboards(t *testing.T) {
+	w := newWorld(t)
+	nora := w.as("nora", account.RoleAnalyst)
+	for _, p := range []string{"/admin/labeling", "/admin/labeling/agreement", "/admin/labeling/quality"} {
+		if page := nora.get(p).want(t, http.StatusOK).body; !strings.Contains(page, "No figures yet") {
+			t.Errorf("%s: says nothing of there being no figures", p)
+		}
+	}
+	w.must(w.labeling.RefreshDashboard(t.Context(), w.project.ID))
+	for p, want := range map[string]string{"/admin/labeling": "nothing came in", "/admin/labeling/agreement": "No task has two rankings yet", "/admin/labeling/quality": "Nothing is ranked yet"} {
+		if page := nora.get(p).want(t, http.StatusOK).body; !strings.Contains(page, want) {
+			t.Errorf("%s lacks %q", p, want)
+		}
+	}
+	people, _ := w.labeled(12)
+	w.addTask(says("One more."), demoAnswers...)
+	w.must(w.labeling.RefreshDashboard(t.Context(), w.project.ID))
+	d, err := w.labeling.Dashboard(t.Context(), w.project.ID)
+	w.must(err)
+	for p, want := range map[string][]string{
+		"/admin/labeling":                        {"36 of 37", "take until", "mina", `<svg class="plot"`, pct(d.Labelers[0].Agreement.P), "?labeler=" + people[0].ID},
+		"/admin/labeling/agreement":              {fmt.Sprintf("%.3f", d.Agreement.Alpha), fmt.Sprintf("%.3f", d.Agreement.Tau), pct(d.Agreement.Pairwise)},
+		"/admin/labeling/quality":                {"Mean rank of the answer shown", "over 36 rankings", "2.5", "yuki", fmt.Sprintf("%.2f", d.Labelers[0].PlaceTau.Value)},
+		"/admin/labeling/people/" + people[1].ID: {"tomas", "12 tasks", "0 skipped"},
+	} {
+		page := nora.get(p).want(t, http.StatusOK).body
+		for _, part := range want {
+			if !strings.Contains(page, part) {
+				t.Errorf("%s lacks %q", p, part)
+			}
+		}
+		if strings.Contains(page, "NaN") || strings.Contains(page, "%!") {
+			t.Errorf("%s shows what is no number", p)
+		}
+		if found := wild(page); found != nil {
+			t.Errorf("%s: %v", p, found)
+		}
+	}
+	for _, p := range []string{"/admin/labeling?project=x", "/admin/labeling/quality?project=01890a5d-ac96-774b-bcce-b302099a8057", "/admin/labeling/people/01890a5d-ac96-774b-bcce-b302099a8057"} {
+		nora.get(p).want(t, http.StatusNotFound)
+	}
+	nora.get("/admin/labeling?from=x").want(t, http.StatusBadRequest)
+	nora.get("/admin/labeling?from=100000").want(t, http.StatusOK)
+	other, err := w.labeling.EnsureProject(t.Context(), labeling.Project{Name: "other <b>", Instructions: "x"})
+	w.must(err)
+	if page := nora.get("/admin/labeling?project="+other.ID).want(t, http.StatusOK).body; !strings.Contains(page, "other &lt;b&gt;") || !strings.Contains(page, "/admin/labeling/quality?project="+other.ID) {
+		t.Error("the other project is not kept")
+	}
+	// An analyst changes nothing.
+	for _, p := range []string{"/admin/rounds", "/admin/people", "/admin/invitations", "/admin/rollback", "/admin/keys"} {
+		nora.form(p).want(t, http.StatusForbidden)
+	}
+}
