@@ -189,7 +189,7 @@ func (b *bench) claimOf(labeler string, task Task) *Assignment {
 func TestDashboardInChunks(t *testing.T) {
 	b := setup(t)
 	const n = dashboardChunk + 5_000
-	b.bulk(n)
+	b.bulk(n, true)
 	b.ok(b.store.RefreshDashboard(b.ctx, b.project.ID))
 	d, err := b.store.Dashboard(b.ctx, b.project.ID)
 	b.ok(err)

@@ -157,11 +157,11 @@ func (s *Store) countedBetween(ctx context.Context, projectID, after, until stri
 	rows, err := s.pool.Query(ctx, `
 		SELECT t.id::text, t.lengths, a.labeler_id, r.ranks::int[], a.display_order::int[], r.active_ms, r.created_at
 		FROM (
-			SELECT id, ARRAY(SELECT length(q.text) FROM responses q WHERE q.task_id = tasks.id ORDER BY q.position) AS lengths
+			SELECT id, k, ARRAY(SELECT length(q.text) FROM responses q WHERE q.task_id = tasks.id ORDER BY q.position) AS lengths
 			FROM tasks WHERE project_id = $1 AND id > $2 AND id <= $3 AND done > 0 AND NOT hidden AND held = ''
 		) t
 		JOIN assignments a ON a.task_id = t.id AND a.ranking_id IS NOT NULL AND NOT a.surplus
-		JOIN rankings r ON r.id = a.ranking_id AND cardinality(r.ranks) >= 2
+		JOIN rankings r ON r.id = a.ranking_id AND cardinality(r.ranks) = t.k AND t.k >= 2 -- one that ranks a text of its own compares with nobody's
 		ORDER BY t.id, a.labeler_id`, projectID, after, until)
 	if err != nil {
 		return err

@@ -19,6 +19,8 @@ func (s *server) labelingRoutes() {
 	s.route(readers, get, "/admin/labeling/agreement", s.agreementPage)
 	s.route(readers, get, "/admin/labeling/quality", s.qualityPage)
 	s.route(readers, get, "/admin/labeling/people/:id", s.labelerPage)
+	s.route(readers, get, "/admin/labeling/tasks", s.tasksPage)
+	s.route(insiders, get, "/admin/labeling/tasks/:id", s.taskPage)
 }
 
 // How much of a long list a page shows.
@@ -276,13 +278,21 @@ func order(a, b float64) int {
 func timeColumns(bins []int) []column {
 	var out []column
 	for i, n := range bins {
-		label := (time.Duration(1<<i) * time.Second).String()
+		label := upTo(1 << i)
 		if i == len(bins)-1 {
-			label = ">" + (time.Duration(1<<(i-1)) * time.Second).String()
+			label = ">" + upTo(1<<(i-1))
 		}
 		out = append(out, column{Label: label, Value: float64(n)})
 	}
 	return out
+}
+
+// upTo is a time in whole seconds or minutes, short enough to stand under a column.
+func upTo(seconds int) string {
+	if seconds < 60 {
+		return strconv.Itoa(seconds) + " s"
+	}
+	return strconv.Itoa(seconds/60) + " min"
 }
 
 type labelerData struct {

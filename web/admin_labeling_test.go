@@ -117,3 +117,52 @@ func TestDashboards(t *testing.T) {
 		nora.form(p).want(t, http.StatusForbidden)
 	}
 }
+
+// TestTasks: the list, its filters, a preview, and one task with all that was done to it.
+func TestTasks(t *testing.T) {
+	w := newWorld(t)
+	nora := w.as("nora", account.RoleAnalyst)
+	if page := nora.get("/admin/labeling/tasks").want(t, http.StatusOK).body; !strings.Contains(page, "Nothing found.") {
+		t.Error("an empty list says nothing")
+	}
+	people, tasks := w.labeled(60)
+	page := nora.get("/admin/labeling/tasks").want(t, http.StatusOK).body
+	if n := strings.Count(page, "about a fox and a drum."); n != tasksShown || !strings.Contains(page, "before="+tasks[10].ID) {
+		t.Errorf("%d tasks on a page", n)
+	}
+	page = nora.get("/admin/labeling/tasks?before="+tasks[10].ID+"&state=done").want(t, http.StatusOK).body
+	if n := strings.Count(page, "about a fox and a drum."); n != 10 || strings.Contains(page, ">Older<") {
+		t.Errorf("%d tasks on the second page", n)
+	}
+	page = nora.get("/admin/labeling/tasks?text=story+7&labeler="+people[0].ID+"&task="+tasks[7].ID).want(t, http.StatusOK).body
+	if !strings.Contains(page, "of mina") || strings.Count(page, "Tell story 7 about") != 2 || !strings.Contains(page, "shared the drum with a shy hedgehog") || !strings.Contains(page, "/admin/labeling/tasks/"+tasks[7].ID) {
+		t.Error("no preview")
+	}
+	for _, q := range []string{"state=x", "split=x", "origin=x", "before=x", "text=%3F", "batch=%00", "text=%ff"} {
+		nora.get("/admin/labeling/tasks?"+q).want(t, http.StatusBadRequest)
+	}
+	nora.get("/admin/labeling/tasks?task=x").want(t, http.StatusNotFound)
+
+	rita := w.as("rita", account.RoleReviewer)
+	rita.get("/admin/labeling/tasks").want(t, http.StatusForbidden)
+	page = rita.get("/admin/labeling/tasks/"+tasks[0].ID).want(t, http.StatusOK).body
+	for _, want := range []string{"Tell story 0", "3 of 3", "round 1", "mina", "yuki", "hard to &lt;say&gt;", "opinion", "tiny-sft", "revision 1", "20s active", ">claimed<", ">submitted<"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the task lacks %q", want)
+		}
+	}
+	if found := wild(page); found != nil {
+		t.Error(found)
+	}
+	rita.get("/admin/labeling/tasks/01890a5d-ac96-774b-bcce-b302099a8057").want(t, http.StatusNotFound)
+	// A reported task: the reviewer lets it go on, and the history says so.
+	_, err := w.pool.Exec(t.Context(), `UPDATE tasks SET held = 'pii' WHERE id = $1`, tasks[1].ID)
+	w.must(err)
+	if page := nora.get("/admin/labeling/tasks?state=held").want(t, http.StatusOK).body; strings.Count(page, "about a fox and a drum.") != 1 {
+		t.Error("the held one is not found")
+	}
+	rita.form("/admin/held/"+tasks[1].ID+"/release").want(t, http.StatusSeeOther)
+	if page := rita.get("/admin/labeling/tasks/"+tasks[1].ID).want(t, http.StatusOK).body; !strings.Contains(page, "labeling.unhold") {
+		t.Error("the history lacks the release")
+	}
+}

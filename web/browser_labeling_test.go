@@ -26,11 +26,12 @@ func TestLookLabeling(t *testing.T) {
 			}
 		})
 	}
-	empty := map[string]string{"progress": "/admin/labeling"}
+	empty := map[string]string{"progress": "/admin/labeling", "tasks": "/admin/labeling/tasks"}
 	walk("empty", "ada", 1280, 900, false, empty)
-	people, _ := w.labeled(12)
+	people, tasks := w.labeled(12)
 	full := map[string]string{"progress": "/admin/labeling", "agreement": "/admin/labeling/agreement", "quality": "/admin/labeling/quality",
-		"person": "/admin/labeling/people/" + people[0].ID, "people": "/admin/people"}
+		"person": "/admin/labeling/people/" + people[0].ID, "people": "/admin/people",
+		"tasks": "/admin/labeling/tasks?state=done&task=" + tasks[3].ID, "task": "/admin/labeling/tasks/" + tasks[0].ID}
 	walk("wide", "ada", 1280, 900, false, full)
 	walk("phone-dark", "ada", 360, 740, true, full)
 	delete(full, "people")

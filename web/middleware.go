@@ -119,6 +119,7 @@ const (
 	labelers                // with a session whose role labels
 	reviewers               // with a session whose role decides on reported tasks
 	readers                 // with a session whose role sees how labeling and training go
+	insiders                // with a session whose role is a reader's or a reviewer's
 	admins                  // with a session whose role administers
 	keys                    // with an API key
 	docs                    // with a session or an API key; for pages that hold no data
@@ -135,6 +136,8 @@ func (a access) lets(r account.Role) bool {
 		return r.Reviews()
 	case readers:
 		return r.Reads()
+	case insiders:
+		return r.Reads() || r.Reviews()
 	case admins:
 		return r.Admin()
 	}
@@ -159,7 +162,7 @@ func (s *server) admit(c *gin.Context) {
 		} else {
 			err = s.useSession(c)
 		}
-	case signedIn, labelers, reviewers, readers, admins:
+	case signedIn, labelers, reviewers, readers, insiders, admins:
 		if err = s.useSession(c); err == nil && !rule.lets(user(c).Role) {
 			err = status(http.StatusForbidden, "your role does not allow this")
 		}

@@ -27,14 +27,15 @@ type dot struct {
 }
 
 const (
-	plotWidth  = 560.0
+	plotWidth  = 460.0
 	plotHeight = 200.0
-	plotLeft   = 52.0
+	plotLeft   = 44.0
 	plotBottom = 34.0
 	plotTop    = 14.0
-	dotLeft    = 150.0
+	dotLeft    = 112.0
 	dotRow     = 22.0
-	maxLabels  = 12 // of columns; more would run into each other
+	maxColumn  = 64.0 // width
+	maxLabels  = 12   // of columns; more would run into each other
 )
 
 // coordinate is short, and no NaN.
@@ -97,7 +98,7 @@ func columnPlot(id, title, desc string, reference float64, columns []column) tem
 		svgLine(&b, "grid", plotLeft, y(v), plotWidth, y(v))
 		svgText(&b, plotLeft-6, y(v)+4, "end", "tick", num(v))
 	}
-	width := (plotWidth - plotLeft) / math.Max(1, float64(len(columns)))
+	width := math.Min(maxColumn, (plotWidth-plotLeft)/math.Max(1, float64(len(columns))))
 	every := (len(columns) + maxLabels - 1) / maxLabels
 	for i, c := range columns {
 		x := plotLeft + float64(i)*width
@@ -136,7 +137,7 @@ func dotPlot(id, title, desc string, low, high, reference float64, dots []dot) t
 	}
 	for i, d := range dots {
 		y := plotTop + (float64(i)+.5)*dotRow
-		svgText(&b, dotLeft-10, y+4, "end", "name", clipRunes(d.Label, 20))
+		svgText(&b, dotLeft-10, y+4, "end", "name", clipRunes(d.Label, 16))
 		svgLine(&b, "whisker", x(d.Low), y, x(d.High), y)
 		fmt.Fprintf(&b, `<circle class="dot" cx="%s" cy="%s" r="4.5"><title>%s</title></circle>`, coordinate(x(d.Value)), coordinate(y),
 			html.EscapeString(fmt.Sprintf("%s: %s [%s, %s]", d.Label, num(d.Value), num(d.Low), num(d.High))))

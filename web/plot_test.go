@@ -86,10 +86,10 @@ func TestDotPlot(t *testing.T) {
 	image := string(dotPlot("id", "t", "d", 0, 1, .5, []dot{{"half", .5, .25, 2}, {nasty, 1, .9, 1}}))
 	dots := whole(t, image, "dot")
 	whiskers := whole(t, image, "whisker")
-	if len(dots) != 2 || dots[0]["cx"] != "349" || dots[1]["cx"] != "548" || len(whiskers) != 2 || whiskers[0]["x1"] != "249.5" || whiskers[0]["x2"] != "548" {
+	if len(dots) != 2 || dots[0]["cx"] != "280" || dots[1]["cx"] != "448" || len(whiskers) != 2 || whiskers[0]["x1"] != "196" || whiskers[0]["x2"] != "448" {
 		t.Errorf("%v %v", dots, whiskers)
 	}
-	if m := regexp.MustCompile(`viewBox="0 0 560 (\d+)"`).FindStringSubmatch(image); m == nil || m[1] != "92" {
+	if m := regexp.MustCompile(`viewBox="0 0 460 (\d+)"`).FindStringSubmatch(image); m == nil || m[1] != "92" {
 		t.Errorf("height %v", m)
 	}
 	if n := len(whole(t, string(dotPlot("id", "t", "d", 0, 1, 7, nil)), "reference")); n != 0 {
