@@ -21,6 +21,9 @@ func (s *server) labelingRoutes() {
 	s.route(readers, get, "/admin/labeling/people/:id", s.labelerPage)
 	s.route(readers, get, "/admin/labeling/tasks", s.tasksPage)
 	s.route(insiders, get, "/admin/labeling/tasks/:id", s.taskPage)
+	s.route(readers, get, "/admin/labeling/pay", s.payPage)
+	s.route(readers, get, "/admin/labeling/pay.csv", s.exportPay("text/csv; charset=utf-8", payCSV))
+	s.route(readers, get, "/admin/labeling/pay.json", s.exportPay("application/json", payJSON))
 }
 
 // How much of a long list a page shows.

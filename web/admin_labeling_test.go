@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/csv"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -164,5 +165,90 @@ func TestTasks(t *testing.T) {
 	rita.form("/admin/held/"+tasks[1].ID+"/release").want(t, http.StatusSeeOther)
 	if page := rita.get("/admin/labeling/tasks/"+tasks[1].ID).want(t, http.StatusOK).body; !strings.Contains(page, "labeling.unhold") {
 		t.Error("the history lacks the release")
+	}
+}
+
+// TestPay: the page, and both files; names that would be formulas are none.
+func TestPay(t *testing.T) {
+	w := newWorld(t)
+	nora := w.as("nora", account.RoleAnalyst)
+	if page := nora.get("/admin/labeling/pay").want(t, http.StatusOK).body; !strings.Contains(page, "Nobody worked in this period.") || strings.Contains(page, "pay.csv") {
+		t.Error("an empty period says nothing")
+	}
+	people, _ := w.labeled(4)
+	_, err := w.pool.Exec(t.Context(), `UPDATE users SET name = '=HYPERLINK("http://evil.example", "小明, ""x""")' WHERE id = $1`, people[0].ID)
+	w.must(err)
+	page := nora.get("/admin/labeling/pay?tz=Asia/Taipei&cap=1").want(t, http.StatusOK).body
+	// Four tasks of 20, 21, 22 and 23 s each: 86 s, of all three 258 s.
+	for _, want := range []string{"0.02", "0.07", "up to 1 minutes", "midnight in Asia/Taipei", "pay.csv?cap=1&amp;from="} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	got := nora.get("/admin/labeling/pay.csv").want(t, http.StatusOK)
+	if !strings.HasPrefix(got.body, "\ufefflabeler_id,name,") || got.head.Get("Content-Type") != "text/csv; charset=utf-8" || !strings.HasPrefix(got.head.Get("Content-Disposition"), `attachment; filename="pay-20`) {
+		t.Errorf("%v %.60q", got.head, got.body)
+	}
+	if strings.Count(got.body, "\r\n") != 4 || strings.Count(got.body, "\n") != 4 {
+		t.Errorf("lines of %q", got.body)
+	}
+	lines, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(got.body, "\ufeff"))).ReadAll()
+	w.must(err)
+	if len(lines) != 4 || lines[1][1] != `'=HYPERLINK("http://evil.example", "小明, ""x""")` || lines[1][8] != "4" || lines[1][10] != "0.0239" || lines[2][2] != "tomas@example.com" {
+		t.Errorf("%q", lines)
+	}
+	var e payExport
+	nora.get("/admin/labeling/pay.json?from=2026-01-01&to=2026-12-31&tz=Asia/Taipei").want(t, http.StatusOK).into(t, &e)
+	if e.From != "2026-01-01" || e.To != "2026-12-31" || e.TimeZone != "Asia/Taipei" || e.CapMinutes != 15 {
+		t.Errorf("%+v", e)
+	}
+	if n := w.count(`SELECT count(*) FROM audit WHERE act = 'labeling.export_pay'`); n != 2 {
+		t.Errorf("%d audit rows", n)
+	}
+	for _, q := range []string{"tz=Mars", "tz=Local", "tz=../../etc/passwd", "from=x", "from=0001-01-01", "to=2026-02-30", "cap=0", "cap=x", "cap=1441", "from=2026-02-02&to=2026-02-01", "from=2020-01-01&to=2026-01-01"} {
+		nora.get("/admin/labeling/pay.csv?"+q).want(t, http.StatusBadRequest)
+		nora.get("/admin/labeling/pay?"+q).want(t, http.StatusBadRequest)
+	}
+	for text, want := range map[string]string{"": "", "Ann": "Ann", "-1": "'-1", "@x": "'@x", "+1": "'+1", "\t=1": "'\t=1", "＝1": "'＝1", "a=1": "a=1"} {
+		if got := inert(text); got != want {
+			t.Errorf("%q becomes %q", text, got)
+		}
+	}
+}
+
+// TestPayDays: a day is a day of the time zone, also where it has 23 hours.
+func TestPayDays(t *testing.T) {
+	w := newWorld(t)
+	nora := w.as("nora", account.RoleAnalyst)
+	people, _ := w.labeled(1)
+	set := func(at string) {
+		_, err := w.pool.Exec(t.Context(), `ALTER TABLE rankings DISABLE TRIGGER append_only`)
+		w.must(err)
+		_, err = w.pool.Exec(t.Context(), `UPDATE rankings SET created_at = $2 WHERE labeler_id = $1`, people[0].ID, at)
+		w.must(err)
+	}
+	count := func(q string) int {
+		var e payExport
+		nora.get("/admin/labeling/pay.json?"+q).want(t, http.StatusOK).into(t, &e)
+		n := 0
+		for _, l := range e.Labelers {
+			if l.LabelerID == people[0].ID {
+				n += l.Rankings
+			}
+		}
+		return n
+	}
+	for _, c := range []struct {
+		at, tz, day string
+		n           int
+	}{
+		{"2026-03-28T16:00:00Z", "Asia/Taipei", "2026-03-29", 1}, {"2026-03-28T15:59:59Z", "Asia/Taipei", "2026-03-29", 0}, {"2026-03-28T15:59:59Z", "UTC", "2026-03-28", 1},
+		// The clocks of Berlin go forward on that night: the day has 23 hours.
+		{"2026-03-28T23:00:00Z", "Europe/Berlin", "2026-03-29", 1}, {"2026-03-29T21:59:59Z", "Europe/Berlin", "2026-03-29", 1}, {"2026-03-29T22:00:00Z", "Europe/Berlin", "2026-03-29", 0},
+	} {
+		set(c.at)
+		if n := count("from=" + c.day + "&to=" + c.day + "&tz=" + c.tz); n != c.n {
+			t.Errorf("%s is %d times on %s in %s", c.at, n, c.day, c.tz)
+		}
 	}
 }

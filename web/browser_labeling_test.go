@@ -26,12 +26,12 @@ func TestLookLabeling(t *testing.T) {
 			}
 		})
 	}
-	empty := map[string]string{"progress": "/admin/labeling", "tasks": "/admin/labeling/tasks"}
+	empty := map[string]string{"progress": "/admin/labeling", "tasks": "/admin/labeling/tasks", "pay": "/admin/labeling/pay"}
 	walk("empty", "ada", 1280, 900, false, empty)
 	people, tasks := w.labeled(12)
 	full := map[string]string{"progress": "/admin/labeling", "agreement": "/admin/labeling/agreement", "quality": "/admin/labeling/quality",
 		"person": "/admin/labeling/people/" + people[0].ID, "people": "/admin/people",
-		"tasks": "/admin/labeling/tasks?state=done&task=" + tasks[3].ID, "task": "/admin/labeling/tasks/" + tasks[0].ID}
+		"tasks": "/admin/labeling/tasks?state=done&task=" + tasks[3].ID, "task": "/admin/labeling/tasks/" + tasks[0].ID, "pay": "/admin/labeling/pay?tz=Asia/Taipei"}
 	walk("wide", "ada", 1280, 900, false, full)
 	walk("phone-dark", "ada", 360, 740, true, full)
 	delete(full, "people")
