@@ -125,7 +125,7 @@ func (s *server) modelPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	d := modelData{Version: v, CanPromote: v.Kind == registry.Policy || v.Kind == registry.SFT}
+	d := modelData{Version: v, CanPromote: user(c).Role.Admin() && (v.Kind == registry.Policy || v.Kind == registry.SFT)}
 	for _, a := range lineage {
 		if a.ID != v.ID {
 			d.Lineage = append(d.Lineage, a)

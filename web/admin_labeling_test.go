@@ -252,3 +252,36 @@ func TestPayDays(t *testing.T) {
 		}
 	}
 }
+
+// TestLabelingTextStaysText puts every payload into what the labeling pages show.
+func TestLabelingTextStaysText(t *testing.T) {
+	w := newWorld(t)
+	ada := w.as("ada", account.RoleOwner)
+	all := strings.Join(payloads, "\n")
+	task := w.addTask(says(all), append([]string{all}, payloads[:3]...)...)
+	mina := w.user("mina", account.RoleLabeler)
+	a, err := w.labeling.Claim(t.Context(), w.project.ID, mina.ID)
+	w.must(err)
+	_, err = w.labeling.Submit(t.Context(), labeling.SubmitInput{AssignmentID: a.ID, LabelerID: mina.ID, IdempotencyKey: "k", Ranks: []int{1, 2, 3, 4}, Comment: all}, nil)
+	w.must(err)
+	_, err = w.pool.Exec(t.Context(), `UPDATE tasks SET batch = $1`, all)
+	w.must(err)
+	_, err = w.labeling.EnsureProject(t.Context(), labeling.Project{Name: payloads[0], Instructions: all})
+	w.must(err)
+	w.must(w.labeling.RefreshDashboard(t.Context(), w.project.ID))
+	pages := []string{"/admin/labeling", "/admin/labeling/agreement", "/admin/labeling/quality", "/admin/labeling/pay", "/admin/labeling/tasks", "/admin/labeling/tasks?task=" + task.ID,
+		"/admin/labeling/tasks/" + task.ID, "/admin/labeling/people/" + mina.ID, "/admin/people", "/label/guideline"}
+	stored := len(pages) // what follows echoes what was typed, as it was typed
+	for _, q := range payloads {
+		pages = append(pages, "/admin/labeling/tasks?text="+escape(q)+"&batch="+escape(q)+"&labeler="+escape(q)+"&customer="+escape(q), "/admin/labeling/pay?tz="+escape(q), "/join/"+escape(q))
+	}
+	for i, p := range pages {
+		got := ada.get(p)
+		if found := wild(got.body); found != nil || got.code >= 500 {
+			t.Errorf("%s: %d %v", p, got.code, found)
+		}
+		if i < stored && strings.ContainsAny(got.body, "\u202e\u200b\u2028\ufeff\u0007\U000e0041") {
+			t.Errorf("%s shows characters that cannot be seen", p)
+		}
+	}
+}

@@ -35,7 +35,7 @@ const (
 	dotLeft    = 112.0
 	dotRow     = 22.0
 	maxColumn  = 64.0 // width
-	maxLabels  = 12   // of columns; more would run into each other
+	letter     = 6.6  // width of a label's letter
 )
 
 // coordinate is short, and no NaN.
@@ -99,7 +99,10 @@ func columnPlot(id, title, desc string, reference float64, columns []column) tem
 		svgText(&b, plotLeft-6, y(v)+4, "end", "tick", num(v))
 	}
 	width := math.Min(maxColumn, (plotWidth-plotLeft)/math.Max(1, float64(len(columns))))
-	every := (len(columns) + maxLabels - 1) / maxLabels
+	every := 1 // only so many labels that they do not run into each other
+	for _, c := range columns {
+		every = max(every, int(math.Ceil((letter*float64(len([]rune(c.Label)))+4)/width)))
+	}
 	for i, c := range columns {
 		x := plotLeft + float64(i)*width
 		fmt.Fprintf(&b, `<rect class="bar" x="%s" y="%s" width="%s" height="%s"><title>%s</title></rect>`, coordinate(x+width*.1), coordinate(y(c.Value)),
@@ -107,7 +110,7 @@ func columnPlot(id, title, desc string, reference float64, columns []column) tem
 		if c.Error > 0 {
 			svgLine(&b, "whisker", x+width/2, y(c.Value-c.Error), x+width/2, y(c.Value+c.Error))
 		}
-		if i%max(1, every) == 0 {
+		if i%every == 0 {
 			svgText(&b, x+width/2, base+16, "middle", "tick", c.Label)
 		}
 	}
