@@ -24,11 +24,11 @@ const (
 	maxTaskPage = 200
 	// searchSpan is how many tasks one page looks through at most; a page that found too few by then says where it is, and
 	// the next goes on from there.
-	searchSpan = 10_000
+	searchSpan = 5_000
 	// wordsSpan is the same where each prompt's words are looked at.
-	wordsSpan = 2_000
+	wordsSpan = 1_000
 	// wordsFound is how many prompts an index of words may name.
-	wordsFound     = 10_000
+	wordsFound     = 5_000
 	maxSearchWords = 8
 )
 

@@ -20,39 +20,49 @@ func (q *taskQuery) bind(v any) string {
 	return fmt.Sprintf("$%d", len(q.args))
 }
 
-// driver is where a list's ids come from: the filter that finds the fewest, by an index that ends in the task's id.
-// It returns a statement that lists ids newest first, the bound on how many are looked through, and the filters that are
-// left to check.
-func (f TaskFilter) driver(q *taskQuery, project, before string) (ids string, span int, rest TaskFilter) {
+// driver is where a list's tasks come from: the filter that finds the fewest, by an index that ends in the task's id.
+// It returns what a FROM can take as t, bounded to span tasks; the column by which that comes newest first; and the filters
+// that are left to check.
+func (f TaskFilter) driver(q *taskQuery, project string) (from, newest string, span int, rest TaskFilter) {
 	older := func(column string) string {
-		if before == "" {
+		if f.Before == "" {
 			return ""
 		}
-		return ` AND ` + column + ` < ` + q.bind(before)
+		return ` AND ` + column + ` < ` + q.bind(f.Before)
+	}
+	p := q.bind(project)
+	newest = "t.id"
+	tasks := func(where string) string {
+		return `(SELECT t.* FROM tasks t WHERE t.project_id = ` + p + where + older("t.id") + ` ORDER BY t.id DESC LIMIT ` + q.bind(span) + `) t`
+	}
+	ids := func(list string) string {
+		newest = "x.id" // the same, but the planner does not know
+		return `(` + list + ` LIMIT ` + q.bind(span) + `) x CROSS JOIN LATERAL (SELECT * FROM tasks t WHERE t.id = x.id OFFSET 0) t`
 	}
 	rest, span = f, searchSpan
 	if f.Text != "" {
 		span = wordsSpan
 	}
-	p := q.bind(project)
 	switch {
 	case f.LabelerID != "":
 		rest.LabelerID = ""
-		return `SELECT a.task_id AS id FROM assignments a WHERE a.labeler_id = ` + q.bind(f.LabelerID) + ` AND a.project_id = ` + p + older("a.task_id") + ` ORDER BY a.task_id DESC`, span, rest
+		from = ids(`SELECT a.task_id AS id FROM assignments a WHERE a.labeler_id = ` + q.bind(f.LabelerID) + ` AND a.project_id = ` + p + older("a.task_id") + ` ORDER BY a.task_id DESC`)
 	case f.Batch != "":
 		rest.Batch = ""
-		return `SELECT t.id FROM tasks t WHERE t.project_id = ` + p + ` AND t.batch = ` + q.bind(f.Batch) + older("t.id") + ` ORDER BY t.id DESC`, span, rest
+		from = tasks(` AND t.batch = ` + q.bind(f.Batch))
 	case f.CustomerID != "":
 		rest.CustomerID = "" // at most Project.PromptCap prompts
-		return `SELECT t.id FROM prompts c ` + tasksOf("c.id", p) + ` WHERE c.customer_id = ` + q.bind(f.CustomerID) + older("t.id") + ` ORDER BY t.id DESC`, span, rest
+		from = ids(`SELECT t.id FROM prompts c ` + tasksOf("c.id", p) + ` WHERE c.customer_id = ` + q.bind(f.CustomerID) + older("t.id") + ` ORDER BY t.id DESC`)
 	case f.State == TaskHeld:
-		return `SELECT t.id FROM tasks t WHERE t.project_id = ` + p + ` AND t.held <> ''` + older("t.id") + ` ORDER BY t.id DESC`, span, rest
+		from = tasks(` AND t.held <> ''`)
 	case f.Text != "":
-		rest.Text = ""
-		return `SELECT t.id FROM (SELECT w.id FROM prompts w WHERE w.project_id = ` + p + ` AND to_tsvector('simple', left(w.text, 2000)) @@ to_tsquery('simple', ` + q.bind(wordQuery(f.Text)) + `) LIMIT ` + q.bind(wordsFound) + `) w
-			` + tasksOf("w.id", p) + ` WHERE true` + older("t.id") + ` ORDER BY t.id DESC`, searchSpan, rest
+		rest.Text, span = "", searchSpan
+		from = ids(`SELECT t.id FROM (SELECT w.id FROM prompts w WHERE w.project_id = ` + p + ` AND to_tsvector('simple', left(w.text, 2000)) @@ to_tsquery('simple', ` + q.bind(wordQuery(f.Text)) + `) LIMIT ` + q.bind(wordsFound) + `) w
+			` + tasksOf("w.id", p) + ` WHERE true` + older("t.id") + ` ORDER BY t.id DESC`)
+	default:
+		from = tasks(``)
 	}
-	return `SELECT t.id FROM tasks t WHERE t.project_id = ` + p + older("t.id") + ` ORDER BY t.id DESC`, span, rest
+	return from, newest, span, rest
 }
 
 // tasksOf looks the tasks of a prompt up one by one. The fence keeps the planner from reading the whole table instead,
@@ -115,19 +125,18 @@ func (s *Store) Tasks(ctx context.Context, projectID string, f TaskFilter, limit
 // taskListSQL is the statement of a page: one row more than the limit tells that there is a next one.
 func taskListSQL(projectID string, f TaskFilter, limit int) (string, []any) {
 	var q taskQuery
-	ids, span, rest := f.driver(&q, projectID, f.Before)
+	from, newest, _, rest := f.driver(&q, projectID)
 	return `SELECT t.id::text, ` + taskStateOf + `, t.k, t.need, t.done, t.batch, t.held, p.split, p.origin, coalesce(p.customer_id, ''), left(p.text, 160), t.created_at
-		FROM (` + ids + ` LIMIT ` + q.bind(span) + `) x
-		CROSS JOIN LATERAL (SELECT * FROM tasks t WHERE t.id = x.id OFFSET 0) t
+		FROM ` + from + `
 		CROSS JOIN LATERAL (SELECT * FROM prompts p WHERE p.id = t.prompt_id OFFSET 0) p
-		WHERE true` + rest.where(&q) + ` ORDER BY x.id DESC LIMIT ` + q.bind(limit+1), q.args
+		WHERE true` + rest.where(&q) + ` ORDER BY ` + newest + ` DESC LIMIT ` + q.bind(limit+1), q.args
 }
 
 // farther finds out whether a page that is not full has seen everything.
 func (s *Store) farther(ctx context.Context, projectID string, f TaskFilter, page *TaskPage) error {
 	var q taskQuery
-	ids, span, _ := f.driver(&q, projectID, f.Before)
-	err := s.pool.QueryRow(ctx, `SELECT x.id::text FROM (`+ids+` LIMIT `+q.bind(span)+`) x OFFSET `+q.bind(span-1)+` LIMIT 1`,
+	from, newest, span, _ := f.driver(&q, projectID)
+	err := s.pool.QueryRow(ctx, `SELECT t.id::text FROM `+from+` ORDER BY `+newest+` DESC OFFSET `+q.bind(span-1)+` LIMIT 1`,
 		append([]any{pgx.QueryExecModeExec}, q.args...)...).Scan(&page.Next)
 	switch {
 	case err == nil:
