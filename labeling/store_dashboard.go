@@ -155,11 +155,12 @@ func (s *Store) eachCounted(ctx context.Context, projectID string, chunk int, f 
 
 func (s *Store) countedBetween(ctx context.Context, projectID, after, until string, f func(countedTask)) error {
 	rows, err := s.pool.Query(ctx, `
-		SELECT t.id::text, t.lengths, a.labeler_id, r.ranks::int[], a.display_order::int[], r.active_ms, r.created_at
-		FROM (
+		WITH t AS MATERIALIZED ( -- lengths once a task, not once a ranking
 			SELECT id, k, ARRAY(SELECT length(q.text) FROM responses q WHERE q.task_id = tasks.id ORDER BY q.position) AS lengths
 			FROM tasks WHERE project_id = $1 AND id > $2 AND id <= $3 AND done > 0 AND NOT hidden AND held = ''
-		) t
+		)
+		SELECT t.id::text, t.lengths, a.labeler_id, r.ranks::int[], a.display_order::int[], r.active_ms, r.created_at
+		FROM t
 		JOIN assignments a ON a.task_id = t.id AND a.ranking_id IS NOT NULL AND NOT a.surplus
 		JOIN rankings r ON r.id = a.ranking_id AND cardinality(r.ranks) = t.k AND t.k >= 2 -- one that ranks a text of its own compares with nobody's
 		ORDER BY t.id, a.labeler_id`, pgx.QueryExecModeExec, projectID, after, until) // planned for this very chunk
