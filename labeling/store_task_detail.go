@@ -39,6 +39,7 @@ type TaskRevision struct {
 	Ranks     []int
 	Ratings   []int // 0 = none
 	Flags     [][]string
+	Text      string // what the labeler wrote, where the question asks for it
 	Comment   string
 	ActiveMS  int64
 	WallMS    int64
@@ -99,7 +100,7 @@ func (s *Store) taskRevisions(ctx context.Context, d *TaskDetail) error {
 		work[ids[i]] = &d.Work[i]
 	}
 	rows, err := s.pool.Query(ctx, `
-		SELECT r.assignment_id::text, r.id::text, r.revision, r.id = a.ranking_id, r.ranks::int[], r.comment, r.active_ms, r.wall_ms, r.created_at,
+		SELECT r.assignment_id::text, r.id::text, r.revision, r.id = a.ranking_id, r.ranks::int[], r.text, r.comment, r.active_ms, r.wall_ms, r.created_at,
 			ARRAY(SELECT coalesce((SELECT g.rating FROM ratings g WHERE g.ranking_id = r.id AND g.response_id = q.id), 0)::int FROM responses q WHERE q.task_id = r.task_id ORDER BY q.position),
 			ARRAY(SELECT coalesce((SELECT array_to_string(g.flags, ',') FROM ratings g WHERE g.ranking_id = r.id AND g.response_id = q.id), '') FROM responses q WHERE q.task_id = r.task_id ORDER BY q.position)
 		FROM rankings r JOIN assignments a ON a.id = r.assignment_id
@@ -112,7 +113,7 @@ func (s *Store) taskRevisions(ctx context.Context, d *TaskDetail) error {
 		TaskRevision
 	}, err error) {
 		var flags []string
-		err = row.Scan(&r.assignment, &r.ID, &r.Revision, &r.Counts, &r.Ranks, &r.Comment, &r.ActiveMS, &r.WallMS, &r.CreatedAt, &r.Ratings, &flags)
+		err = row.Scan(&r.assignment, &r.ID, &r.Revision, &r.Counts, &r.Ranks, &r.Text, &r.Comment, &r.ActiveMS, &r.WallMS, &r.CreatedAt, &r.Ratings, &flags)
 		for _, f := range flags {
 			r.Flags = append(r.Flags, splitFlags(f))
 		}

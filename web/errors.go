@@ -109,6 +109,8 @@ func problemOf(err error) (p *problem, known bool) {
 		return status(http.StatusConflict, frozen.Error()), true
 	case is(labeling.ErrTooManyLeases):
 		return status(http.StatusConflict, "you hold too many tasks at once: finish or release one"), true
+	case is(labeling.ErrCapped):
+		return status(http.StatusConflict, "this project takes no more prompts from you: its limit for one person is reached"), true
 	case is(account.ErrConflict):
 		return status(http.StatusConflict, "that is taken, or the last owner or admin would be gone"), true
 	case is(labeling.ErrConflict):

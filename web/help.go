@@ -20,6 +20,7 @@ type helpPage struct {
 var helpTitles = []struct{ name, title string }{
 	{"start", "What rankloop does"},
 	{"ranking", "Ranking answers"},
+	{"questions", "Other questions, own work, prompts"},
 	{"rounds", "Rounds and models"},
 	{"eval", "Evaluation"},
 	{"attention", "Attention, seen"},

@@ -33,7 +33,7 @@ type view struct {
 	Data  any
 }
 
-// loadPages parses each page together with the layout.
+// loadPages parses each page together with the layout and the parts that pages share.
 func loadPages(version string) (map[string]*template.Template, error) {
 	assets, err := loadAssets()
 	if err != nil {
@@ -164,6 +164,7 @@ var notes = map[string]string{
 	"disabled":    "The account is disabled and signed out everywhere.",
 	"enabled":     "The account is enabled.",
 	"ended":       "You are signed out everywhere else. Sign in again.",
+	"ordered":     "The serving policy answers the prompts now; tasks appear as they are ready.",
 	"password":    "The password is changed. Sign in with the new one.",
 	"proceeding":  "The round goes on with the rankings it has.",
 	"promoted":    "Promoted. Answers under way finish on the former weights.",
@@ -171,12 +172,17 @@ var notes = map[string]string{
 	"revoked":     "The key is revoked.",
 	"role":        "The role is changed, and the person signed out everywhere.",
 	"rolledback":  "Rolled back to the version that served before.",
+	"saved":       "The settings are saved.",
 	"scheduled":   "The schedule is added.",
 	"signedout":   "You are signed out.",
 	"started":     "The round has started.",
 	"switched":    "The schedule is changed.",
 	"uninvited":   "The link is revoked and works no more.",
 	"unscheduled": "The schedule is removed.",
+	"known":       "This prompt is in the pool already. An answer to it was kept.",
+	"written":     "The prompt is in the pool. Thank you.",
+	"cased":       "The use case is added.",
+	"retired":     "The use case is retired.",
 }
 
 func note(c *gin.Context) string { return notes[c.Query("done")] }

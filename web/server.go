@@ -92,7 +92,6 @@ func (s *server) routes() {
 	s.route(signedIn, get, "/chat", s.chatPage)
 	s.stream(signedIn, post, "/chat/api/answer", s.chatAnswer)
 
-	s.route(labelers, get, "/label", s.labelPage)
 	s.route(labelers, post, "/label/api/claim", s.claim)
 	s.route(labelers, post, "/label/api/undo", s.undo)
 	s.route(labelers, put, "/label/api/assignments/:id/draft", s.saveDraft)
@@ -101,6 +100,8 @@ func (s *server) routes() {
 	s.route(labelers, post, "/label/api/assignments/:id/renew", s.renew)
 	s.route(labelers, post, "/label/api/assignments/:id/release", s.release)
 
+	s.labelPages()
+	s.projectPages()
 	s.adminRoutes()
 	s.peopleRoutes()
 	s.labelingRoutes()

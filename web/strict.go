@@ -192,6 +192,21 @@ func jsonNames(t reflect.Type) map[string]bool {
 	return out
 }
 
+// parseForm reads a posted form of either encoding. Without it, a form that is too large looks like an empty one.
+func parseForm(c *gin.Context) error {
+	err := c.Request.ParseForm()
+	if err == nil {
+		if err = c.Request.ParseMultipartForm(maxBodyPage); errors.Is(err, http.ErrNotMultipart) {
+			err = nil
+		}
+	}
+	var large *http.MaxBytesError
+	if err == nil || errors.As(err, &large) {
+		return err
+	}
+	return bad("", "the form could not be read")
+}
+
 // formValue is a field of a posted form: valid UTF-8 without NUL, at most max bytes.
 func formValue(c *gin.Context, name string, max int) (string, error) {
 	v := c.PostForm(name)

@@ -5,6 +5,7 @@
 (() => {
   const app = $("app");
   const store = "rl:" + app.dataset.user + ":";
+  const here = { project: app.dataset.project };
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const now = () => performance.now();
 
@@ -56,7 +57,7 @@
 
   async function next() {
     busy = true;
-    const res = await call("POST", "/label/api/claim");
+    const res = await call("POST", "/label/api/claim", here);
     busy = false;
     if (res.status === 200) {
       banner("");
@@ -99,6 +100,7 @@
     $("note").open = Boolean(d.comment);
     $("progress").textContent = t.done + " ranked · " + (t.open >= Number(app.dataset.openLimit) ? t.open + "+" : t.open) + " open";
     $("conversation").replaceChildren(...t.messages.map((m) => turn(m.role, m.content)));
+    $("conversation").lang = t.language || "";
     markdown($("instructions"), t.instructions || "");
     $("guide").hidden = !t.instructions;
     if (matchMedia("(max-width: 56rem)").matches && t.done > 3) $("guide").open = false;
@@ -112,6 +114,7 @@
     say((t.state === "reopened" ? "Your last ranking, open for changes. " : "New task. ") + k + " answers.");
     if (t.state === "reopened") banner("This is a ranking you submitted. The old one stands until you submit again.");
     if (local && local.dirty) draftTimer = setTimeout(saveDraft, 1000);
+    rereadGuideline(t);
   }
 
   // ---- cards
@@ -143,6 +146,7 @@
     li.dataset.key = answer.key;
     q(".name").append(element("span", "word", "Answer"), answer.key);
     showText(q(".answer"), answer.text);
+    q(".answer").lang = task.language || "";
     const select = q("select");
     select.id = "rank-" + i;
     q("label.sr").htmlFor = select.id;
@@ -357,7 +361,7 @@
   async function undo() {
     if (busy) return;
     if (task) await saveDraft();
-    const res = await call("POST", "/label/api/undo");
+    const res = await call("POST", "/label/api/undo", here);
     if (res.status === 200) {
       write(draftOf(res.body.assignment), null);
       open(res.body);
