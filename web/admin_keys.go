@@ -81,7 +81,7 @@ func (s *server) createKey(c *gin.Context) {
 			s.fail(c, err)
 			return
 		}
-		s.showKeys(c, p.Status, keysData{Error: p.Detail})
+		s.showKeys(c, p.Status, keysData{Error: p.in(s.language(c)).Detail})
 		return
 	}
 	s.showKeys(c, http.StatusOK, keysData{Created: &k, Secret: secret})

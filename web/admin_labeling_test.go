@@ -85,8 +85,8 @@ func TestDashboards(t *testing.T) {
 	d, err := w.labeling.Dashboard(t.Context(), w.project.ID)
 	w.must(err)
 	for p, want := range map[string][]string{
-		"/admin/labeling":                        {"36 of 37", "take until", "mina", `<svg class="plot"`, pct(d.Labelers[0].Agreement.P), "?labeler=" + people[0].ID},
-		"/admin/labeling/agreement":              {fmt.Sprintf("%.3f", d.Agreement.Alpha), fmt.Sprintf("%.3f", d.Agreement.Tau), pct(d.Agreement.Pairwise)},
+		"/admin/labeling":                        {"36 of 37", "take until", "mina", `<svg class="plot"`, fmt.Sprintf("%.1f", 100*d.Labelers[0].Agreement.P), "?labeler=" + people[0].ID},
+		"/admin/labeling/agreement":              {fmt.Sprintf("%.3f", d.Agreement.Alpha), fmt.Sprintf("%.3f", d.Agreement.Tau), fmt.Sprintf("%.1f", 100*d.Agreement.Pairwise)},
 		"/admin/labeling/quality":                {"Mean rank of the answer shown", "over 36 rankings", "2.5", "yuki", fmt.Sprintf("%.2f", d.Labelers[0].PlaceTau.Value)},
 		"/admin/labeling/people/" + people[1].ID: {"tomas", "12 tasks", "0 skipped"},
 	} {

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -83,7 +84,7 @@ func (s *server) refusePeople(c *gin.Context, err error) {
 		s.fail(c, err)
 		return
 	}
-	s.showPeople(c, p.Status, peopleData{Error: p.Detail})
+	s.showPeople(c, p.Status, peopleData{Error: p.in(s.language(c)).Detail})
 }
 
 // formValues reads short fields of the posted form.
@@ -214,7 +215,7 @@ func (s *server) invite(c *gin.Context) {
 		}
 		v, err := strconv.Atoi(field.text)
 		if err != nil || v < 1 || v > field.most {
-			s.refusePeople(c, bad(name, "must be a whole number from 1 to "+strconv.Itoa(field.most)))
+			s.refusePeople(c, bad(name, fmt.Sprintf("must be a whole number from 1 to %d", field.most)))
 			return
 		}
 		field.set(v)

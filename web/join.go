@@ -49,11 +49,11 @@ func (s *server) invitation(c *gin.Context) (account.Invitation, bool) {
 }
 
 func (s *server) showJoin(c *gin.Context, code int, d joinData) {
-	title := "Join"
+	v := view{Title: "Join", Nav: "join", Data: d}
 	if d.Invitation != nil && d.Invitation.ForPassword() {
-		title = "Choose a new password"
+		v = view{Title: "Choose a new password", Nav: "join", Data: d}
 	}
-	s.render(c, code, "join", view{Title: title, Nav: "join", Data: d})
+	s.render(c, code, "join", v)
 }
 
 func (s *server) joinPage(c *gin.Context) {
@@ -88,11 +88,11 @@ func (s *server) join(c *gin.Context) {
 	var wrong *account.InvalidError
 	switch {
 	case errors.As(err, &wrong):
-		d.Error = joinErrors[wrong.Field]
+		d.Error = string(joinErrors[wrong.Field])
 		s.showJoin(c, http.StatusBadRequest, d)
 		return
 	case errors.Is(err, account.ErrConflict):
-		d.Error = "There is an account with this address already: sign in, or ask for a link that sets a new password."
+		d.Error = string(joinErrors["taken"])
 		s.showJoin(c, http.StatusConflict, d)
 		return
 	case errors.Is(err, account.ErrNotFound): // somebody else was faster
@@ -112,7 +112,8 @@ func (s *server) join(c *gin.Context) {
 	c.Redirect(http.StatusSeeOther, next)
 }
 
-var joinErrors = map[string]string{
+var joinErrors = map[string]sentence{
+	"taken":    "There is an account with this address already: sign in, or ask for a link that sets a new password.",
 	"email":    "That is not an e-mail address such as ada@example.com.",
 	"name":     "The name must have 1 to 200 printable characters.",
 	"password": "The password must have 12 to 256 characters and must not be easy to guess.",

@@ -48,7 +48,7 @@ type labelData struct {
 
 type flag struct{ Key, Label string }
 
-var flagLabels = map[string]string{
+var flagLabels = map[string]sentence{
 	"instruction": "Does not follow the instruction", "inappropriate": "Not fit for an assistant", "hallucination": "States what is not so",
 	"harmful": "Encourages harm", "sexual": "Sexual", "violent": "Violent", "denigrates": "Denigrates people", "opinion": "Judges where it should not",
 	"identity": "Names its model or maker", "pii": "Personal data (holds the task back)", "unsafe": "Unsafe to show (holds the task back)",
@@ -57,7 +57,7 @@ var flagLabels = map[string]string{
 func flagList() []flag {
 	var list []flag
 	for _, f := range labeling.Flags {
-		list = append(list, flag{f, cmp.Or(flagLabels[f], f)})
+		list = append(list, flag{f, cmp.Or(string(flagLabels[f]), f)})
 	}
 	return list
 }

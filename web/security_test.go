@@ -10,7 +10,7 @@ import (
 )
 
 // allowed are the routes that need nobody to sign in. All others refuse.
-var allowed = []string{"/healthz", "/readyz", "/login", "/join/:token", "/static/*path"}
+var allowed = []string{"/healthz", "/readyz", "/login", "/join/:token", "/look", "/static/*path"}
 
 // concrete fills the parameters of a route with something that could be there.
 func concrete(path string) string {
@@ -19,7 +19,7 @@ func concrete(path string) string {
 	return strings.ReplaceAll(path, "*path", "app.css")
 }
 
-// TestRouteWalk: every route that exists refuses somebody who has not signed in, but for the few.
+// TestRouteWalk: every route that exists refuses somebody who has not signed in, but for those.
 func TestRouteWalk(t *testing.T) {
 	w := newWorld(t)
 	routes := w.server.engine.Routes()
@@ -114,7 +114,7 @@ func TestAuthorization(t *testing.T) {
 		{get, "/admin/models*", readers, false}, {get, "/admin/labeling/tasks/:id", append(slices.Clone(readers), account.RoleReviewer), false}, {get, "/admin/labeling*", readers, false}, {any, "/admin/held*", reviewers, false},
 		{any, "/admin*", chiefs, false}, {any, "/label*", staff, false}, {any, "/chat*", all, false}, {any, "/account*", all, false}, {any, "/docs*", all, false},
 		{any, "/v1*", nil, true}, {any, "/api/v1/openapi.json", all, true}, {any, "/api/v1*", nil, true},
-		{any, "/healthz", all, true}, {any, "/readyz", all, true}, {any, "/static*", all, true}, {any, "/login", all, true}, {any, "/join/:token", all, true}, {any, "/logout", all, false},
+		{any, "/healthz", all, true}, {any, "/readyz", all, true}, {any, "/static*", all, true}, {any, "/login", all, true}, {any, "/join/:token", all, true}, {any, "/look", all, true}, {any, "/logout", all, false},
 	}
 	refused := func(code int) bool {
 		return code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusFound

@@ -42,7 +42,7 @@ func readJSON(c *gin.Context, v any, optional bool) error {
 	if err := dec.Decode(v); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
-			return bad("/"+strings.ReplaceAll(wrong.Field, ".", "/"), "has the wrong type: "+wrong.Value)
+			return bad("/"+strings.ReplaceAll(wrong.Field, ".", "/"), fmt.Sprintf("has the wrong type: %s", wrong.Value))
 		}
 		return bad("", "body is not the JSON object that is wanted")
 	}

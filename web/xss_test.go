@@ -118,10 +118,12 @@ func TestTextStaysText(t *testing.T) {
 	w.must(err)
 	for _, p := range []string{"/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
 		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/keys", "/admin/audit", "/account", "/label", "/chat", "/docs", "/docs/security"} {
-		got := ada.get(p).want(t, 200)
-		if found := wild(got.body); found != nil {
-			t.Errorf("%s: %v", p, found)
+		for _, language := range []string{"zh-TW", "en"} {
+			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
+				t.Errorf("%s in %s: %v", p, language, found)
+			}
 		}
+		got := ada.get(p)
 		fields := regexp.MustCompile(`(?s)<textarea.*?</textarea>`) // what is edited is given back as it is
 		if strings.ContainsAny(fields.ReplaceAllString(got.body, ""), "\u202e\u200b\u2028\ufeff\u0007\U000e0041") {
 			t.Errorf("%s shows characters that cannot be seen", p)

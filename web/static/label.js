@@ -45,12 +45,12 @@
   const say = (text) => { $("live").textContent = ""; requestAnimationFrame(() => { $("live").textContent = text; }); };
   function banner(text) { $("banner").textContent = text || ""; $("banner").hidden = !text; }
   const saved = (text) => { $("saved").textContent = text; };
-  const time = () => new Date().toLocaleTimeString([], { hour12: false });
+  const time = () => new Date().toLocaleTimeString(document.documentElement.lang, { hour12: false });
 
   function problem(res) {
-    if (res.status === 401) return "You are signed out. Your work is kept here: sign in again and open this page.";
-    if (res.status === 429) return "Too fast for the server's limit. Trying again in a moment.";
-    return (res.body && (res.body.detail || res.body.title)) || "The server cannot be reached. Your work is kept here.";
+    if (res.status === 401) return t("You are signed out. Your work is kept here: sign in again and open this page.");
+    if (res.status === 429) return t("Too fast for the server's limit. Trying again in a moment.");
+    return (res.body && (res.body.detail || res.body.title)) || t("The server cannot be reached. Your work is kept here.");
   }
 
   // ---- tasks
@@ -82,39 +82,39 @@
     $("lease").textContent = "";
   }
 
-  function open(t) {
+  function open(given) {
     clearTimeout(waiting);
     clearTimeout(draftTimer);
-    task = t;
-    const local = read(draftOf(t.assignment));
-    const d = local && local.dirty ? local : t.draft || {};
-    const k = t.answers.length;
+    task = given;
+    const local = read(draftOf(given.assignment));
+    const d = local && local.dirty ? local : given.draft || {};
+    const k = given.answers.length;
     ranking = new Ranking(k, d.ranks);
     ratings = d.ratings && d.ratings.length === k ? d.ratings.slice() : new Array(k).fill(0);
     flags = Array.from({ length: k }, (_, i) => (d.flags && d.flags[i]) || []);
     const first = ranking.ranks.indexOf(0);
     focus = d.focus !== undefined && d.focus < k && (d.ranks || []).length ? d.focus : Math.max(first, 0);
     clock = { opened: now(), active: (local && local.active) || 0, input: now() };
-    leaseEnd = now() + t.lease_seconds * 1000;
+    leaseEnd = now() + given.lease_seconds * 1000;
     $("comment").value = d.comment || "";
     $("note").open = Boolean(d.comment);
-    $("progress").textContent = t.done + " ranked · " + (t.open >= Number(app.dataset.openLimit) ? t.open + "+" : t.open) + " open";
-    $("conversation").replaceChildren(...t.messages.map((m) => turn(m.role, m.content)));
-    $("conversation").lang = t.language || "";
-    markdown($("instructions"), t.instructions || "");
-    $("guide").hidden = !t.instructions;
-    if (matchMedia("(max-width: 56rem)").matches && t.done > 3) $("guide").open = false;
+    $("progress").textContent = t("%s ranked · %s open", given.done, given.open >= Number(app.dataset.openLimit) ? given.open + "+" : given.open);
+    $("conversation").replaceChildren(...given.messages.map((m) => turn(m.role, m.content)));
+    $("conversation").lang = given.language || "";
+    markdown($("instructions"), given.instructions || "");
+    $("guide").hidden = !given.instructions;
+    if (matchMedia("(max-width: 56rem)").matches && given.done > 3) $("guide").open = false;
     build();
     render(false);
-    saved(local && local.dirty ? "Restored from this browser" : t.draft ? "Restored" : "");
+    saved(local && local.dirty ? t("Restored from this browser") : given.draft ? t("Restored") : "");
     $("empty").hidden = true;
     $("task").hidden = $("dock").hidden = false;
     window.scrollTo(0, 0);
     cards[focus].focus({ preventScroll: true });
-    say((t.state === "reopened" ? "Your last ranking, open for changes. " : "New task. ") + k + " answers.");
-    if (t.state === "reopened") banner("This is a ranking you submitted. The old one stands until you submit again.");
+    say(given.state === "reopened" ? t("Your last ranking, open for changes. %s answers.", k) : t("New task. %s answers.", k));
+    if (given.state === "reopened") banner(t("This is a ranking you submitted. The old one stands until you submit again."));
     if (local && local.dirty) draftTimer = setTimeout(saveDraft, 1000);
-    rereadGuideline(t);
+    rereadGuideline(given);
   }
 
   // ---- cards
@@ -144,22 +144,22 @@
     const li = $("card").content.firstElementChild.cloneNode(true);
     const q = (s) => li.querySelector(s);
     li.dataset.key = answer.key;
-    q(".name").append(element("span", "word", "Answer"), answer.key);
+    q(".name").append(element("span", "word", t("Answer")), answer.key);
     showText(q(".answer"), answer.text);
-    q(".answer").lang = task.language || "";
+    q(".answer").lang = task.language || languageOf(answer.text);
     const select = q("select");
     select.id = "rank-" + i;
     q("label.sr").htmlFor = select.id;
-    q("label.sr").textContent = "Rank of answer " + answer.key;
-    for (let r = 0; r <= task.answers.length; r++) select.add(new Option(r ? "Rank " + r : "Not ranked", r));
+    q("label.sr").textContent = t("Rank of answer %s", answer.key);
+    for (let r = 0; r <= task.answers.length; r++) select.add(new Option(r ? t("Rank %s", r) : t("Not ranked"), r));
     select.addEventListener("change", () => { if (ranking.set(i, Number(select.value))) changed(i); });
     for (const [name, f] of [["up", "up"], ["down", "down"], ["tie", "tie"]]) {
       const b = q("." + name);
       b.addEventListener("click", () => { setFocus(i); if (ranking[f](i)) { changed(i); b.focus(); } });
     }
-    q(".up").setAttribute("aria-label", "Move answer " + answer.key + " up");
-    q(".down").setAttribute("aria-label", "Move answer " + answer.key + " down");
-    q(".tie").setAttribute("aria-label", "Tie answer " + answer.key + " with the one above");
+    q(".up").setAttribute("aria-label", t("Move answer %s up", answer.key));
+    q(".down").setAttribute("aria-label", t("Move answer %s down", answer.key));
+    q(".tie").setAttribute("aria-label", t("Tie answer %s with the one above", answer.key));
     const likert = q(".likert");
     for (let r = 1; r <= 7; r++) {
       const l = element("label", "", String(r));
@@ -200,7 +200,7 @@
     rows.splice(above, 0, divider);
     rows.forEach((row, n) => { if (list.children[n] !== row) list.insertBefore(row, list.children[n] || null); });
     divider.hidden = ranking.complete;
-    divider.firstChild.textContent = above === 0 ? "Drag the best answer above this line, or press its rank" : "Not ranked yet";
+    divider.firstChild.textContent = above === 0 ? t("Drag the best answer above this line, or press its rank") : t("Not ranked yet");
     const shown = ranking.shown();
     ranking.sequence.forEach((i, n) => {
       const c = cards[i];
@@ -214,9 +214,9 @@
       c.querySelector(".tie").disabled = ranking.above(i) < 0;
       c.querySelector(".up").disabled = r > 0 && n === 0;
       c.querySelector(".down").disabled = r === 0 || (n === cards.length - 1 && !tied);
-      c.setAttribute("aria-label", "Answer " + task.answers[i].key + ", " + (n + 1) + " of " + cards.length + ", " + describe(i));
+      c.setAttribute("aria-label", t("Answer %s, %s of %s, %s", task.answers[i].key, n + 1, cards.length, describe(i)));
     });
-    $("order").textContent = ranking.text() || "Nothing ranked yet";
+    $("order").textContent = ranking.text() || t("Nothing ranked yet");
     $("submit").setAttribute("aria-disabled", String(!ranking.complete));
     setFocus(focus);
     if (active && list.contains(active) && document.activeElement !== active) active.focus({ preventScroll: true });
@@ -229,15 +229,16 @@
 
   function describe(i) {
     const r = ranking.shown()[i];
-    if (!r) return "not ranked";
+    if (!r) return t("not ranked");
     const others = ranking.groups().find((g) => g.includes(i)).filter((x) => x !== i);
-    return "rank " + r + (others.length ? ", tied with " + others.map(letter).join(" and ") : "");
+    return others.length ? t("rank %s, tied with %s", r, others.map(letter).join(", ")) : t("rank %s", r);
   }
 
   function changed(i) {
     render(true);
     const left = ranking.left;
-    say("Answer " + letter(i) + ", " + describe(i) + ". " + (left ? left + " left." : "All ranked: " + ranking.text() + ". Enter submits."));
+    say(left ? tn("Answer %[2]s, %[3]s. %[1]s left.", "Answer %[2]s, %[3]s. %[1]s left.", left, letter(i), describe(i))
+      : t("Answer %s, %s. All ranked: %s. Enter submits.", letter(i), describe(i), ranking.text()));
     edited();
   }
 
@@ -293,11 +294,11 @@
       const local = read(draftOf(id));
       if (local && text === JSON.stringify(draft())) write(draftOf(id), { ...local, dirty: false });
       leaseEnd = now() + task.lease_seconds * 1000;
-      saved("Saved " + time());
+      saved(t("Saved %s", time()));
       banner(task.state === "reopened" ? $("banner").textContent : "");
       return;
     }
-    saved("Kept in this browser");
+    saved(t("Kept in this browser"));
     if (res.status === 401 || res.status === 409) banner(problem(res));
     if (res.status === 0 || res.status === 429 || res.status >= 500) draftTimer = setTimeout(saveDraft, Math.max(res.retry, 5) * 1000);
   }
@@ -308,7 +309,7 @@
     if (!task || busy) return;
     if (!ranking.complete) {
       const first = ranking.sequence.find((i) => ranking.ranks[i] === 0);
-      say(ranking.left + " answers are not ranked yet.");
+      say(tn("%s answer is not ranked yet.", "%s answers are not ranked yet.", ranking.left));
       moveFocus(first);
       return;
     }
@@ -335,11 +336,11 @@
     let lost = "";
     while (waited.length) {
       const item = waited[0];
-      saved("Submitting…");
+      saved(t("Submitting…"));
       const res = await call("POST", "/label/api/assignments/" + item.assignment + "/submit", item.body, { "Idempotency-Key": item.key });
       if (res.status === 0 || res.status === 401 || res.status === 429 || res.status >= 500) {
-        banner(res.status === 0 ? "No connection. Your ranking is kept here and will be sent." : problem(res));
-        saved("Waiting to be sent");
+        banner(res.status === 0 ? t("No connection. Your ranking is kept here and will be sent.") : problem(res));
+        saved(t("Waiting to be sent"));
         if (res.status !== 401) later(() => flush(), Math.max(res.retry, 3));
         flushing = false;
         return;
@@ -349,11 +350,11 @@
       if (res.status === 200) {
         write(draftOf(item.assignment), null);
       } else {
-        lost = "A ranking was not accepted: " + problem(res);
+        lost = t("A ranking was not accepted: %s", problem(res));
       }
     }
     flushing = false;
-    saved("Saved " + time());
+    saved(t("Saved %s", time()));
     await next();
     if (lost) banner(lost);
   }
@@ -366,7 +367,7 @@
       write(draftOf(res.body.assignment), null);
       open(res.body);
     } else {
-      banner(res.status === 404 ? "There is no ranking of yours to change." : problem(res));
+      banner(res.status === 404 ? t("There is no ranking of yours to change.") : problem(res));
       say($("banner").textContent);
     }
   }
@@ -392,7 +393,7 @@
     if (!task || busy) return;
     if (document.visibilityState === "visible" && now() - clock.input < 30_000) clock.active += 1000;
     const left = Math.round((leaseEnd - now()) / 1000);
-    $("lease").textContent = left > 0 ? "Held for you " + Math.floor(left / 60) + ":" + String(left % 60).padStart(2, "0") : "The hold on this task ran out";
+    $("lease").textContent = left > 0 ? t("Held for you %s", Math.floor(left / 60) + ":" + String(left % 60).padStart(2, "0")) : t("The hold on this task ran out");
     const idle = now() - clock.input;
     if (left > 0 && idle < 5 * 60_000 && left < 0.66 * task.lease_seconds && !renewing) renew();
   }, 1000);
@@ -407,7 +408,7 @@
         task.lease_seconds = res.body.lease_seconds;
         leaseEnd = now() + res.body.lease_seconds * 1000;
       } else if (res.status === 409) {
-        banner("The hold on this task ran out. You can still submit: it counts if nobody else took the place.");
+        banner(t("The hold on this task ran out. You can still submit: it counts if nobody else took the place."));
       }
     }
     setTimeout(() => { renewing = false; }, 30_000);
@@ -425,10 +426,10 @@
 
   function pressed(e) {
     if (!task || busy || e.isComposing || document.querySelector("dialog[open]")) return;
-    const t = e.target;
-    if (t.closest("textarea, select, input:not([type=radio]):not([type=checkbox])")) return;
+    const on = e.target;
+    if (on.closest("textarea, select, input:not([type=radio]):not([type=checkbox])")) return;
     if ((e.ctrlKey || e.metaKey) && !e.altKey && e.key.toLowerCase() === "z" && !e.shiftKey) {
-      if (ranking.takeBack()) { render(true); edited(); say("Taken back. " + (ranking.text() || "Nothing ranked.")); }
+      if (ranking.takeBack()) { render(true); edited(); say(t("Taken back: %s", ranking.text() || t("Nothing ranked yet"))); }
       e.preventDefault();
       return;
     }
@@ -436,7 +437,7 @@
     const at = ranking.sequence.indexOf(focus);
     const step = (n) => moveFocus(ranking.sequence[Math.min(Math.max(at + n, 0), ranking.k - 1)]);
     const act = (ok) => { if (ok) { changed(focus); moveFocus(focus); } };
-    const onControl = t.closest("button, summary, a, input");
+    const onControl = on.closest("button, summary, a, input");
     if (/^[1-9]$/.test(e.key) && Number(e.key) <= ranking.k) {
       const i = focus;
       if (ranking.set(i, Number(e.key))) changed(i);
