@@ -217,6 +217,9 @@ func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, 
 		a.projectID, in.LabelerID, first, in.ActiveMS, a.id)
 	b.Queue(`SELECT audit_append($1, 'labeling.submit', $2, $3)`, actor(in.LabelerID), id,
 		map[string]any{"task": a.taskID, "ranks": sheet.ranks, "surplus": a.surplus, "hold": sheet.hold, "strength": sheet.strength})
+	b.Queue(`SELECT webhook_emit('ranking.submitted', jsonb_build_object('ranking', $1::text, 'task', $2::text, 'project', $3::text))`, id, a.taskID, a.projectID)
+	b.Queue(`SELECT webhook_emit('task.completed', jsonb_build_object('task', $1::text, 'project', $2::text)) FROM tasks WHERE id = $1::uuid AND done = need AND $3 = 1`,
+		a.taskID, a.projectID, done)
 	return tx.SendBatch(ctx, b).Close()
 }
 

@@ -111,6 +111,7 @@ type modelData struct {
 	Snapshot   *labeling.Snapshot  // nil: none
 	Serving    bool
 	CanPromote bool
+	Taints     []string // why it should be trained again
 }
 
 func (s *server) modelPage(c *gin.Context) {
@@ -138,6 +139,10 @@ func (s *server) modelPage(c *gin.Context) {
 			return
 		}
 		d.Snapshot = &snap
+	}
+	if d.Taints, err = s.Registry.Taints(ctx, v.ID); err != nil {
+		s.fail(c, err)
+		return
 	}
 	if live, err := s.Registry.Serving(ctx, loop.Channel); err == nil {
 		d.Serving = live.ID == v.ID

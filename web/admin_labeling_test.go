@@ -147,7 +147,7 @@ func TestTasks(t *testing.T) {
 	rita := w.as("rita", account.RoleReviewer)
 	rita.get("/admin/labeling/tasks").want(t, http.StatusForbidden)
 	page = rita.get("/admin/labeling/tasks/"+tasks[0].ID).want(t, http.StatusOK).body
-	for _, want := range []string{"Tell story 0", "3 of 3", "round 1", "mina", "yuki", "hard to &lt;say&gt;", "opinion", "tiny-sft", "revision 1", "20s active", ">claimed<", ">submitted<"} {
+	for _, want := range []string{"Tell story 0", "3 of 3", "round 1", "mina", "yuki", "hard to &lt;say&gt;", "Judges where it should not", "tiny-sft", "revision 1", "20s active", ">claimed<", ">submitted<"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the task lacks %q", want)
 		}

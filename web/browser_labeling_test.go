@@ -22,6 +22,7 @@ func TestLookLabeling(t *testing.T) {
 				b.visit(path)
 				b.fitsWidth()
 				b.named()
+				b.axe()
 				b.shot(page)
 			}
 		})

@@ -129,6 +129,7 @@ func TestJoinInBrowser(t *testing.T) {
 	phone.visit(strings.TrimPrefix(link, w.http.URL))
 	phone.fitsWidth()
 	phone.named()
+	phone.axe()
 	phone.shot("join")
 	phone.do(chromedp.SendKeys(chromedp.CSS("#name"), "Mina"), chromedp.SendKeys(chromedp.CSS("#email"), "mina@example.com"), chromedp.SendKeys(chromedp.CSS("#password"), testPassword+"\n"))
 	phone.until(`location.pathname === "/label/guideline" && document.querySelector("#guideline strong")`)

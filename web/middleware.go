@@ -56,6 +56,9 @@ func (s *server) guard(next http.Handler) http.Handler {
 		if shapeOf(r) == shapeOpenAI || strings.HasPrefix(r.URL.Path, "/api/") {
 			limit = maxBodyAPI
 		}
+		if r.URL.Path == importPath && r.Method == http.MethodPost {
+			limit = maxUpload
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		inner.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestIDKey, id.String())))
 	})

@@ -120,6 +120,7 @@ func (s *server) routes() {
 	s.adminRoutes()
 	s.peopleRoutes()
 	s.labelingRoutes()
+	s.dataRoutes()
 	s.apiRoutes()
 }
 
