@@ -5,50 +5,68 @@ import "math"
 // Agree measures how far labelers agree. tasks[t] holds the rank vectors of the
 // labelers of task t, all of the same length.
 func Agree(tasks [][][]int) Agreement {
-	var a Agreement
-	var agreed, strict []float64 // by task, over labeler pairs and answer pairs
-	var credit, all, tau float64
-	taus := 0
-	var alpha Units
+	var s agreementSum
 	for _, rankings := range tasks {
-		a.N += len(rankings)
-		if len(rankings) < 2 {
-			continue
-		}
-		a.Tasks++
-		hit, both := 0.0, 0.0
-		for i, x := range rankings {
-			for _, y := range rankings[:i] {
-				c := Concordance(x, y)
-				hit += float64(c.Concordant)
-				both += float64(c.Concordant + c.Discordant)
-				oneTied := c.TiesX + c.TiesY - 2*c.TiesBoth
-				credit += float64(c.Concordant+c.TiesBoth) + float64(oneTied)/2
-				all += float64(c.Pairs)
-				if t, ok := c.TauB(); ok {
-					tau += t
-					taus++
-				}
+		s.add(rankings)
+	}
+	return s.agreement()
+}
+
+// agreementSum gathers what Agreement needs, task by task. The zero value is ready for use.
+type agreementSum struct {
+	n, tasks       int
+	agreed, strict []float64 // by task, over labeler pairs and answer pairs
+	credit, all    float64
+	tau            float64
+	taus           int
+	alpha          Units
+}
+
+// add takes the rank vectors of one task, all of the same length.
+func (s *agreementSum) add(rankings [][]int) {
+	s.n += len(rankings)
+	if len(rankings) < 2 {
+		return
+	}
+	s.tasks++
+	hit, both := 0.0, 0.0
+	for i, x := range rankings {
+		for _, y := range rankings[:i] {
+			c := Concordance(x, y)
+			hit += float64(c.Concordant)
+			both += float64(c.Concordant + c.Discordant)
+			oneTied := c.TiesX + c.TiesY - 2*c.TiesBoth
+			s.credit += float64(c.Concordant+c.TiesBoth) + float64(oneTied)/2
+			s.all += float64(c.Pairs)
+			if t, ok := c.TauB(); ok {
+				s.tau += t
+				s.taus++
 			}
 		}
-		agreed, strict = append(agreed, hit), append(strict, both)
+	}
+	s.agreed, s.strict = append(s.agreed, hit), append(s.strict, both)
+	values := make([]int, len(rankings))
+	for j := range rankings[0] {
+		for i := range rankings {
+			values[i] = rankings[i][j]
+		}
+		s.alpha.Add(values)
+	}
+}
+
+func (s *agreementSum) agreement() Agreement {
+	a := Agreement{N: s.n, Tasks: s.tasks}
+	for _, both := range s.strict {
 		a.Pairs += int(both)
-		values := make([]int, len(rankings))
-		for j := range rankings[0] {
-			for i := range rankings {
-				values[i] = rankings[i][j]
-			}
-			alpha.Add(values)
-		}
 	}
 	if a.Pairs == 0 {
-		return Agreement{N: a.N, Tasks: a.Tasks}
+		return a
 	}
-	a.Pairwise, a.CI[0], a.CI[1] = ClusterProportion(agreed, strict)
-	a.WithTies = credit / all
-	a.Alpha, _ = alpha.Alpha(Ordinal)
-	if taus > 0 {
-		a.Tau = tau / float64(taus)
+	a.Pairwise, a.CI[0], a.CI[1] = ClusterProportion(s.agreed, s.strict)
+	a.WithTies = s.credit / s.all
+	a.Alpha, _ = s.alpha.Alpha(Ordinal)
+	if s.taus > 0 {
+		a.Tau = s.tau / float64(s.taus)
 	}
 	return a
 }

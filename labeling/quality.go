@@ -8,8 +8,10 @@ import (
 
 // Share is a proportion with its 95% interval; trials of one task are not independent of each other, which the interval knows.
 type Share struct {
-	Value, Low, High float64
-	N                int // trials
+	Value float64 `json:"value"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
+	N     int     `json:"n"` // trials; 0: there is nothing to say
 }
 
 // Quality is what the rankings of one labeler say of the labeler, against the others who ranked the same tasks. A figure

@@ -55,19 +55,40 @@ func (w *judgeWorker) Work(ctx context.Context, _ *river.Job[judgeArgs]) error {
 	return w.store.JudgeAll(ctx)
 }
 
+type dashboardArgs struct{}
+
+func (dashboardArgs) Kind() string { return "labeling.dashboard" }
+
+func (dashboardArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: dashboardEvery}}
+}
+
+type dashboardWorker struct {
+	river.WorkerDefaults[dashboardArgs]
+	store *Store
+}
+
+func (w *dashboardWorker) Work(ctx context.Context, _ *river.Job[dashboardArgs]) error {
+	return w.store.RefreshDashboards(ctx)
+}
+
+// Timeout: a pass over millions of rankings takes longer than other jobs may.
+func (w *dashboardWorker) Timeout(*river.Job[dashboardArgs]) time.Duration { return 10 * time.Minute }
+
 // AddWorkers registers the room's kinds of jobs. Every process that can lead does so,
 // whether or not it works.
 func AddWorkers(workers *river.Workers, s *Store) {
 	river.AddWorker(workers, &sweepWorker{store: s})
 	river.AddWorker(workers, &judgeWorker{store: s})
+	river.AddWorker(workers, &dashboardWorker{store: s})
 }
 
-// PeriodicJobs are the room's jobs by the clock: leases that ran out end, prompts that wait for a demonstration are offered,
-// labelers are looked at.
+// PeriodicJobs are the room's jobs by the clock: leases that ran out end, prompts that wait for a demonstration are
+// offered, labelers are looked at, the figures of the dashboards are computed.
 func PeriodicJobs() []*river.PeriodicJob {
 	every := func(d time.Duration, args river.JobArgs) *river.PeriodicJob {
 		return river.NewPeriodicJob(river.PeriodicInterval(d), func() (river.JobArgs, *river.InsertOpts) { return args, nil },
 			&river.PeriodicJobOpts{RunOnStart: true})
 	}
-	return []*river.PeriodicJob{every(sweepEvery, sweepArgs{}), every(judgeEvery, judgeArgs{})}
+	return []*river.PeriodicJob{every(sweepEvery, sweepArgs{}), every(judgeEvery, judgeArgs{}), every(dashboardEvery, dashboardArgs{})}
 }

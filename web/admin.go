@@ -17,34 +17,29 @@ import (
 const revokeKeyPath = "/admin/keys/:id/revoke"
 
 func (s *server) adminRoutes() {
-	s.route(admins, get, "/admin", s.adminHome)
+	s.route(readers, get, "/admin", s.adminHome)
 	s.route(admins, post, "/admin/rounds", s.startRound)
-	s.route(admins, get, "/admin/rounds/:id", s.roundPage)
+	s.route(readers, get, "/admin/rounds/:id", s.roundPage)
 	s.route(admins, post, "/admin/rounds/:id/cancel", s.roundAct(s.Loop.Cancel, "cancelled"))
 	s.route(admins, post, "/admin/rounds/:id/proceed", s.roundAct(s.Loop.Proceed, "proceeding"))
 	s.route(admins, post, "/admin/rounds/:id/promote", s.decide(true, "promoted"))
 	s.route(admins, post, "/admin/rounds/:id/decline", s.decide(false, "declined"))
-	s.stream(admins, get, "/admin/api/rounds/:id/events", s.roundEvents)
+	s.stream(readers, get, "/admin/api/rounds/:id/events", s.roundEvents)
 	s.route(admins, post, "/admin/schedules", s.addSchedule)
 	s.route(admins, post, "/admin/schedules/:id/enable", s.switchSchedule(true))
 	s.route(admins, post, "/admin/schedules/:id/disable", s.switchSchedule(false))
 	s.route(admins, post, "/admin/schedules/:id/remove", s.removeSchedule)
 
-	s.route(admins, get, "/admin/models", s.modelsPage)
-	s.route(admins, get, "/admin/models/:id", s.modelPage)
+	s.route(readers, get, "/admin/models", s.modelsPage)
+	s.route(readers, get, "/admin/models/:id", s.modelPage)
 	s.route(admins, post, "/admin/models/:id/promote", s.promote)
 	s.route(admins, post, "/admin/rollback", s.rollback)
 
-	s.route(admins, get, "/admin/people", s.peoplePage)
-	s.route(admins, post, "/admin/people", s.invite)
-	s.route(admins, post, "/admin/people/:id/password", s.resetPassword)
-	s.route(admins, post, "/admin/people/:id/disable", s.disableUser)
-	s.route(admins, post, "/admin/people/:id/enable", s.enableUser)
 	s.route(admins, get, "/admin/keys", s.keysPage)
 	s.route(admins, post, "/admin/keys", s.createKey)
 	s.route(admins, post, revokeKeyPath, s.revokeKey)
-	s.route(admins, get, "/admin/held", s.heldPage)
-	s.route(admins, post, "/admin/held/:id/release", s.unhold)
+	s.route(reviewers, get, "/admin/held", s.heldPage)
+	s.route(reviewers, post, "/admin/held/:id/release", s.unhold)
 	s.route(admins, get, "/admin/audit", s.auditPage)
 	if s.JobsUI != nil {
 		for _, path := range []string{"/admin/jobs", "/admin/jobs/*path"} {
@@ -131,7 +126,7 @@ func (s *server) modelPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	d := modelData{Version: v, CanPromote: v.Kind == registry.Policy || v.Kind == registry.SFT}
+	d := modelData{Version: v, CanPromote: user(c).Role.Admin() && (v.Kind == registry.Policy || v.Kind == registry.SFT)}
 	for _, a := range lineage {
 		if a.ID != v.ID {
 			d.Lineage = append(d.Lineage, a)

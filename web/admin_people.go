@@ -1,168 +1,120 @@
 package web
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/labeling"
-	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
 )
 
-// Sizes up to which the people page computes figures at once.
-const (
-	maxProgress = 200    // people
-	maxSnapshot = 20_000 // rankings
-)
-
-type person struct {
-	account.User
-	Progress  *labeling.Progress // nil: does not label
-	Agreement *labelerAgreement  // nil: shares no task with another labeler
-}
-
-// labelerAgreement compares one labeler with the others that ranked the same answers.
-type labelerAgreement struct {
-	Share     float64 // of the pairs that both order strictly, those ordered alike
-	Low, High float64 // 95%
-	Pairs     int
+func (s *server) peopleRoutes() {
+	s.route(admins, get, "/admin/people", s.peoplePage)
+	s.route(admins, post, "/admin/people", s.createUser)
+	s.route(admins, post, "/admin/people/:id/password", s.resetPassword)
+	s.route(admins, post, "/admin/people/:id/link", s.linkPassword)
+	s.route(admins, post, "/admin/people/:id/role", s.changeRole)
+	s.route(admins, post, "/admin/people/:id/disable", s.userAct(s.Accounts.Disable, "disabled"))
+	s.route(admins, post, "/admin/people/:id/enable", s.userAct(s.Accounts.Enable, "enabled"))
+	s.route(admins, post, "/admin/invitations", s.invite)
+	s.route(admins, post, "/admin/invitations/:id/revoke", s.revokeInvitation)
+	s.route(anyone, get, "/join/:token", s.joinPage)
+	s.route(anyone, post, "/join/:token", s.join)
+	s.route(labelers, get, "/label/guideline", s.guidelinePage)
 }
 
 type peopleData struct {
-	People   []person
-	Round    *loop.Round // whose rankings the agreement is taken from
-	Roles    []account.Role
-	Created  *account.User
-	Password string // shown once
+	People      []account.User
+	Invitations []account.Invitation
+	Projects    []labeling.Project
+	Names       map[string]string // e-mail addresses by user id
+	Roles       []account.Role    // that the admin may give
+
+	Created  *account.User // somebody who has a new password
+	Password string        // of Created, shown once
+	Link     string        // made just now, shown once
+	Made     *account.Invitation
 	Error    string
+}
+
+// Project is the name of a project.
+func (d peopleData) Project(id string) string {
+	for _, p := range d.Projects {
+		if p.ID == id {
+			return p.Name
+		}
+	}
+	return ""
 }
 
 func (s *server) peoplePage(c *gin.Context) { s.showPeople(c, http.StatusOK, peopleData{}) }
 
 func (s *server) showPeople(c *gin.Context, code int, d peopleData) {
 	ctx := c.Request.Context()
-	d.Roles = account.Roles
-	users, err := s.Accounts.Users(ctx)
-	if err != nil {
+	var err error
+	if d.People, err = s.Accounts.Users(ctx); err != nil {
 		s.fail(c, err)
 		return
 	}
-	agreement, err := s.latestAgreement(c, &d)
-	if err != nil {
+	if d.Invitations, err = s.Accounts.Invitations(ctx); err != nil {
 		s.fail(c, err)
 		return
 	}
-	for i, u := range users {
-		p := person{User: u}
-		if a, ok := agreement[u.ID]; ok {
-			p.Agreement = &a
-		}
-		if u.Role.Labels() && i < maxProgress {
-			progress, err := s.Labeling.Progress(ctx, s.ProjectID, u.ID)
-			if err != nil {
-				s.fail(c, err)
-				return
-			}
-			p.Progress = &progress
-		}
-		d.People = append(d.People, p)
+	if d.Projects, err = s.Labeling.Projects(ctx); err != nil {
+		s.fail(c, err)
+		return
 	}
-	slices.SortStableFunc(d.People, func(a, b person) int { // labelers first, then customers, then those who run it
-		return slices.Index(account.Roles, a.Role) - slices.Index(account.Roles, b.Role)
-	})
+	d.Roles, d.Names = user(c).Role.Managed(), map[string]string{}
+	for _, u := range d.People {
+		d.Names[u.ID] = u.Email
+	}
 	s.render(c, code, "people", view{Title: "People", Nav: "people", Note: note(c), Data: d})
 }
 
-// latestAgreement compares the labelers of the newest round that has a snapshot.
-func (s *server) latestAgreement(c *gin.Context, d *peopleData) (map[string]labelerAgreement, error) {
-	ctx := c.Request.Context()
-	rounds, err := s.Loop.List(ctx, s.ProjectID, 20)
-	if err != nil {
-		return nil, err
+// refusePeople shows the page again with what was wrong about the form.
+func (s *server) refusePeople(c *gin.Context, err error) {
+	p, known := problemOf(err)
+	if !known || p.Status >= 500 {
+		s.fail(c, err)
+		return
 	}
-	for _, r := range rounds {
-		if r.SnapshotID == "" {
-			continue
-		}
-		snap, err := s.Labeling.SnapshotByID(ctx, r.SnapshotID)
-		if err != nil || snap.N > maxSnapshot {
-			return nil, err
-		}
-		items, err := s.Labeling.SnapshotItems(ctx, r.SnapshotID)
-		if err != nil {
-			return nil, err
-		}
-		d.Round = &r
-		return agreementByLabeler(items), nil
-	}
-	return nil, nil
+	s.showPeople(c, p.Status, peopleData{Error: p.in(s.language(c)).Detail})
 }
 
-// agreementByLabeler compares each labeler with all others that ranked the same answers, pair by pair. The interval takes
-// the tasks, not the pairs, as independent.
-func agreementByLabeler(items []labeling.RankedPrompt) map[string]labelerAgreement {
-	type counts struct{ hits, pairs []float64 } // one entry per task
-	of := map[string]*counts{}
-	for _, it := range items {
-		for i, x := range it.Rankings {
-			hit, both := 0.0, 0.0
-			for j, y := range it.Rankings {
-				if i != j {
-					n := labeling.Concordance(x.Ranks, y.Ranks)
-					hit += float64(n.Concordant)
-					both += float64(n.Concordant + n.Discordant)
-				}
-			}
-			if both == 0 {
-				continue
-			}
-			if of[x.LabelerID] == nil {
-				of[x.LabelerID] = new(counts)
-			}
-			c := of[x.LabelerID]
-			c.hits, c.pairs = append(c.hits, hit), append(c.pairs, both)
-		}
-	}
-	out := map[string]labelerAgreement{}
-	for id, c := range of {
-		var a labelerAgreement
-		a.Share, a.Low, a.High = labeling.ClusterProportion(c.hits, c.pairs)
-		for _, n := range c.pairs {
-			a.Pairs += int(n)
-		}
-		out[id] = a
-	}
-	return out
-}
-
-func (s *server) invite(c *gin.Context) {
-	var n account.NewUser
-	var role string
-	for name, at := range map[string]*string{"email": &n.Email, "name": &n.Name, "role": &role} {
+// formValues reads short fields of the posted form.
+func formValues(c *gin.Context, fields map[string]*string) error {
+	for name, at := range fields {
 		v, err := formValue(c, name, 1000)
 		if err != nil {
-			s.fail(c, err)
-			return
+			return err
 		}
 		*at = v
 	}
+	return nil
+}
+
+// createUser makes an account with a generated password.
+func (s *server) createUser(c *gin.Context) {
+	var n account.NewUser
+	var role string
+	if err := formValues(c, map[string]*string{"email": &n.Email, "name": &n.Name, "role": &role}); err != nil {
+		s.fail(c, err)
+		return
+	}
 	n.Role, n.Actor = account.Role(role), actor(c)
-	if n.Role == account.RoleOwner && user(c).Role != account.RoleOwner {
-		s.fail(c, status(http.StatusForbidden, "only an owner makes owners"))
+	if n.Role.Valid() && !user(c).Role.Manages(n.Role) {
+		s.fail(c, status(http.StatusForbidden, "only an owner makes admins and owners"))
 		return
 	}
 	u, password, err := s.Accounts.CreateUser(c.Request.Context(), n)
 	if err != nil {
-		p, known := problemOf(err)
-		if !known || p.Status >= 500 {
-			s.fail(c, err)
-			return
-		}
-		s.showPeople(c, p.Status, peopleData{Error: p.in(s.language(c)).Detail})
+		s.refusePeople(c, err)
 		return
 	}
 	s.showPeople(c, http.StatusOK, peopleData{Created: &u, Password: password})
@@ -182,120 +134,114 @@ func (s *server) resetPassword(c *gin.Context) {
 	s.showPeople(c, http.StatusOK, peopleData{Created: &u, Password: password})
 }
 
-// target is the user that an act is about. An owner's account is for owners to change.
+// linkPassword makes a link with which the user chooses a password.
+func (s *server) linkPassword(c *gin.Context) {
+	u, err := s.target(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	i, token, err := s.Accounts.InvitePassword(c.Request.Context(), u.ID, user(c))
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.showPeople(c, http.StatusOK, peopleData{Made: &i, Link: s.joinURL(c, token)})
+}
+
+// target is the user that an act is about: one that the role of who acts manages.
 func (s *server) target(c *gin.Context) (account.User, error) {
 	u, err := s.Accounts.User(c.Request.Context(), c.Param("id"))
-	if err == nil && u.Role == account.RoleOwner && user(c).Role != account.RoleOwner {
-		err = status(http.StatusForbidden, "only an owner changes an owner's account")
+	if err == nil && !user(c).Role.Manages(u.Role) {
+		err = status(http.StatusForbidden, "only an owner changes the account of an admin or owner")
 	}
 	return u, err
 }
 
-func (s *server) disableUser(c *gin.Context) {
-	u, err := s.target(c)
-	if err == nil {
-		err = s.Accounts.Disable(c.Request.Context(), u.ID, actor(c))
-	}
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	done(c, "/admin/people", "disabled")
-}
-
-func (s *server) enableUser(c *gin.Context) {
-	u, err := s.target(c)
-	if err == nil {
-		err = s.Accounts.Enable(c.Request.Context(), u.ID, actor(c))
-	}
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	done(c, "/admin/people", "enabled")
-}
-
-type keysData struct {
-	Keys      []account.Key
-	Customers []account.User
-	Owners    map[string]string // e-mail addresses by user id
-	Usage     map[string]keyTotal
-	Secret    string // shown once
-	Created   *account.Key
-	Error     string
-	RPM       int
-}
-
-// keyTotal is what a key used in the last 30 days.
-type keyTotal struct{ Requests, Tokens int64 }
-
-func (s *server) keysPage(c *gin.Context) { s.showKeys(c, http.StatusOK, keysData{}) }
-
-func (s *server) showKeys(c *gin.Context, code int, d keysData) {
-	ctx := c.Request.Context()
-	d.RPM, d.Owners, d.Usage = account.DefaultRPM, map[string]string{}, map[string]keyTotal{}
-	var err error
-	if d.Keys, err = s.Accounts.Keys(ctx, ""); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if d.Customers, err = s.Accounts.Users(ctx, account.RoleCustomer, account.RoleAdmin, account.RoleOwner); err != nil {
-		s.fail(c, err)
-		return
-	}
-	for _, u := range d.Customers {
-		d.Owners[u.ID] = u.Email
-	}
-	days, err := s.Accounts.UsageByDay(ctx, "", time.Now().AddDate(0, 0, -30))
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	for _, day := range days {
-		t := d.Usage[day.KeyID]
-		d.Usage[day.KeyID] = keyTotal{t.Requests + day.Requests, t.Tokens + day.PromptTokens + day.CompletionTokens}
-	}
-	s.render(c, code, "keys", view{Title: "API keys", Nav: "keys", Note: note(c), Data: d})
-}
-
-func (s *server) createKey(c *gin.Context) {
-	n := account.NewKey{CustomerID: c.PostForm("customer"), TrainingOptIn: c.PostForm("training") == "yes", Actor: actor(c)}
-	var err error
-	if n.Name, err = formValue(c, "name", 1000); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if v := c.PostForm("rpm"); v != "" {
-		if n.RPM, err = strconv.Atoi(v); err != nil {
-			s.fail(c, bad("rpm", "must be a whole number"))
-			return
+func (s *server) userAct(act func(ctx context.Context, id, actor string) error, note string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		u, err := s.target(c)
+		if err == nil {
+			err = act(c.Request.Context(), u.ID, actor(c))
 		}
-	}
-	if v := c.PostForm("days"); v != "" {
-		days, err := strconv.Atoi(v)
-		if err != nil || days < 0 || days > 3650 {
-			s.fail(c, bad("days", "must be a number of days up to ten years, or empty"))
-			return
-		}
-		n.Lifetime = time.Duration(days) * 24 * time.Hour
-	}
-	k, secret, err := s.Accounts.CreateKey(c.Request.Context(), n)
-	if err != nil {
-		p, known := problemOf(err)
-		if !known || p.Status >= 500 {
+		if err != nil {
 			s.fail(c, err)
 			return
 		}
-		s.showKeys(c, p.Status, keysData{Error: p.in(s.language(c)).Detail})
-		return
+		done(c, "/admin/people", note)
 	}
-	s.showKeys(c, http.StatusOK, keysData{Created: &k, Secret: secret})
 }
 
-func (s *server) revokeKey(c *gin.Context) {
-	if err := s.Accounts.RevokeKey(c.Request.Context(), c.Param("id"), actor(c)); err != nil {
+func (s *server) changeRole(c *gin.Context) {
+	u, err := s.target(c)
+	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	done(c, "/admin/keys", "revoked")
+	role := account.Role(c.PostForm("role"))
+	if role.Valid() && !user(c).Role.Manages(role) {
+		s.fail(c, status(http.StatusForbidden, "only an owner makes admins and owners"))
+		return
+	}
+	if err := s.Accounts.SetRole(c.Request.Context(), u.ID, role, actor(c)); err != nil {
+		s.fail(c, err)
+		return
+	}
+	done(c, "/admin/people", "role")
+}
+
+// invite makes a link to join.
+func (s *server) invite(c *gin.Context) {
+	var role, project, note, days, uses string
+	if err := formValues(c, map[string]*string{"role": &role, "project": &project, "note": &note, "days": &days, "uses": &uses}); err != nil {
+		s.fail(c, err)
+		return
+	}
+	n := account.NewInvitation{Role: account.Role(role), ProjectID: project, Note: note, CreatedBy: user(c)}
+	if n.Role.Valid() && !n.CreatedBy.Role.Manages(n.Role) {
+		s.fail(c, status(http.StatusForbidden, "only an owner makes admins and owners"))
+		return
+	}
+	for name, field := range map[string]struct {
+		text string
+		most int
+		set  func(int)
+	}{
+		"days": {days, 90, func(v int) { n.Life = time.Duration(v) * 24 * time.Hour }},
+		"uses": {uses, account.MaxUses, func(v int) { n.MaxUses = v }},
+	} {
+		if field.text == "" {
+			continue
+		}
+		v, err := strconv.Atoi(field.text)
+		if err != nil || v < 1 || v > field.most {
+			s.refusePeople(c, bad(name, fmt.Sprintf("must be a whole number from 1 to %d", field.most)))
+			return
+		}
+		field.set(v)
+	}
+	if project != "" {
+		if _, err := s.Labeling.Project(c.Request.Context(), project); err != nil {
+			s.refusePeople(c, bad("project", "is not one of the projects"))
+			return
+		}
+	}
+	i, token, err := s.Accounts.Invite(c.Request.Context(), n)
+	if err != nil {
+		s.refusePeople(c, err)
+		return
+	}
+	s.showPeople(c, http.StatusOK, peopleData{Made: &i, Link: s.joinURL(c, token)})
+}
+
+func (s *server) revokeInvitation(c *gin.Context) {
+	err := s.Accounts.RevokeInvitation(c.Request.Context(), c.Param("id"), user(c))
+	if errors.Is(err, account.ErrDenied) {
+		err = status(http.StatusForbidden, "only an owner revokes what makes admins and owners")
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	done(c, "/admin/people", "uninvited")
 }

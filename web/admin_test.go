@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
@@ -92,7 +91,7 @@ func TestModelActs(t *testing.T) {
 
 func TestPeopleAndKeys(t *testing.T) {
 	w := newWorld(t)
-	ada := w.as("ada", account.RoleAdmin)
+	ada := w.as("ada", account.RoleOwner)
 	page := ada.form("/admin/people", "email", "New@Example.com", "name", "Néw", "role", "labeler").want(t, http.StatusOK).body
 	m := regexp.MustCompile(`<code id="password">([^<]+)</code>`).FindStringSubmatch(page)
 	if m == nil {
@@ -117,7 +116,7 @@ func TestPeopleAndKeys(t *testing.T) {
 	ada.form("/admin/people/"+u.ID+"/enable").want(t, http.StatusSeeOther)
 	me, err := w.accounts.UserByEmail(t.Context(), "ada@example.com")
 	w.must(err)
-	ada.form("/admin/people/"+me.ID+"/disable").want(t, http.StatusConflict) // the last admin
+	ada.form("/admin/people/"+me.ID+"/disable").want(t, http.StatusConflict) // the last owner
 
 	customer := w.user("acme", account.RoleCustomer)
 	page = ada.form("/admin/keys", "customer", customer.ID, "name", "first", "rpm", "7", "days", "30", "training", "yes").want(t, http.StatusOK).body
@@ -158,15 +157,6 @@ func TestPeopleAndKeys(t *testing.T) {
 	}
 	if page := ada.get("/admin/audit?verify=yes").body; !strings.Contains(page, "fit the hash chain") || strings.Contains(page, "broken") {
 		t.Error("verification")
-	}
-}
-
-// TestAgreementByLabeler: two who always agree, one who says the opposite.
-func TestAgreementByLabeler(t *testing.T) {
-	item := labeling.RankedPrompt{Rankings: []labeling.LabelerRanking{{LabelerID: "a", Ranks: []int{1, 2, 3}}, {LabelerID: "b", Ranks: []int{1, 2, 3}}, {LabelerID: "c", Ranks: []int{3, 2, 1}}}}
-	got := agreementByLabeler([]labeling.RankedPrompt{item, {Rankings: item.Rankings[:1]}})
-	if got["a"].Share != .5 || got["b"].Share != .5 || got["c"].Share != 0 || got["a"].Pairs != 6 || got["c"].High < .2 {
-		t.Errorf("%+v", got)
 	}
 }
 

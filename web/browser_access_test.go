@@ -110,9 +110,8 @@ func (w *world) pagesOf(here map[string][]string) []string {
 func fullWorld(t *testing.T) (*world, []string) {
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)
-	for _, n := range []string{"mina", "tomas"} {
-		w.user(n, account.RoleLabeler)
-	}
+	mina := w.user("mina", account.RoleLabeler)
+	w.user("tomas", account.RoleLabeler)
 	w.key("acme", func(k *account.NewKey) { k.TrainingOptIn = true })
 	ended := w.finishedRound()
 	open, err := w.loop.Start(t.Context(), w.project.ID, "system", loop.DefaultConfig())
@@ -123,6 +122,7 @@ func fullWorld(t *testing.T) (*world, []string) {
 	held := w.addTask(says("Tell a story about a bear."), demoAnswers[:2]...)
 	_, err = w.pool.Exec(t.Context(), `UPDATE tasks SET held = 'pii' WHERE id = $1`, held.ID)
 	w.must(err)
+	w.must(w.labeling.RefreshDashboard(t.Context(), w.project.ID))
 	var manual []string
 	for _, p := range w.server.help["en"] {
 		manual = append(manual, "/docs/"+p.Name)
@@ -133,6 +133,12 @@ func fullWorld(t *testing.T) (*world, []string) {
 		"/docs/:page":       manual,
 		"/docs":             nil,
 		"/login":            nil,
+
+		"/admin/labeling/tasks/:id":  {"/admin/labeling/tasks/" + held.ID},
+		"/admin/labeling/people/:id": {"/admin/labeling/people/" + mina.ID},
+		"/admin/labeling/pay.csv":    nil, // files
+		"/admin/labeling/pay.json":   nil,
+		"/join/:token":               nil, // without signing in; see TestJoinInBrowser
 	}), "/admin/nothing")
 }
 

@@ -117,7 +117,7 @@ func problemOf(err error) (p *problem, known bool) {
 	case is(labeling.ErrCapped):
 		return status(http.StatusConflict, "this project takes no more prompts from you: its limit for one person is reached"), true
 	case is(account.ErrConflict):
-		return status(http.StatusConflict, "that is taken, or the last admin would be gone"), true
+		return status(http.StatusConflict, "that is taken, or the last owner or admin would be gone"), true
 	case is(labeling.ErrConflict):
 		return status(http.StatusConflict, "the task is in another state by now: its lease ran out, or it was submitted before"), true
 	case is(loop.ErrConflict):

@@ -107,6 +107,8 @@ func homeOf(r account.Role) string {
 	switch {
 	case r.Admin():
 		return "/admin"
+	case r.Reads():
+		return "/admin/labeling"
 	case r.Labels():
 		return "/label"
 	}

@@ -120,11 +120,32 @@ const (
 	anyone                  // without signing in
 	signedIn                // with a session, whatever the role
 	labelers                // with a session whose role labels
-	reviewers               // with a session whose role reviews
+	reviewers               // with a session whose role decides on reported tasks
+	readers                 // with a session whose role sees how labeling and training go
+	insiders                // with a session whose role is a reader's or a reviewer's
 	admins                  // with a session whose role administers
 	keys                    // with an API key
 	docs                    // with a session or an API key; for pages that hold no data
 )
+
+// lets says whether a rule for sessions lets the role in.
+func (a access) lets(r account.Role) bool {
+	switch a {
+	case signedIn:
+		return true
+	case labelers:
+		return r.Labels()
+	case reviewers:
+		return r.Reviews()
+	case readers:
+		return r.Reads()
+	case insiders:
+		return r.Reads() || r.Reviews()
+	case admins:
+		return r.Admin()
+	}
+	return false
+}
 
 // admit applies the rule of the matched route; a request that matched none goes on to the 404 or 405.
 func (s *server) admit(c *gin.Context) {
@@ -144,12 +165,9 @@ func (s *server) admit(c *gin.Context) {
 		} else {
 			err = s.useSession(c)
 		}
-	case signedIn, labelers, reviewers, admins:
-		if err = s.useSession(c); err == nil {
-			role := user(c).Role
-			if rule == labelers && !role.Labels() || rule == reviewers && !role.Reviews() || rule == admins && !role.Admin() {
-				err = status(http.StatusForbidden, "your role does not allow this")
-			}
+	case signedIn, labelers, reviewers, readers, insiders, admins:
+		if err = s.useSession(c); err == nil && !rule.lets(user(c).Role) {
+			err = status(http.StatusForbidden, "your role does not allow this")
 		}
 	default:
 		err = status(http.StatusForbidden, "no rule allows this")

@@ -72,8 +72,11 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"ms":      func(ms int64) float64 { return float64(ms) / 1000 },
 		"clip":    func(s string) string { return clipRunes(s, 300) },
 		"add":     func(a, b int) int { return a + b },
+		"columns": columnPlot,
+		"dots":    dotPlot,
 		"stage":   func(s loop.Stage) string { return l.T(string(stageNames[s])) },
 		"role":    func(r account.Role) string { return named(l, roleNames, r) },
+		"word":    func(v any) string { return named(l, words, fmt.Sprint(v)) },
 		"kind":    func(k string) string { return named(l, kindNames, k) },
 		"flag":    func(f string) string { return named(l, flagLabels, f) },
 		"counted": func(p loop.Progress) string { return counted(l, p) },
@@ -188,6 +191,7 @@ var notes = map[string]sentence{
 	"removed":     "The webhook is removed.",
 	"replayed":    "The event will be sent again.",
 	"revoked":     "The key is revoked.",
+	"role":        "The role is changed, and the person signed out everywhere.",
 	"rolledback":  "Rolled back to the version that served before.",
 	"saved":       "The settings are saved.",
 	"scheduled":   "The schedule is added.",
@@ -196,6 +200,7 @@ var notes = map[string]sentence{
 	"signedout":   "You are signed out.",
 	"started":     "The round has started.",
 	"switched":    "The schedule is changed.",
+	"uninvited":   "The link is revoked and works no more.",
 	"undone":      "Undone: the prompt is served as it came.",
 	"uploaded":    "The file is here and will be imported.",
 	"unscheduled": "The schedule is removed.",
@@ -214,7 +219,7 @@ var stageNames = map[loop.Stage]sentence{
 }
 
 var roleNames = map[account.Role]sentence{
-	account.RoleLabeler: "labeler", account.RoleReviewer: "reviewer", account.RoleCustomer: "customer", account.RoleAdmin: "admin", account.RoleOwner: "owner",
+	account.RoleLabeler: "labeler", account.RoleReviewer: "reviewer", account.RoleAnalyst: "analyst", account.RoleCustomer: "customer", account.RoleAdmin: "admin", account.RoleOwner: "owner",
 }
 
 var kindNames = map[string]sentence{

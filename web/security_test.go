@@ -10,12 +10,12 @@ import (
 )
 
 // allowed are the routes that need nobody to sign in. All others refuse.
-var allowed = []string{"/healthz", "/readyz", "/login", "/look", "/static/*path"}
+var allowed = []string{"/healthz", "/readyz", "/login", "/join/:token", "/look", "/static/*path"}
 
 // concrete fills the parameters of a route with something that could be there.
 func concrete(path string) string {
 	const id = "01890a5d-ac96-774b-bcce-b302099a8057"
-	path = strings.NewReplacer(":id", id, ":page", "api", ":model", "default").Replace(path)
+	path = strings.NewReplacer(":id", id, ":page", "api", ":model", "default", ":token", strings.Repeat("a", 43)).Replace(path)
 	return strings.ReplaceAll(path, "*path", "app.css")
 }
 
@@ -88,7 +88,8 @@ func TestCrossSite(t *testing.T) {
 	}
 }
 
-// TestAuthorization: the table of who may use what, by the first part of the route. A route that no row covers is an error.
+// TestAuthorization: the table of who may use what. The first row whose method and path fit a route decides; a route that
+// no row covers is an error.
 func TestAuthorization(t *testing.T) {
 	w := newWorld(t)
 	people := map[account.Role]*browser{}
@@ -99,16 +100,21 @@ func TestAuthorization(t *testing.T) {
 	key := w.withKey(secret)
 	all := account.Roles
 	staff := []account.Role{account.RoleLabeler, account.RoleReviewer, account.RoleAdmin, account.RoleOwner}
-	judges := []account.Role{account.RoleReviewer, account.RoleAdmin, account.RoleOwner}
+	reviewers := []account.Role{account.RoleReviewer, account.RoleAdmin, account.RoleOwner}
+	readers := []account.Role{account.RoleAnalyst, account.RoleAdmin, account.RoleOwner}
 	chiefs := []account.Role{account.RoleAdmin, account.RoleOwner}
-	table := []struct {
-		prefix string
-		roles  []account.Role
-		key    bool
-	}{
-		{"/admin", chiefs, false}, {"/label", staff, false}, {"/review", judges, false}, {"/chat", all, false}, {"/account", all, false}, {"/docs", all, false},
-		{"/v1", nil, true}, {"/api/v1/openapi.json", all, true}, {"/api/v1", nil, true},
-		{"/healthz", all, true}, {"/readyz", all, true}, {"/static", all, true}, {"/login", all, true}, {"/look", all, true}, {"/logout", all, false},
+	const any = ""
+	type rule struct {
+		method, path string // a path that ends in * stands for all that begin so
+		roles        []account.Role
+		key          bool
+	}
+	table := []rule{
+		{get, "/admin", readers, false}, {get, "/admin/rounds/:id", readers, false}, {get, "/admin/api/rounds/*", readers, false},
+		{get, "/admin/models*", readers, false}, {get, "/admin/labeling/tasks/:id", append(slices.Clone(readers), account.RoleReviewer), false}, {get, "/admin/labeling*", readers, false}, {any, "/admin/held*", reviewers, false}, {any, "/review*", reviewers, false},
+		{any, "/admin*", chiefs, false}, {any, "/label*", staff, false}, {any, "/chat*", all, false}, {any, "/account*", all, false}, {any, "/docs*", all, false},
+		{any, "/v1*", nil, true}, {any, "/api/v1/openapi.json", all, true}, {any, "/api/v1*", nil, true},
+		{any, "/healthz", all, true}, {any, "/readyz", all, true}, {any, "/static*", all, true}, {any, "/login", all, true}, {any, "/join/:token", all, true}, {any, "/look", all, true}, {any, "/logout", all, false},
 	}
 	refused := func(code int) bool {
 		return code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusFound
@@ -118,12 +124,9 @@ func TestAuthorization(t *testing.T) {
 		if r.Path == "/logout" || r.Path == "/account/sessions" { // would end the sessions of the test; see TestSessionLife
 			continue
 		}
-		i := slices.IndexFunc(table, func(row struct {
-			prefix string
-			roles  []account.Role
-			key    bool
-		}) bool {
-			return strings.HasPrefix(r.Path, row.prefix)
+		i := slices.IndexFunc(table, func(row rule) bool {
+			start, open := strings.CutSuffix(row.path, "*")
+			return (row.method == any || row.method == r.Method) && (r.Path == row.path || open && strings.HasPrefix(r.Path, start))
 		})
 		if r.Path == "/" {
 			continue // redirects everybody to a page of their own
@@ -161,7 +164,20 @@ func TestAuthorization(t *testing.T) {
 	w.must(err)
 	people[account.RoleAdmin].form("/admin/people/"+owner.ID+"/password").want(t, http.StatusForbidden)
 	people[account.RoleAdmin].form("/admin/people/"+owner.ID+"/disable").want(t, http.StatusForbidden)
-	people[account.RoleAdmin].form("/admin/people", "email", "x@example.com", "role", "owner").want(t, http.StatusForbidden)
+	adam := people[account.RoleAdmin]
+	for _, role := range []string{"admin", "owner"} {
+		adam.form("/admin/people", "email", "x@example.com", "role", role).want(t, http.StatusForbidden)
+		adam.form("/admin/invitations", "role", role).want(t, http.StatusForbidden)
+	}
+	for _, act := range []string{"link", "enable", "role"} {
+		adam.form("/admin/people/"+owner.ID+"/"+act, "role", "labeler").want(t, http.StatusForbidden)
+	}
+	labeler, err := w.accounts.UserByEmail(t.Context(), "labeler@example.com")
+	w.must(err)
+	adam.form("/admin/people/"+labeler.ID+"/role", "role", "admin").want(t, http.StatusForbidden)
+	adam.form("/admin/people/"+labeler.ID+"/role", "role", "reviewer").want(t, http.StatusSeeOther)
+	people[account.RoleOwner].form("/admin/people/"+labeler.ID+"/role", "role", "admin").want(t, http.StatusSeeOther)
+	adam.form("/admin/people/"+labeler.ID+"/disable").want(t, http.StatusForbidden)
 }
 
 // TestHeaders: pages, JSON and errors carry the same protections.

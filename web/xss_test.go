@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,8 +39,12 @@ func wild(page string) []string {
 	walk = func(n *html.Node) {
 		if n.Type == html.ElementNode {
 			switch n.Data {
-			case "iframe", "object", "embed", "base", "svg", "math", "video", "marquee", "style", "x", "xmp", "plaintext", "b", "i", "mtext":
+			case "iframe", "object", "embed", "base", "math", "video", "marquee", "style", "x", "xmp", "plaintext", "b", "i", "mtext":
 				out = append(out, "<"+n.Data+">")
+			case "svg": // plots are the server's own
+				if !slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "class" && a.Val == "plot" }) {
+					out = append(out, "<svg>")
+				}
 			}
 			for _, a := range n.Attr {
 				local := strings.HasPrefix(a.Val, "/") && !strings.HasPrefix(a.Val, "//") || strings.HasPrefix(a.Val, "#")

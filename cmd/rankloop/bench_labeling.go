@@ -36,9 +36,9 @@ act has its audit row.
 
 cycles   people who claim and submit without a pause, beside pgbench -N with as many clients on the same Postgres, in turn
 think    many people who think between arrival and submit: how long claim and submit take
-lists    the admin's lists of tasks, page after page
 claims   claims, submits, skips, releases and leases that run out while server and Postgres are killed with SIGKILL; then every
          counter is compared with a recount: no task has more rankings than it asked for, no labeler ranked one twice
+lists    the admin's lists of tasks and dashboards: first pages, deep ones, each filter
 
 Example:
   rankloop bench labeling --of cycles --time 5s
@@ -80,7 +80,7 @@ func (c benchLabelingCmd) Run(ctx context.Context, std streams) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) ([]bar, error)
-	}{{"cycles", lab.cycles}, {"think", lab.think}, {"lists", lab.lists}, {"claims", lab.claims}} {
+	}{{"cycles", lab.cycles}, {"think", lab.think}, {"claims", lab.claims}, {"lists", lab.lists}} {
 		if !slices.Contains(c.Of, part.name) {
 			continue
 		}

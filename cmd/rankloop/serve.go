@@ -117,7 +117,7 @@ func (c workCmd) Run(ctx context.Context, std streams) error {
 
 type adminCmd struct {
 	Create adminCreateCmd `cmd:"" help:"Create an owner's or admin's account."`
-	Invite adminInviteCmd `cmd:"" help:"Create a labeler's, reviewer's or customer's account."`
+	Invite adminInviteCmd `cmd:"" help:"Create a labeler's, reviewer's, analyst's or customer's account."`
 	Apikey adminKeyCmd    `cmd:"" help:"Create an API key for a customer."`
 }
 
@@ -140,7 +140,7 @@ type adminInviteCmd struct {
 	serverFlags
 	Email string `arg:"" help:"Address to sign in with."`
 	Name  string `help:"Name that others see."`
-	Role  string `help:"labeler, reviewer or customer." enum:"labeler,reviewer,customer" default:"labeler"`
+	Role  string `help:"labeler, reviewer, analyst or customer." enum:"labeler,reviewer,analyst,customer" default:"labeler"`
 }
 
 func (adminInviteCmd) Help() string {

@@ -64,8 +64,8 @@ func (s *Store) Login(ctx context.Context, email, password, ip, userAgent string
 }
 
 func (s *Store) openSession(ctx context.Context, u User, renewed, userAgent, account, address string) (string, error) {
-	token, hash := newSessionToken()
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	var token string
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
 		if renewed != "" {
 			if _, err := tx.Exec(ctx, `UPDATE users SET password_hash = $2 WHERE id = $1`, u.ID, renewed); err != nil {
 				return err
@@ -81,13 +81,19 @@ func (s *Store) openSession(ctx context.Context, u User, renewed, userAgent, acc
 			u.ID, SessionLife, SessionIdle); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `INSERT INTO sessions (token_hash, user_id, user_agent) VALUES ($1, $2, $3)`,
-			hash, u.ID, clip(userAgent, 200)); err != nil {
-			return err
-		}
-		return audit(ctx, tx, "user:"+u.ID, "user.login", u.ID, map[string]any{})
+		token, err = insertSession(ctx, tx, u.ID, userAgent)
+		return err
 	})
 	return token, err
+}
+
+// insertSession opens a session of the user and returns its token.
+func insertSession(ctx context.Context, tx pgx.Tx, userID, userAgent string) (string, error) {
+	token, hash := newSessionToken()
+	if _, err := tx.Exec(ctx, `INSERT INTO sessions (token_hash, user_id, user_agent) VALUES ($1, $2, $3)`, hash, userID, clip(userAgent, 200)); err != nil {
+		return "", err
+	}
+	return token, audit(ctx, tx, "user:"+userID, "user.login", userID, map[string]any{})
 }
 
 // takeLogin takes one token from the bucket or says how long to wait for the next; a refusal takes nothing.

@@ -3,7 +3,6 @@ package account
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -25,16 +24,13 @@ func (s *Store) CreateUser(ctx context.Context, n NewUser) (User, string, error)
 	}
 	if n.Password == "" {
 		n.Password = generatePassword()
-	} else if err := checkPassword(n.Password, n.Email); err != nil {
+	}
+	hash, err := s.hashPassword(ctx, n.Password, n.Email)
+	if err != nil {
 		return User{}, "", err
 	}
-	if err := s.hasher.acquire(ctx); err != nil {
-		return User{}, "", err
-	}
-	hash := s.hasher.hash(n.Password)
-	s.hasher.release()
 	var u User
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			INSERT INTO users (id, email, name, role, password_hash)
 			VALUES ($1, $2, $3, $4, $5)
@@ -51,6 +47,18 @@ func (s *Store) CreateUser(ctx context.Context, n NewUser) (User, string, error)
 		return User{}, "", wrap("create user", err)
 	}
 	return u, n.Password, nil
+}
+
+// hashPassword checks the password and hashes it when a slot is free.
+func (s *Store) hashPassword(ctx context.Context, password, email string) (string, error) {
+	if err := checkPassword(password, email); err != nil {
+		return "", err
+	}
+	if err := s.hasher.acquire(ctx); err != nil {
+		return "", err
+	}
+	defer s.hasher.release()
+	return s.hasher.hash(password), nil
 }
 
 // EnsureUser returns the user with the address, made if need be. The password is empty where the user was there.
@@ -113,14 +121,11 @@ func (s *Store) SetPassword(ctx context.Context, id, password, actor string) (st
 	}
 	if password == "" {
 		password = generatePassword()
-	} else if err := checkPassword(password, u.Email); err != nil {
+	}
+	hash, err := s.hashPassword(ctx, password, u.Email)
+	if err != nil {
 		return "", err
 	}
-	if err := s.hasher.acquire(ctx); err != nil {
-		return "", err
-	}
-	hash := s.hasher.hash(password)
-	s.hasher.release()
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `UPDATE users SET password_hash = $2 WHERE id = $1`, id, hash); err != nil {
 			return err
@@ -133,45 +138,49 @@ func (s *Store) SetPassword(ctx context.Context, id, password, actor string) (st
 	return password, wrap("set password", err)
 }
 
-// SetRole changes what the user may do and ends all its sessions. The last admin keeps the role (ErrConflict).
+// SetRole changes what the user may do and ends all its sessions. The last owner and the last who administers keep the
+// role (ErrConflict).
 func (s *Store) SetRole(ctx context.Context, id string, role Role, actor string) error {
-	if !slices.Contains(Roles, role) {
-		return &InvalidError{"role", "must be labeler, reviewer, customer, admin or owner"}
+	if !role.Valid() {
+		return &InvalidError{"role", wantRole}
 	}
-	return s.changeUser(ctx, id, role.Admin(), "user.role", actor, map[string]any{"role": role},
+	return s.changeUser(ctx, id, role, "user.role", actor, map[string]any{"role": role},
 		`UPDATE users SET role = $2 WHERE id = $1`, id, role)
 }
 
-// Disable keeps the user from signing in and ends all its sessions. The last admin cannot be disabled (ErrConflict).
+// Disable keeps the user from signing in and ends all its sessions. The last owner and the last who administers cannot be
+// disabled (ErrConflict).
 func (s *Store) Disable(ctx context.Context, id, actor string) error {
-	return s.changeUser(ctx, id, false, "user.disable", actor, map[string]any{},
+	return s.changeUser(ctx, id, "", "user.disable", actor, map[string]any{},
 		`UPDATE users SET disabled_at = coalesce(disabled_at, now()) WHERE id = $1`, id)
 }
 
 // Enable takes Disable back.
 func (s *Store) Enable(ctx context.Context, id, actor string) error {
-	return s.changeUser(ctx, id, true, "user.enable", actor, map[string]any{},
+	return s.changeUser(ctx, id, RoleOwner, "user.enable", actor, map[string]any{},
 		`UPDATE users SET disabled_at = NULL WHERE id = $1`, id)
 }
 
-func (s *Store) changeUser(ctx context.Context, id string, staysAdmin bool, act, actor string, detail any, sql string, args ...any) error {
+// changeUser carries out sql in one transaction with its audit row. after is the role that the user acts with afterwards,
+// RoleOwner where nothing is taken away.
+func (s *Store) changeUser(ctx context.Context, id string, after Role, act, actor string, detail any, sql string, args ...any) error {
 	if !validID(id) {
 		return wrap(act, ErrNotFound)
 	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		// All admins are locked, in order, so that two of them cannot remove each other at the same moment.
+		// All who administer are locked, in order, so that two of them cannot remove each other at the same moment.
 		rows, err := tx.Query(ctx, `
-			SELECT id::text FROM users
+			SELECT `+userColumns+` FROM users
 			WHERE role IN ('admin', 'owner') AND disabled_at IS NULL
 			ORDER BY id FOR UPDATE`)
 		if err != nil {
 			return err
 		}
-		admins, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		admins, err := pgx.CollectRows(rows, scanUser)
 		if err != nil {
 			return err
 		}
-		if !staysAdmin && len(admins) == 1 && admins[0] == id {
+		if lastOfKind(admins, id, after) {
 			return ErrConflict
 		}
 		tag, err := tx.Exec(ctx, sql, args...)
@@ -187,6 +196,28 @@ func (s *Store) changeUser(ctx context.Context, id string, staysAdmin bool, act,
 		return audit(ctx, tx, actor, act, id, detail)
 	})
 	return wrap(act, err)
+}
+
+// lastOfKind says whether the user's change to the role after would leave nobody who administers, or no owner where there
+// is one.
+func lastOfKind(admins []User, id string, after Role) bool {
+	owners := 0
+	var changed *User
+	for i, u := range admins {
+		if u.Role == RoleOwner {
+			owners++
+		}
+		if u.ID == id {
+			changed = &admins[i]
+		}
+	}
+	switch {
+	case changed == nil:
+		return false
+	case changed.Role == RoleOwner && owners == 1:
+		return after != RoleOwner
+	}
+	return len(admins) == 1 && !after.Admin()
 }
 
 // SetLanguage keeps the language, a BCP 47 tag, in which the user reads the pages.

@@ -30,30 +30,6 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("account: too many failed sign-ins, wait %s", e.RetryAfter.Round(time.Second))
 }
 
-// Role is what a user may do.
-type Role string
-
-// The roles. An owner may do all an admin may.
-const (
-	RoleLabeler  Role = "labeler"
-	RoleReviewer Role = "reviewer"
-	RoleCustomer Role = "customer"
-	RoleAdmin    Role = "admin"
-	RoleOwner    Role = "owner"
-)
-
-// Roles lists them all.
-var Roles = []Role{RoleLabeler, RoleReviewer, RoleCustomer, RoleAdmin, RoleOwner}
-
-// Admin says whether the role may change how the installation works.
-func (r Role) Admin() bool { return r == RoleAdmin || r == RoleOwner }
-
-// Reviews says whether the role may decide on what labelers reported or disagree about.
-func (r Role) Reviews() bool { return r == RoleReviewer || r.Admin() }
-
-// Labels says whether the role may rank answers.
-func (r Role) Labels() bool { return r == RoleLabeler || r == RoleReviewer || r.Admin() }
-
 // User is a person, or a program that acts as one.
 type User struct {
 	ID         string
@@ -80,8 +56,8 @@ func (n *NewUser) normalise() error {
 	switch {
 	case !ok || local == "" || domain == "" || len(n.Email) > 254 || strings.ContainsFunc(n.Email, notPrintable) || strings.Contains(n.Email, " "):
 		return &InvalidError{"email", "must be an address such as ada@example.com"}
-	case !slices.Contains(Roles, n.Role):
-		return &InvalidError{"role", "must be labeler, reviewer, customer, admin or owner"}
+	case !n.Role.Valid():
+		return &InvalidError{"role", wantRole}
 	}
 	if n.Name = strings.TrimSpace(n.Name); n.Name == "" {
 		n.Name = local

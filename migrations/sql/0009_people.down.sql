@@ -1,0 +1,11 @@
+DROP TABLE labeling_stats;
+DROP INDEX rankings_created;
+DROP INDEX prompts_words;
+DROP INDEX assignments_labeler;
+DROP INDEX tasks_batch_newest;
+DROP INDEX tasks_newest;
+ALTER TABLE users DROP COLUMN invitation_id;
+DROP TABLE invitations;
+UPDATE users SET role = 'reviewer', disabled_at = coalesce(disabled_at, now()) WHERE role = 'analyst';
+ALTER TABLE users DROP CONSTRAINT users_role_check;
+ALTER TABLE users ADD CONSTRAINT users_role_check CHECK (role IN ('labeler', 'reviewer', 'customer', 'admin', 'owner'));
