@@ -25,7 +25,7 @@ func (s *server) qualityRoutes() {
 	s.route(reviewers, get, "/review/:id", s.casePage)
 	s.route(reviewers, post, "/review/:id", s.decideCase)
 
-	s.route(admins, get, "/admin/quality", s.qualityPage)
+	s.route(admins, get, "/admin/quality", s.trustPage)
 	s.route(admins, post, "/admin/quality/settings", s.setQuality)
 	s.route(admins, post, "/admin/quality/quarantine", s.quarantine)
 	s.route(admins, post, "/admin/quality/restore", s.restore)
@@ -141,16 +141,16 @@ func formRanks(c *gin.Context) ([]int, error) {
 	return out, nil
 }
 
-type qualityData struct {
+type trustData struct {
 	Labelers []labeling.LabelerQuality
 	Settings labeling.QualitySettings
 	Gold     []labeling.Gold
 	Names    map[string]string
 }
 
-func (s *server) qualityPage(c *gin.Context) {
+func (s *server) trustPage(c *gin.Context) {
 	ctx := c.Request.Context()
-	var d qualityData
+	var d trustData
 	var err error
 	if d.Labelers, err = s.Labeling.Labelers(ctx, s.ProjectID); err == nil {
 		d.Settings, err = s.Labeling.QualitySettings(ctx, s.ProjectID)
