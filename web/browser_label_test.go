@@ -181,7 +181,7 @@ func TestRankByKeys(t *testing.T) {
 	// Skip the last, with its reason.
 	b.keys("s")
 	b.until(`document.getElementById("skip-dialog").open`)
-	b.do(chromedp.Click(chromedp.CSS(`#skip-dialog button[value="skip"]`)))
+	b.do(chromedp.Click(chromedp.CSS(`#skip-dialog button[value="yes"]`)))
 	b.until(`!document.getElementById("empty").hidden`)
 	if n := b.w.count(`SELECT count(*) FROM assignments WHERE state = 'skipped'`); n != 1 {
 		t.Errorf("%d skipped, want 1", n)

@@ -24,8 +24,9 @@ type task struct {
 	Answers      []labeling.Answer  `json:"answers"`
 	Instructions string             `json:"instructions"`
 	Draft        *labeling.Draft    `json:"draft"`
-	Done         int                `json:"done"` // tasks this labeler has ranked
-	Open         int                `json:"open"` // tasks with an open slot, up to labeling.OpenLimit
+	Warning      []string           `json:"warning,omitempty"` // what others reported of the task: the page veils it until it is asked for
+	Done         int                `json:"done"`              // tasks this labeler has ranked
+	Open         int                `json:"open"`              // tasks with an open slot, up to labeling.OpenLimit
 }
 
 type labelData struct {
@@ -33,12 +34,19 @@ type labelData struct {
 	OpenLimit int
 }
 
-type flag struct{ Key, Label string }
+// flag is a flag as the page shows it; Letter sets it by key.
+type flag struct{ Key, Label, Letter string }
 
 var flagLabels = map[string]string{
 	"instruction": "Does not follow the instruction", "inappropriate": "Not fit for an assistant", "hallucination": "States what is not so",
 	"harmful": "Encourages harm", "sexual": "Sexual", "violent": "Violent", "denigrates": "Denigrates people", "opinion": "Judges where it should not",
 	"identity": "Names its model or maker", "pii": "Personal data (holds the task back)", "unsafe": "Unsafe to show (holds the task back)",
+}
+
+// flagLetters are the keys of the flags; no two are the same.
+var flagLetters = map[string]string{
+	"instruction": "i", "inappropriate": "a", "hallucination": "h", "harmful": "e", "sexual": "s", "violent": "v",
+	"denigrates": "d", "opinion": "o", "identity": "m", "pii": "p", "unsafe": "u",
 }
 
 func (s *server) labelPage(c *gin.Context) {
@@ -48,7 +56,7 @@ func (s *server) labelPage(c *gin.Context) {
 		if label == "" {
 			label = f
 		}
-		d.Flags = append(d.Flags, flag{f, label})
+		d.Flags = append(d.Flags, flag{f, label, flagLetters[f]})
 	}
 	s.render(c, http.StatusOK, "label", view{Title: "Rank answers", Nav: "label", Data: d})
 }
@@ -89,11 +97,15 @@ func (s *server) sendTask(c *gin.Context, a *labeling.Assignment, err error) {
 	if err == nil {
 		p, err = s.Labeling.Progress(c.Request.Context(), s.ProjectID, user(c).ID)
 	}
+	var warning []string
+	if err == nil {
+		warning, err = s.Labeling.Warning(c.Request.Context(), a.TaskID)
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, task{Assignment: a.ID, Task: a.TaskID, State: a.State, LeaseUntil: a.LeaseUntil, LeaseSeconds: int(time.Until(a.LeaseUntil).Seconds()),
+	c.JSON(http.StatusOK, task{Warning: warning, Assignment: a.ID, Task: a.TaskID, State: a.State, LeaseUntil: a.LeaseUntil, LeaseSeconds: int(time.Until(a.LeaseUntil).Seconds()),
 		Messages: a.Messages, Answers: a.Answers, Instructions: a.Instructions, Draft: a.Draft, Done: p.Done, Open: p.Open})
 }
 

@@ -100,6 +100,7 @@ func (s *server) routes() {
 	s.route(labelers, post, "/label/api/assignments/:id/renew", s.renew)
 	s.route(labelers, post, "/label/api/assignments/:id/release", s.release)
 
+	s.screenRoutes()
 	s.adminRoutes()
 	s.apiRoutes()
 }

@@ -19,6 +19,10 @@ function element(tag, className, text) {
 // showText fills node with text nodes only. Characters that cannot be seen or that turn the reading direction are written out.
 function showText(node, text) {
   node.replaceChildren();
+  appendText(node, text);
+}
+
+function appendText(node, text) {
   const hidden = /(?![\t\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
   let at = 0;
   for (const m of text.matchAll(hidden)) {
@@ -57,45 +61,5 @@ async function call(method, path, body, headers, options) {
     return { status: res.status, body: parsed, retry: Number(res.headers.get("Retry-After")) || 0 };
   } catch {
     return { status: 0, body: null, retry: 0 };
-  }
-}
-
-// markdown shows the little of it that guidelines use: paragraphs, lists, headings, **strong**, `code`. No links, no HTML.
-function markdown(node, source) {
-  node.replaceChildren();
-  const inline = (parent, text) => {
-    for (const part of text.split(/(\*\*[^*]+\*\*|`[^`]+`)/)) {
-      if (/^\*\*.+\*\*$/.test(part)) parent.append(element("strong", "", part.slice(2, -2)));
-      else if (/^`.+`$/.test(part)) parent.append(element("code", "", part.slice(1, -1)));
-      else parent.append(part);
-    }
-  };
-  for (const block of source.split(/\n\s*\n/)) {
-    let list = null;
-    let paragraph = null;
-    for (const line of block.split("\n")) {
-      const item = line.match(/^\s*(?:([-*])|\d+[.)])\s+(.*)$/);
-      const heading = line.match(/^#{1,6}\s+(.*)$/);
-      if (item) {
-        const kind = item[1] ? "ul" : "ol";
-        if (!list || list.localName !== kind) node.append(list = element(kind));
-        const li = element("li");
-        inline(li, item[2]);
-        list.append(li);
-        paragraph = null;
-      } else if (heading) {
-        node.append(element("h3", "", heading[1]));
-        list = paragraph = null;
-      } else if (line.trim()) {
-        if (list) {
-          list.lastChild.append(" ");
-          inline(list.lastChild, line.trim());
-          continue;
-        }
-        if (paragraph) paragraph.append(" ");
-        else node.append(paragraph = element("p"));
-        inline(paragraph, line.trim());
-      }
-    }
   }
 }
