@@ -49,6 +49,7 @@ func TestDiff(t *testing.T) {
 		{"the red fox", "the old fox", `[[0,"the "],[-1,"red"],[1,"old"],[0," fox"]]`},
 		{"狐狸敲鼓", "狐狸打鼓", `[[0,"狐狸"],[-1,"敲"],[1,"打"],[0,"鼓"]]`},
 		{"", "new", `[[1,"new"]]`}, {"same", "same", `[[0,"same"]]`}, {"a b c", "x y c", `[[-1,"a b"],[1,"x y"],[0," c"]]`},
+		{"狐狸敲得太大聲", "他說話", `[[-1,"狐狸敲得太大聲"],[1,"他說話"]]`}, {"鳥兒都飛走了。天黑了", "小狗都跑來了。天黑了", `[[-1,"鳥兒都飛走"],[1,"小狗都跑來"],[0,"了。天黑了"]]`},
 	} {
 		if got := eval[string](b, `JSON.stringify(diff(`+quote(c.a)+`, `+quote(c.b)+`))`); got != c.want {
 			t.Errorf("diff %q %q = %s, want %s", c.a, c.b, got, c.want)
@@ -63,7 +64,7 @@ func TestDiff(t *testing.T) {
 			const x = text(), y = text();
 			const len = Array.from({ length: x.length + 1 }, () => new Array(y.length + 1).fill(0));
 			for (let i = 1; i <= x.length; i++) for (let j = 1; j <= y.length; j++) len[i][j] = x[i - 1] === y[j - 1] ? len[i - 1][j - 1] + 1 : Math.max(len[i - 1][j], len[i][j - 1]);
-			const common = diff(x.join(""), y.join("")).filter((p) => p[0] === 0).map((p) => p[1]).join("").length;
+			const common = edits(x.join(""), y.join("")).filter((p) => p[0] === 0).map((p) => p[1]).join("").length;
 			if (common !== len[x.length][y.length]) return x.join("") + " " + y.join("") + " " + common + " " + len[x.length][y.length];
 		}
 		return "";

@@ -8,11 +8,12 @@ function diffTokens(text) {
 
 // diff lists the pieces of a and b in order as [kind, text]: 0 in both, -1 only in a, 1 only in b. The pieces without 1
 // make a, those without -1 make b.
-//
-// It is the greedy search for the shortest edit script (Myers 1986, "An O(ND) difference algorithm", figure 2), cut off
+function diff(a, b, maxEdits) { return joined(edits(a, b, maxEdits)); }
+
+// edits is diff token by token. It is the greedy search for the shortest edit script (Myers 1986, "An O(ND) difference algorithm", figure 2), cut off
 // after maxEdits edits: then the path that got furthest is kept and the search starts anew at its end. So its time is
 // at most (N+M) maxEdits steps and its memory maxEdits^2 numbers; a script of more edits may be longer than need be.
-function diff(a, b, maxEdits = 200) {
+function edits(a, b, maxEdits = 200) {
   const x = diffTokens(a), y = diffTokens(b);
   let head = 0, tail = 0;
   while (head < x.length && head < y.length && x[head] === y[head]) head++;
@@ -28,7 +29,7 @@ function diff(a, b, maxEdits = 200) {
     }
   }
   for (const w of x.slice(x.length - tail)) pieces.push([0, w]);
-  return joined(pieces);
+  return pieces;
 }
 
 // search walks from (i, j) towards (n, m) and returns the steps: 0 both on, -1 in x, 1 in y.
@@ -69,25 +70,33 @@ function search(x, y, i, j, n, m, maxEdits) {
 
 function get(reach, k) { return reach.has(k) ? reach.get(k) : -Infinity; }
 
-// joined puts neighbours of one kind together, what is gone before what is new. Blanks between two changes join them: a
-// row of changed words reads as one change.
+// joined puts neighbours of one kind together, what is gone before what is new. A piece in common that is no longer than
+// the changes on both its sides joins them: a row of changes is read as one, not as scraps.
 function joined(pieces) {
-  const out = [];
-  let gone = "", fresh = "";
-  const flush = () => {
-    if (gone) out.push([-1, gone]);
-    if (fresh) out.push([1, fresh]);
-    gone = fresh = "";
+  const runs = []; // {same} or {gone, fresh}
+  const longest = (run) => Math.max(run.gone.length, run.fresh.length);
+  const settle = () => {
+    for (let n = runs.length; n >= 3; n = runs.length) {
+      const [before, between, after] = runs.slice(n - 3);
+      if (after.same !== undefined || between.same === undefined || between.same.length > Math.min(longest(before), longest(after))) return;
+      runs.splice(n - 3, 3, { gone: before.gone + between.same + after.gone, fresh: before.fresh + between.same + after.fresh });
+    }
   };
-  pieces.forEach(([kind, text], n) => {
-    const bridges = kind === 0 && (gone || fresh) && /^\s+$/.test(text) && pieces[n + 1] && pieces[n + 1][0] !== 0;
-    if (kind === -1 || bridges) gone += text;
-    if (kind === 1 || bridges) fresh += text;
-    if (kind !== 0 || bridges) return;
-    flush();
-    if (out.length && out[out.length - 1][0] === 0) out[out.length - 1][1] += text;
-    else out.push([0, text]);
-  });
-  flush();
-  return out;
+  for (const [kind, text] of pieces) {
+    const last = runs[runs.length - 1];
+    if (kind === 0) {
+      if (last && last.same !== undefined) last.same += text;
+      else {
+        settle();
+        runs.push({ same: text });
+      }
+    } else {
+      const run = last && last.same === undefined ? last : { gone: "", fresh: "" };
+      if (run !== last) runs.push(run);
+      if (kind < 0) run.gone += text;
+      else run.fresh += text;
+    }
+  }
+  settle();
+  return runs.flatMap((r) => (r.same !== undefined ? [[0, r.same]] : [[-1, r.gone], [1, r.fresh]].filter((p) => p[1])));
 }

@@ -58,7 +58,7 @@
     task = next;
     const k = task.answers.length;
     past = new History();
-    ranking = new Ranking(k, draft.ranks);
+    ranking = new Ranking(k, draft.ranks, at && at.sequence);
     ratings = draft.ratings && draft.ratings.length === k ? draft.ratings.slice() : new Array(k).fill(0);
     flags = Array.from({ length: k }, (_, i) => (draft.flags && draft.flags[i]) || []);
     reference = -1;
@@ -99,7 +99,7 @@
     return { ranks: ranking.ranks, ratings, flags, comment: $("comment").value };
   }
 
-  function place() { return { focus, scroll: Math.round(scrollY) }; }
+  function place() { return { focus, scroll: Math.round(scrollY), sequence: ranking.sequence }; }
 
   // veil hides answers that others reported, until they are asked for.
   function veil(kinds) {

@@ -2,10 +2,12 @@
 "use strict";
 
 class Ranking {
-  constructor(k, ranks) {
+  // sequence, where it is known, says how ties stood.
+  constructor(k, ranks, sequence) {
     this.k = k;
     this.ranks = ranks && ranks.length === k ? ranks.slice() : new Array(k).fill(0);
     this.sequence = [...Array(k).keys()]; // the order on the page
+    if (sequence && sequence.length === k && this.sequence.every((i) => sequence.includes(i))) this.sequence = sequence.slice();
     this.sort();
   }
 

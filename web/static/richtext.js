@@ -145,14 +145,17 @@ function inline(parent, text) {
 }
 
 // codeBlock sets comments, strings, numbers and common keywords apart, whatever the language.
-const codeParts = /(\/\/[^\n]*|\/\*[^]*?\*\/|(?<![\w$])#[^\n]*|--\s[^\n]*)|("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`)|(?<![\w$])(\d[\w.]*)|(?<![\w$])(and|as|async|await|break|case|catch|class|const|continue|def|defer|del|do|elif|else|end|enum|except|export|extends|false|False|finally|fn|for|from|func|function|go|if|impl|import|in|interface|is|lambda|let|match|mut|new|nil|None|not|null|or|package|pass|private|public|raise|range|return|self|static|struct|switch|this|throw|true|True|try|type|use|var|void|while|with|yield|SELECT|FROM|WHERE|JOIN|INSERT|UPDATE|DELETE|CREATE|TABLE|GROUP|ORDER|BY)(?![\w$])/g;
+const codeParts = (comments) => new RegExp("(" + comments + ")" + /|("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`)|(?<![\w$])(\d[\w.]*)|(?<![\w$])(and|as|async|await|break|case|catch|class|const|continue|def|defer|del|do|elif|else|end|enum|except|export|extends|false|False|finally|fn|for|from|func|function|go|if|impl|import|in|interface|is|lambda|let|match|mut|new|nil|None|not|null|or|package|pass|private|public|raise|range|return|self|static|struct|switch|this|throw|true|True|try|type|use|var|void|while|with|yield|SELECT|FROM|WHERE|JOIN|INSERT|UPDATE|DELETE|CREATE|TABLE|GROUP|ORDER|BY)(?![\w$])/.source, "g");
+const hashCode = codeParts("(?<![\\w$])#[^\\n]*"); // Python, shell and their like
+const slashCode = codeParts("\\/\\/[^\\n]*|\\/\\*[^]*?\\*\\/|--\\s[^\\n]*");
 
 function codeBlock(source, language) {
   const pre = element("pre");
   const code = element("code");
   let at = 0;
   const quick = source.length < 50_000; // beyond that, colours are not worth the time
-  for (const m of quick ? source.matchAll(codeParts) : []) {
+  const parts = /^(py|sh|bash|zsh|console|rb|ruby|perl|r$|ya?ml|toml|make|docker)/i.test(language) || (!language && /^\s*#/m.test(source)) ? hashCode : slashCode;
+  for (const m of quick ? source.matchAll(parts) : []) {
     appendText(code, source.slice(at, m.index));
     at = m.index + m[0].length;
     const part = element("span", m[1] !== undefined ? "c-note" : m[2] !== undefined ? "c-string" : m[3] !== undefined ? "c-number" : "c-word");
