@@ -207,8 +207,8 @@ func TestInterruptions(t *testing.T) {
 	}
 	b.until(`!Object.keys(localStorage).some((k) => k.includes(":out:"))`)
 	rows, err := w.pool.Query(t.Context(), `
-		SELECT p.messages->0->>'content', count(*), (array_agg(k.ranks ORDER BY k.revision))[1], (array_agg(a.display_order))[1]
-		FROM rankings k JOIN tasks t ON t.id = k.task_id JOIN prompts p ON p.id = t.prompt_id JOIN assignments a ON a.id = k.assignment_id GROUP BY 1`)
+		SELECT p.messages->0->>'content', (SELECT count(*) FROM rankings x WHERE x.task_id = t.id), k.ranks, a.display_order
+		FROM assignments a JOIN rankings k ON k.id = a.ranking_id JOIN tasks t ON t.id = k.task_id JOIN prompts p ON p.id = t.prompt_id`)
 	w.must(err)
 	defer rows.Close()
 	stored := 0

@@ -2,12 +2,10 @@ package web
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/input"
-	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -227,15 +225,8 @@ func TestReloadKeepsDraft(t *testing.T) {
 func TestOfflineSubmit(t *testing.T) {
 	b := labelingTab(t, 2, 1280, 900)
 	b.allow("ERR_INTERNET_DISCONNECTED")
-	offline := func(on bool) {
-		_, err := chromedp.Call(b.ctx, network.OverrideNetworkState, network.OverrideNetworkStateParams{Offline: on, DownloadThroughput: -1, UploadThroughput: -1})
-		b.w.must(err)
-		_, err = chromedp.Call(b.ctx, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
-			MatchedNetworkConditions: []*network.Conditions{{DownloadThroughput: -1, UploadThroughput: -1, Offline: on}}})
-		b.w.must(err)
-	}
 	shown := b.shown()
-	offline(true)
+	b.offline(true)
 	b.keys("4321")
 	b.do(chromedp.KeyEvent(kb.Enter))
 	b.until(`document.getElementById("banner").textContent.includes("No connection")`)
@@ -243,7 +234,7 @@ func TestOfflineSubmit(t *testing.T) {
 	if n := b.w.count(`SELECT count(*) FROM rankings`); n != 0 {
 		t.Fatal("the browser was not offline")
 	}
-	offline(false)
+	b.offline(false)
 	b.wantStored(shown, 4, 3, 2, 1)
 	b.until(`document.getElementById("progress").textContent.startsWith("1 ranked") && ` + taskOpen)
 	if n := b.w.count(`SELECT count(*) FROM rankings`); n != 1 {
@@ -259,10 +250,7 @@ func TestOfflineSubmit(t *testing.T) {
 func TestPhone(t *testing.T) {
 	b := labelingTab(t, 1, 360, 740)
 	b.fitsWidth()
-	small := eval[[]string](b, `[...document.querySelectorAll("button, select, .handle, summary, .nav a")].filter((e) => e.checkVisibility()).map((e) => [e, e.getBoundingClientRect()]).filter(([e, r]) => r.width < 24 || r.height < 24).map(([e, r]) => e.outerHTML.slice(0, 80) + " " + r.width + "x" + r.height)`)
-	if len(small) > 0 {
-		t.Errorf("too small for a thumb: %s", strings.Join(small, "\n"))
-	}
+	b.targets()
 	type point struct{ X, Y float64 }
 	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector(".divider").scrollIntoView({ block: "start" })`))
 	time.Sleep(100 * time.Millisecond)
@@ -286,6 +274,24 @@ func TestPhone(t *testing.T) {
 	b.do(chromedp.SetValue(chromedp.CSS("#rank-2"), "2"))
 	b.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rank-2").dispatchEvent(new Event("change"))`))
 	b.wantOrder("A > C")
+	// A thumb anywhere else scrolls the page and moves no card.
+	before := b.order()
+	b.do(chromedp.Evaluate[chromedp.Void](`scrollTo({ top: 0, behavior: "instant" })`))
+	at := eval[point](b, `(() => { const r = document.querySelector("#conversation").getBoundingClientRect(); return { X: r.x + 60, Y: r.y + 30 }; })()`)
+	for range 2 {
+		touch(input.DispatchTouchEventTypeTouchStart, point{at.X, 500})
+		for i := range 20 {
+			touch(input.DispatchTouchEventTypeTouchMove, point{at.X, 500 - 15*float64(i)})
+		}
+		touch(input.DispatchTouchEventTypeTouchEnd)
+	}
+	b.until(`scrollY > 200`)
+	if got := b.order(); got != before {
+		t.Errorf("scrolling changed the order from %s to %s", before, got)
+	}
+	// Without dragging: the arrow.
+	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.card[data-key="C"] .up').click()`))
+	b.wantOrder("C > A")
 	b.fitsWidth()
 	b.shot("ranked")
 }
