@@ -202,16 +202,22 @@ func TestFocusStaysInView(t *testing.T) {
 // TestReloadKeepsDraft: what was done a moment before a reload is there after it, from this browser; and what was saved
 // is there in another one.
 func TestReloadKeepsDraft(t *testing.T) {
-	b := labelingTab(t, 1, 1280, 900)
+	b := labelingTab(t, 1, 1280, 500)
 	b.keys("31")
-	b.do(chromedp.Click(chromedp.CSS("#note summary")), chromedp.SendKeys(chromedp.CSS("#comment"), "the second ends well"))
+	b.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("note").open = true`), chromedp.SendKeys(chromedp.CSS("#comment"), "the second ends well"))
+	b.do(chromedp.Evaluate[chromedp.Void](`scrollTo({ top: 321, behavior: "instant" })`))
+	time.Sleep(50 * time.Millisecond)
+	focus := b.sheet().Focus
 	b.do(chromedp.Reload())
 	b.until(taskOpen)
 	b.wantOrder("B > A")
+	if got := eval[int](b, `Math.round(scrollY)`); got != 321 || b.sheet().Focus != focus {
+		t.Errorf("after the reload the page stands at %d with the frame on %s, was 321 and %s", got, b.sheet().Focus, focus)
+	}
 	if got := eval[string](b, `document.getElementById("comment").value`); got != "the second ends well" {
 		t.Errorf("note %q", got)
 	}
-	b.until(`/^Saved/.test(document.getElementById("saved").textContent)`)
+	b.until(`/^(Saved.*|Restored)$/.test(document.getElementById("saved").textContent)`)
 	if n := b.w.count(`SELECT count(*) FROM assignments WHERE draft->>'comment' = 'the second ends well' AND draft->'ranks' = '[3, 1, 0, 0]'`); n != 1 {
 		t.Error("the draft did not reach the server")
 	}

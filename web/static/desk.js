@@ -38,6 +38,7 @@ class Desk {
   }
 
   async start() {
+    history.scrollRestoration = "manual"; // places are kept by task
     setInterval(() => this.tick(), 1000);
     for (const kind of ["keydown", "pointerdown", "scroll"]) addEventListener(kind, () => { if (this.clock) this.clock.input = performance.now(); }, { passive: true });
     addEventListener("online", () => { this.outbox.flush(); if (this.task) this.save().then(() => this.fetchAhead()); else this.next(); });
@@ -106,6 +107,7 @@ class Desk {
       $("empty").hidden = false;
       this.later(10);
     } else {
+      this.close();
       if (res.status !== 0 || this.outbox.empty) this.banner(problemText(res));
       if (res.status !== 401 && res.status !== 403) this.later(Math.max(res.retry, 3));
     }
@@ -244,7 +246,7 @@ class Desk {
 
   settled(item, res) {
     if (res.status === 200) {
-      this.saved(t("Saved %s", clockTime()));
+      if (!this.task || !(this.drafts.get(this.task.assignment) || {}).dirty) this.saved(t("Saved %s", clockTime()));
       if (res.body && res.body.surplus) this.notice(t("The hold on your last task had run out and others had filled its places: your ranking is kept, but does not count."));
       else if ($("banner").textContent === t("No connection. Your work is kept here and will be sent.")) this.banner("");
       return;
