@@ -21,7 +21,7 @@ type benchEstimateCmd struct {
 	Tokens    int      `default:"16" help:"Tokens written after it."`
 	Precision string   `enum:"float32,mixed" default:"float32" help:"Of training: float32, or products that round their factors to bfloat16."`
 	Within    float64  `default:"20" help:"Percent that the time may be off."`
-	Repeats   int      `default:"3" help:"Samples of each figure; the median is compared."`
+	Repeats   int      `default:"5" help:"Samples of each figure; the median is compared."`
 	Threads   int      `default:"0" help:"Threads; 0 = as many as the program uses."`
 	JSON      bool     `name:"json" help:"As JSON."`
 }

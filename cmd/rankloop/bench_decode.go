@@ -19,7 +19,7 @@ type benchDecodeCmd struct {
 
 func (benchDecodeCmd) Help() string {
 	return `Prompts are read in one pass, the last logits only; then tokens are written one a sequence and step. One sequence is limited by
-reading all weights for each token in the form that they are kept in, a batch and the prompt by the 2N operations that a token costs.
+reading all weights for each token in the form that they are kept in, and the keys and values before it, a batch and the prompt by the 2N operations that a token costs.
 
 Example:
   rankloop bench decode --shape gpt2 --batch 32
@@ -54,7 +54,7 @@ func (c benchDecodeCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	limit := arithmetic
-	memory, bytes := bandwidth(), tokenBytes(m)
+	memory, bytes := bandwidth(), tokenBytes(m)+pastBytes(m, c.Prompt+c.Tokens/2)
 	if c.Batch == 1 {
 		limit = func() float64 { return memory() / bytes }
 	}
@@ -128,6 +128,12 @@ func tokenBytes(m *model.Transformer) float64 {
 		n += p.Bytes()
 	}
 	return float64(n)
+}
+
+// pastBytes is the memory that one token reads of a cache of so many positions: their keys and values.
+func pastBytes(m *model.Transformer, positions int) float64 {
+	cfg := m.Config()
+	return 4 * 2 * float64(positions) * float64(cfg.Layers*cfg.KVHeads*(cfg.Width/cfg.Heads))
 }
 
 // estimate prints both on paper.

@@ -20,15 +20,17 @@ type meter struct {
 	read   func() float64
 	probes map[called]*probe
 	pool   []float32 // weights
+	room   []float32 // of all panels
 	panels map[[2]int][]*kernel.Panels
 }
 
 // meterBandwidth is made once: touching its memory takes longer than reading it many times.
 var meterBandwidth = sync.OnceValue(bandwidth)
 
-// probe measures one call. work runs it and is worth so many operations or bytes.
+// probe measures one call. work runs it and is worth so many operations or bytes; before, which may be nil, is not counted.
 type probe struct {
 	worth   float64
+	before  func()
 	work    func()
 	samples []float64
 }
@@ -49,6 +51,9 @@ const (
 // newMeter prepares all calls. Nothing is measured yet.
 func newMeter(cfg model.Config, works ...model.Work) *meter {
 	m := &meter{cfg: cfg.WithDefaults(), works: works, read: meterBandwidth(), probes: map[called]*probe{}, panels: map[[2]int][]*kernel.Panels{}}
+	if slices.ContainsFunc(works, func(w model.Work) bool { return w.Packed }) {
+		m.room = kernel.Floats(min(int(m.cfg.NumParams()), poolFloats) * 5 / 4) // panels are padded
+	}
 	for _, w := range works {
 		for _, op := range cfg.Operations(w) {
 			if k := (called{w, op.Call}); m.probes[k] == nil {
@@ -99,6 +104,9 @@ func sweep(list []*probe, calls []int) {
 			for i, p := range list {
 				if (turn+1)*calls[i]/most == turn*calls[i]/most { // calls are spread over the sweep
 					continue
+				}
+				if p.before != nil {
+					p.before()
 				}
 				start := time.Now()
 				p.work()
@@ -154,7 +162,7 @@ func (m *meter) probe(op model.Operation, w model.Work) *probe {
 	case model.OpPass:
 		return m.pass()
 	}
-	return elementwise(c)
+	return elementwise(op)
 }
 
 // product is a matrix product over one matrix after the other.
@@ -172,11 +180,11 @@ func (m *meter) product(op model.Operation, w model.Work) *probe {
 	parts := threads(c)
 	x, y := benchNumbers(parts*M*K), benchNumbers(parts*max(M*N, K*N))
 	run := m.layouts(c.Layout, M, N, K, op.Calls, w)
-	at, calls := 0, 1
+	at, calls, before := 0, 1, written(x)
 	if c.Alone {
-		calls = aloneCalls
+		calls, before = aloneCalls, nil
 	}
-	return &probe{worth: float64(parts*calls) * 2 * float64(M) * float64(N) * float64(K), work: func() {
+	return &probe{before: before, worth: float64(parts*calls) * 2 * float64(M) * float64(N) * float64(K), work: func() {
 		at += calls
 		kernel.Parallel(parts, 1, func(lo, hi int) {
 			for i := lo; i < hi; i++ {
@@ -186,6 +194,18 @@ func (m *meter) product(op model.Operation, w model.Work) *probe {
 			}
 		})
 	}}
+}
+
+// written lets all threads write to x, a part each: what a pass computes together the next call finds in several caches.
+func written(x []float32) func() {
+	const line = 16 // floats
+	return func() {
+		kernel.Parallel(len(x)/line, max(1, len(x)/line/kernel.Threads()), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				x[i*line] = 0.5
+			}
+		})
+	}
 }
 
 // multiply is kernel.NN or its like.
@@ -198,10 +218,10 @@ func (m *meter) layouts(l model.Layout, M, N, K, matrices int, w model.Work) fun
 	if l == model.LayoutPanels {
 		panels := m.panels[[2]int{N, K}]
 		if panels == nil {
-			b, count, size := benchNumbers(N*K), max(1, matrices*total/all), kernel.PanelsSize(form(w.Weight), K, N)
-			room := kernel.Floats(count * size)
-			for i := range count {
-				panels = append(panels, kernel.PanelsNN(form(w.Weight), K, N, b, N, room[i*size:]))
+			b, size := benchNumbers(N*K), kernel.PanelsSize(form(w.Weight), K, N)
+			for range max(1, matrices*total/all) {
+				panels = append(panels, kernel.PanelsNN(form(w.Weight), K, N, b, N, m.room))
+				m.room = m.room[min(size, len(m.room)):]
 			}
 			m.panels[[2]int{N, K}] = panels
 		}
@@ -252,12 +272,16 @@ func (m *meter) attention(c model.Call, w model.Work) *probe {
 	W, C, stride := (H+2*KV)*D, H*D, (Tk+15)&^15
 	parts := threads(c)
 	f, o, do, d := benchNumbers(parts*stride*W), benchNumbers(parts*Tq*C), benchNumbers(parts*Tq*C), benchNumbers(parts*stride*W)
+	before := written(f)
+	if c.Alone || Tq == 1 { // the cache was written long ago
+		before = nil
+	}
 	lse := make([]float32, parts*Tq*H)
 	worth := float64(parts) * 4 * float64(C) * (float64(Tq)*float64(Tk) - float64(Tq)*float64(Tq-1)/2)
 	if c.Kind == model.OpAttentionBack {
 		worth *= 2.5
 	}
-	return &probe{worth: worth, work: func() {
+	return &probe{worth: worth, before: before, work: func() {
 		kernel.Parallel(parts, 1, func(lo, hi int) {
 			for i := lo; i < hi; i++ {
 				q, o, d, lse := f[i*stride*W:][:stride*W], o[i*Tq*C:], d[i*stride*W:], lse[i*Tq*H:]
@@ -310,18 +334,23 @@ func (m *meter) pass() *probe {
 	return &probe{worth: 1, work: d.read}
 }
 
-// elementwise is a nonlinearity and a sum, the dearest and the cheapest of what passes over activations.
-func elementwise(c model.Call) *probe {
-	const part = 1 << 14
-	n := (min(c.N/2, 1<<23) + part - 1) / part
-	x, y := benchNumbers(n*part), make([]float32, n*part)
-	return &probe{worth: float64(n) * part * (8 + 12), work: func() {
-		kernel.Parallel(n, 1, func(lo, hi int) {
-			lo, hi = lo*part, hi*part
+// elementwise is a nonlinearity and a sum, the dearest and the cheapest of what passes over activations, each over as much as a
+// call of the work does, from one end of what the model lays out to the other.
+func elementwise(op model.Operation) *probe {
+	const part, bytes = 1 << 12, 8 + 12
+	n := max(1, min(op.N/2, 1<<23)/part)
+	each := min(n, max(1, int(2*op.Bytes)/op.Calls/bytes/part))
+	x, y, at := benchNumbers(n*part), make([]float32, n*part), 0
+	return &probe{worth: float64(each) * part * bytes, work: func() {
+		if at += each; at+each > n {
+			at = 0
+		}
+		kernel.Parallel(each, 1, func(lo, hi int) {
+			lo, hi = (at+lo)*part, (at+hi)*part
 			kernel.GELU(y[lo:hi], x[lo:hi])
 		})
-		kernel.Parallel(n, 1, func(lo, hi int) {
-			lo, hi = lo*part, hi*part
+		kernel.Parallel(each, 1, func(lo, hi int) {
+			lo, hi = (at+lo)*part, (at+hi)*part
 			kernel.Add(y[lo:hi], x[lo:hi])
 		})
 	}}
