@@ -5,12 +5,24 @@ import (
 	"slices"
 )
 
-// The question type "ranking": K answers are ordered best first, ties allowed, and
-// each may be rated 1..7 and flagged. This file owns its schema (SubmitInput's Ranks,
-// Ratings and Flags), its check and the comparison rows that follow from it.
-
-// Question is the name of the question type.
-const Question = "ranking"
+// ranking: K answers are ordered best first, ties allowed, and each may be rated 1..7 and
+// flagged (Ouyang et al. 2022, section 3.5 and appendix B). Its strict pairs are the
+// comparisons that a reward model learns.
+var ranking = question{
+	name: QuestionRanking, min: MinAnswers, max: MaxAnswers, k: 4,
+	parse: func(in SubmitInput, order []int, _ []string) (answerSheet, error) {
+		if err := unasked(in.Text, in.Strength); err != nil {
+			return answerSheet{}, err
+		}
+		return parseRanks(in, order)
+	},
+	draft: func(d Draft, k int) error {
+		if err := unasked(d.Text, d.Strength); err != nil {
+			return err
+		}
+		return checkRanksDraft(d, k)
+	},
+}
 
 // Flags that a labeler may put on an answer, in the order in which the page shows
 // them (Ouyang et al. 2022, figure 12 and table 3, and two of our own).
@@ -70,17 +82,9 @@ func Pairs(ranks []int) [][2]int {
 	return pairs
 }
 
-// answerSheet is a checked SubmitInput in the task's own order.
-type answerSheet struct {
-	ranks   []int
-	ratings []int      // 0 = unrated
-	flags   [][]string // sorted, without doubles
-	hold    string     // the flag that holds the task back, or ""
-}
-
-// parseSheet checks in against a task of len(order) answers and undoes the shuffle:
-// order[d] is the stored position of the answer shown at d.
-func parseSheet(in SubmitInput, order []int) (answerSheet, error) {
+// parseRanks checks ranks, ratings and flags against a task of len(order) answers and
+// undoes the shuffle: order[d] is the stored position of the answer shown at d.
+func parseRanks(in SubmitInput, order []int) (answerSheet, error) {
 	k := len(order)
 	var s answerSheet
 	if len(in.Ranks) != k {
@@ -97,10 +101,7 @@ func parseSheet(in SubmitInput, order []int) (answerSheet, error) {
 	if in.Flags != nil && len(in.Flags) != k {
 		return s, invalid("flags", "%d given for %d answers", len(in.Flags), k)
 	}
-	if in.ActiveMS < 0 || in.WallMS < 0 {
-		return s, invalid("active_ms", "negative")
-	}
-	if err := checkComment(in.Comment); err != nil {
+	if err := checkWork(in); err != nil {
 		return s, err
 	}
 	canonical, err := Canonical(in.Ranks)
@@ -137,6 +138,14 @@ func parseSheet(in SubmitInput, order []int) (answerSheet, error) {
 
 func holds(flag string) bool { return flag == FlagUnsafe || flag == FlagPII }
 
+// checkWork checks what every submit has: times and a comment.
+func checkWork(in SubmitInput) error {
+	if in.ActiveMS < 0 || in.WallMS < 0 {
+		return invalid("active_ms", "negative")
+	}
+	return checkComment(in.Comment)
+}
+
 const maxComment = 10_000 // bytes
 
 func checkComment(c string) error {
@@ -146,9 +155,9 @@ func checkComment(c string) error {
 	return CheckText("comment", c)
 }
 
-// checkDraft is parseSheet for unfinished work: nothing need be there, but what is
+// checkRanksDraft is parseRanks for unfinished work: nothing need be there, but what is
 // there must fit. Drafts are shown again to their author only.
-func checkDraft(d Draft, k int) error {
+func checkRanksDraft(d Draft, k int) error {
 	if d.Ranks != nil && len(d.Ranks) != k || d.Ratings != nil && len(d.Ratings) != k || d.Flags != nil && len(d.Flags) != k {
 		return invalid("draft", "ranks, ratings and flags must each have %d entries or none", k)
 	}
@@ -169,8 +178,8 @@ func checkDraft(d Draft, k int) error {
 			}
 		}
 	}
-	if d.Focus < 0 || d.Focus >= k {
-		return invalid("focus", "%d is not within 0..%d", d.Focus, k-1)
+	if d.Focus < 0 || d.Focus >= max(k, 1) {
+		return invalid("focus", "%d is not within 0..%d", d.Focus, max(k, 1)-1)
 	}
 	return checkComment(d.Comment)
 }

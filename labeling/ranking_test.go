@@ -101,7 +101,7 @@ func TestSheetUndoesTheShuffle(t *testing.T) {
 		in := SubmitInput{Ranks: drawRanks(t, k), Ratings: rapid.SliceOfN(rapid.IntRange(0, 7), k, k).Draw(t, "ratings"), Flags: make([][]string, k)}
 		flagged := rapid.IntRange(0, k-1).Draw(t, "flagged")
 		in.Flags[flagged] = []string{FlagUnsafe, "opinion", FlagUnsafe}
-		s, err := parseSheet(in, order)
+		s, err := parseRanks(in, order)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,7 +37,7 @@ func claimSQL(lock string) string {
 	), taken AS (
 		INSERT INTO assignments (id, task_id, project_id, labeler_id, state, lease_until, display_order, guideline)
 		SELECT $3, k.id, $1, $2, 'leased', now() + make_interval(secs => p.lease_s),
-			(SELECT array_agg(u.x ORDER BY u.o) FROM unnest($4::smallint[]) WITH ORDINALITY u(x, o) WHERE u.x < k.k), p.guideline
+			ARRAY(SELECT u.x FROM unnest($4::smallint[]) WITH ORDINALITY u(x, o) WHERE u.x < k.k ORDER BY u.o), p.guideline
 		FROM pick k JOIN projects p ON p.id = $1
 		ON CONFLICT (task_id, labeler_id) DO UPDATE SET state = 'leased', lease_until = excluded.lease_until,
 			lease_epoch = assignments.lease_epoch + 1, guideline = excluded.guideline, claimed_at = now(), closed_at = NULL
@@ -152,14 +152,18 @@ func (s *Store) Assignment(ctx context.Context, assignmentID, labelerID string) 
 	var order []int16
 	err := s.pool.QueryRow(ctx, `
 		SELECT a.id, a.task_id, a.project_id, a.labeler_id, a.state, a.lease_until, a.display_order, a.draft, a.claimed_at, a.guideline,
-			p.messages, ARRAY(SELECT r.text FROM responses r WHERE r.task_id = a.task_id ORDER BY r.position), g.body
+			p.messages, ARRAY(SELECT r.text FROM responses r WHERE r.task_id = a.task_id ORDER BY r.position), g.body, j.question,
+			CASE WHEN p.language = '' AND cardinality(j.languages) = 1 THEN j.languages[1] ELSE p.language END,
+			coalesce(k.version < a.guideline, false)
 		FROM assignments a
 		JOIN tasks t ON t.id = a.task_id
 		JOIN prompts p ON p.id = t.prompt_id
+		JOIN projects j ON j.id = a.project_id
 		JOIN guidelines g ON g.project_id = a.project_id AND g.version = a.guideline
+		LEFT JOIN guideline_acks k ON k.project_id = a.project_id AND k.labeler_id = a.labeler_id
 		WHERE a.id = $1 AND a.labeler_id = $2 AND NOT t.hidden`, assignmentID, labelerID).
 		Scan(&a.ID, &a.TaskID, &a.ProjectID, &a.LabelerID, &a.State, &a.LeaseUntil, &order, &a.Draft, &a.ClaimedAt, &a.Guideline,
-			&a.Messages, &texts, &a.Instructions)
+			&a.Messages, &texts, &a.Instructions, &a.Question, &a.Language, &a.Unread)
 	if err != nil {
 		return nil, wrap(err, "assignment %s", assignmentID)
 	}
@@ -198,13 +202,17 @@ func (s *Store) SaveDraft(ctx context.Context, assignmentID, labelerID string, d
 		return fmt.Errorf("draft of assignment %q: %w", assignmentID, ErrNotFound)
 	}
 	var k int
-	var state string
-	err := s.pool.QueryRow(ctx, `SELECT cardinality(display_order), state FROM assignments WHERE id = $1 AND labeler_id = $2`,
-		assignmentID, labelerID).Scan(&k, &state)
+	var state, asked string
+	err := s.pool.QueryRow(ctx, `SELECT cardinality(a.display_order), a.state, p.question FROM assignments a JOIN projects p ON p.id = a.project_id
+		WHERE a.id = $1 AND a.labeler_id = $2`, assignmentID, labelerID).Scan(&k, &state, &asked)
 	if err != nil {
 		return wrap(err, "draft of assignment %s", assignmentID)
 	}
-	if err := checkDraft(d, k); err != nil {
+	q, err := questionNamed(asked)
+	if err == nil {
+		err = q.draft(d, k)
+	}
+	if err != nil {
 		return err
 	}
 	tag, err := s.pool.Exec(ctx, `
@@ -271,6 +279,7 @@ func (s *Store) Skip(ctx context.Context, assignmentID, labelerID, reason string
 // assignments of the task.
 type lease struct {
 	id, taskID, projectID string
+	question              string
 	state                 string
 	rankingID             *string
 	order                 []int16
@@ -286,10 +295,10 @@ func lockLease(ctx context.Context, tx pgx.Tx, assignmentID, labelerID string) (
 	b.Queue(`SELECT t.id, t.open_slots FROM tasks t JOIN assignments a ON a.task_id = t.id
 		WHERE a.id = $1 AND a.labeler_id = $2 FOR NO KEY UPDATE OF t`, assignmentID, labelerID).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&a.taskID, &a.openSlots) })
-	b.Queue(`SELECT project_id, state, ranking_id, display_order, surplus, guideline FROM assignments
-		WHERE id = $1 AND labeler_id = $2`, assignmentID, labelerID).
+	b.Queue(`SELECT a.project_id, p.question, a.state, a.ranking_id, a.display_order, a.surplus, a.guideline
+		FROM assignments a JOIN projects p ON p.id = a.project_id WHERE a.id = $1 AND a.labeler_id = $2`, assignmentID, labelerID).
 		QueryRow(func(row pgx.Row) error {
-			return row.Scan(&a.projectID, &a.state, &a.rankingID, &a.order, &a.surplus, &a.guideline)
+			return row.Scan(&a.projectID, &a.question, &a.state, &a.rankingID, &a.order, &a.surplus, &a.guideline)
 		})
 	return a, tx.SendBatch(ctx, b).Close()
 }

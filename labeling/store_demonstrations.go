@@ -31,22 +31,18 @@ func (s *Store) AddDemonstrations(ctx context.Context, projectID string, list []
 			if err := CheckText(fmt.Sprintf("demonstrations[%d].response", i), d.Response); err != nil {
 				return err
 			}
-			messages, err := json.Marshal(d.Messages)
-			if err != nil {
-				return err
-			}
 			id, err := newID()
 			if err != nil {
 				return err
 			}
-			h := sha256.New()
-			h.Write(messages)
-			h.Write([]byte{0})
-			h.Write([]byte(d.Response))
+			hash, err := demonstrationHash(d.Messages, d.Response)
+			if err != nil {
+				return err
+			}
 			tag, err := tx.Exec(ctx, `
 				INSERT INTO demonstrations (id, project_id, hash, messages, response, origin, labeler_id)
 				VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
-				id, projectID, h.Sum(nil), messages, d.Response, d.Origin, d.LabelerID)
+				id, projectID, hash, d.Messages, d.Response, d.Origin, d.LabelerID)
 			if err != nil {
 				return fmt.Errorf("demonstration %d: %w", i, err)
 			}
@@ -57,10 +53,15 @@ func (s *Store) AddDemonstrations(ctx context.Context, projectID string, list []
 	return added, err
 }
 
-// Demonstrations lists the project's demonstrations, oldest first, at most limit.
+// Demonstrations lists the project's demonstrations, oldest first, at most limit. Those of tasks that are hidden or held
+// back are left out, and those of prompts that may not be used or are kept for tests.
 func (s *Store) Demonstrations(ctx context.Context, projectID string, limit int) ([]Demonstration, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id, messages, response, origin, labeler_id FROM demonstrations
-		WHERE project_id = $1 ORDER BY id LIMIT $2`, projectID, limit)
+	rows, err := s.pool.Query(ctx, `
+		SELECT d.id, d.messages, d.response, d.origin, d.labeler_id FROM demonstrations d
+		LEFT JOIN prompts p ON p.id = d.prompt_id
+		LEFT JOIN assignments a ON a.id = d.assignment_id LEFT JOIN tasks t ON t.id = a.task_id
+		WHERE d.project_id = $1 AND (p.id IS NULL OR p.usable AND p.split <> 'test') AND (t.id IS NULL OR NOT t.hidden AND t.held = '')
+		ORDER BY d.id LIMIT $2`, projectID, limit)
 	if err != nil {
 		return nil, fmt.Errorf("demonstrations of %s: %w", projectID, err)
 	}
@@ -68,4 +69,17 @@ func (s *Store) Demonstrations(ctx context.Context, projectID string, limit int)
 		err = row.Scan(&d.ID, &d.Messages, &d.Response, &d.Origin, &d.LabelerID)
 		return
 	})
+}
+
+// demonstrationHash identifies a demonstration within its project.
+func demonstrationHash(messages []Message, response string) ([]byte, error) {
+	raw, err := json.Marshal(messages)
+	if err != nil {
+		return nil, err
+	}
+	h := sha256.New()
+	h.Write(raw)
+	h.Write([]byte{0})
+	h.Write([]byte(response))
+	return h.Sum(nil), nil
 }

@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
 
-const promptColumns = `id, project_id, messages, text, token_ids, tokenizer_digest, origin, customer_id, api_key_id, consent, split, usable, created_at`
+const promptColumns = `id, project_id, messages, text, token_ids, tokenizer_digest, origin, customer_id, api_key_id, consent, split, usable, created_at,
+	kind, language`
 
 func scanPrompt(row pgx.CollectableRow) (Prompt, error) {
 	var p Prompt
 	err := row.Scan(&p.ID, &p.ProjectID, &p.Messages, &p.Text, &p.TokenIDs, &p.TokenizerDigest, &p.Origin, &p.CustomerID, &p.APIKeyID,
-		&p.Consent, &p.Split, &p.Usable, &p.CreatedAt)
+		&p.Consent, &p.Split, &p.Usable, &p.CreatedAt, &p.Kind, &p.Language)
 	return p, err
 }
 
@@ -51,6 +54,12 @@ func (n NewPrompt) check() (NewPrompt, error) {
 	case "", Train, Valid, Test:
 	default:
 		return n, invalid("split", "%q is none of train, valid, test", n.Split)
+	}
+	if err := CheckLanguage(n.Language); err != nil {
+		return n, err
+	}
+	if n.Kind != "" && !slices.Contains(PromptKinds, n.Kind) {
+		return n, invalid("kind", "%q is none of %s", n.Kind, strings.Join(PromptKinds, ", "))
 	}
 	if n.Origin == OriginAPI && n.CustomerID == "" {
 		return n, invalid("customer", "a prompt of the API has one")
@@ -118,10 +127,12 @@ func (s *Store) addPrompt(ctx context.Context, tx pgx.Tx, n NewPrompt) (Prompt, 
 		return p, false, err
 	}
 	p, err = collectPrompt(ctx, tx, `
-		INSERT INTO prompts (id, project_id, hash, messages, text, token_ids, tokenizer_digest, origin, customer_id, api_key_id, consent, split)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+		INSERT INTO prompts (id, project_id, hash, messages, text, token_ids, tokenizer_digest, origin, customer_id, api_key_id, consent, split,
+			kind, language)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 		ON CONFLICT (project_id, hash) DO NOTHING RETURNING `+promptColumns,
-		id, n.ProjectID, hash[:], n.Messages, n.Text, n.TokenIDs, n.TokenizerDigest, n.Origin, orNull(n.CustomerID), orNull(n.APIKeyID), n.Consent, split)
+		id, n.ProjectID, hash[:], n.Messages, n.Text, n.TokenIDs, n.TokenizerDigest, n.Origin, orNull(n.CustomerID), orNull(n.APIKeyID), n.Consent, split,
+		n.Kind, n.Language)
 	if errors.Is(err, pgx.ErrNoRows) { // someone else's transaction was first
 		if _, err := tx.Exec(ctx, `UPDATE contributors SET prompts = prompts - 1 WHERE project_id = $1 AND customer_id = $2`,
 			n.ProjectID, n.CustomerID); err != nil {
@@ -256,11 +267,12 @@ func (s *Store) UsablePrompts(ctx context.Context, projectID, split string, limi
 }
 
 // PromptsForBatch lists usable prompts of the train and valid splits that have no task in the batch yet: those that were
-// never ranked first, then those with the fewest tasks, at most limit.
+// never ranked first, then those with the fewest tasks, at most limit. A multi-turn project leaves out single turns.
 func (s *Store) PromptsForBatch(ctx context.Context, projectID, batch string, limit int) ([]Prompt, error) {
 	list, err := s.listPrompts(ctx, `SELECT `+promptColumns+` FROM prompts p
 		WHERE project_id = $1 AND usable AND split IN ('train', 'valid')
 		  AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.prompt_id = p.id AND t.batch = $2)
+		  AND (messages @> '[{"role": "assistant"}]' OR (SELECT question FROM projects WHERE id = $1) <> 'multiturn')
 		ORDER BY tasks, id LIMIT $3`, projectID, batch, limit)
 	return list, wrap(err, "prompts for batch %s", batch)
 }

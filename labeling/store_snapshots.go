@@ -143,7 +143,8 @@ func (s *Store) SnapshotItems(ctx context.Context, id string) ([]RankedPrompt, e
 // position) in the order of tasks, and gathers them by task.
 func rankedPrompts(ctx context.Context, q querier, from string, args ...any) ([]RankedPrompt, error) {
 	rows, err := q.Query(ctx, `
-		SELECT k.task_id, t.prompt_id, p.text, p.messages, p.token_ids, p.tokenizer_digest, i.customer_id, i.split, k.id, k.labeler_id, k.ranks
+		SELECT k.task_id, t.prompt_id, p.text, p.messages, p.token_ids, p.tokenizer_digest, i.customer_id, i.split, k.id, k.labeler_id, k.ranks,
+			k.strength, k.text, CASE WHEN k.ranks = '{1}' AND k.text = '' THEN ARRAY(SELECT g.rating FROM ratings g WHERE g.ranking_id = k.id AND g.rating > 0) END
 		FROM (SELECT i.ranking_id, i.split, i.customer_id, i.position FROM `+from+`) i
 		JOIN rankings k ON k.id = i.ranking_id JOIN tasks t ON t.id = k.task_id JOIN prompts p ON p.id = t.prompt_id
 		ORDER BY i.position`, args...)
@@ -154,10 +155,12 @@ func rankedPrompts(ctx context.Context, q querier, from string, args ...any) ([]
 	var tasks []string
 	var p RankedPrompt
 	var k LabelerRanking
+	var text string
+	var written []string // the text of each item, "" = only what was sampled
 	_, err = pgx.ForEachRow(rows, []any{&p.TaskID, &p.PromptID, &p.Prompt, &p.Messages, &p.PromptIDs, &p.TokenizerDigest, &p.CustomerID, &p.Split,
-		&k.RankingID, &k.LabelerID, &k.Ranks}, func() error {
-		if len(list) == 0 || list[len(list)-1].TaskID != p.TaskID {
-			list, tasks = append(list, p), append(tasks, p.TaskID)
+		&k.RankingID, &k.LabelerID, &k.Ranks, &k.Strength, &text, &k.Ratings}, func() error {
+		if n := len(list); n == 0 || list[n-1].TaskID != p.TaskID || text != "" || written[n-1] != "" {
+			list, tasks, written = append(list, p), append(tasks, p.TaskID), append(written, text)
 		}
 		last := &list[len(list)-1]
 		last.Rankings = append(last.Rankings, k)
@@ -168,21 +171,22 @@ func rankedPrompts(ctx context.Context, q querier, from string, args ...any) ([]
 		return nil, err
 	}
 	if rows, err = q.Query(ctx, `
-		SELECT r.task_id, r.id, r.text, r.token_ids, r.tokenizer_digest, r.model_version, r.finish
+		SELECT u.n, r.id, r.text, r.token_ids, r.tokenizer_digest, r.model_version, r.finish
 		FROM unnest($1::uuid[]) WITH ORDINALITY u(task_id, n) JOIN responses r ON r.task_id = u.task_id ORDER BY u.n, r.position`, tasks); err != nil {
 		return nil, err
 	}
-	at := 0
-	var task string
+	var at int
 	var c RankedCompletion
-	_, err = pgx.ForEachRow(rows, []any{&task, &c.ResponseID, &c.Text, &c.TokenIDs, &c.TokenizerDigest, &c.ModelVersion, &c.Finish}, func() error {
-		for list[at].TaskID != task {
-			at++
-		}
-		list[at].Completions = append(list[at].Completions, c)
+	_, err = pgx.ForEachRow(rows, []any{&at, &c.ResponseID, &c.Text, &c.TokenIDs, &c.TokenizerDigest, &c.ModelVersion, &c.Finish}, func() error {
+		list[at-1].Completions = append(list[at-1].Completions, c)
 		c = RankedCompletion{}
 		return nil
 	})
+	for i, text := range written {
+		if text != "" {
+			list[i].Completions = append(list[i].Completions, RankedCompletion{ResponseID: list[i].Rankings[0].RankingID, Text: text, Finish: "stop"})
+		}
+	}
 	return list, err
 }
 
@@ -197,10 +201,11 @@ func (s *Store) Snapshots(ctx context.Context, projectID string) ([]Snapshot, er
 }
 
 // Agreement says how far the labelers of a batch agree ("" = the tasks of no batch).
+// Texts that labelers wrote are left out: each ranks another set.
 func (s *Store) Agreement(ctx context.Context, projectID, batch string) (Agreement, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT t.id, k.ranks FROM assignments a JOIN tasks t ON t.id = a.task_id JOIN rankings k ON k.id = a.ranking_id
-		WHERE t.project_id = $1 AND t.batch = $2 AND `+counted+` ORDER BY t.id, a.labeler_id`, projectID, batch)
+		WHERE t.project_id = $1 AND t.batch = $2 AND `+counted+` AND cardinality(k.ranks) = t.k ORDER BY t.id, a.labeler_id`, projectID, batch)
 	if err != nil {
 		return Agreement{}, wrap(err, "agreement in batch %q", batch)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Submit stores a finished ranking: one transaction with its comparisons, ratings and
-// flags, the closed lease, the task's counters, the audit row, and after (may be nil),
+// Submit stores finished work, whatever the question: one transaction with its
+// comparisons, ratings, flags and demonstration, the closed lease, the task's counters, the audit row, and after (may be nil),
 // which cmd sets to what other rooms do when a ranking is in.
 //
 // The same key with the same input returns the ranking that is there, without running
@@ -63,7 +63,17 @@ func submit(ctx context.Context, tx pgx.Tx, in SubmitInput, after func(context.C
 	for d, pos := range a.order {
 		order[d] = int(pos)
 	}
-	sheet, err := parseSheet(in, order)
+	q, err := questionNamed(a.question)
+	if err != nil {
+		return "", err
+	}
+	var texts []string
+	if in.Text != "" && len(order) > 0 { // only what was written is held against what was shown
+		if texts, err = a.texts(ctx, tx); err != nil {
+			return "", err
+		}
+	}
+	sheet, err := q.parse(in, order, texts)
 	if err != nil {
 		return "", err
 	}
@@ -85,6 +95,15 @@ func submit(ctx context.Context, tx pgx.Tx, in SubmitInput, after func(context.C
 		return id, after(ctx, tx, a.projectID)
 	}
 	return id, nil
+}
+
+// texts are the task's answers in its own order.
+func (a lease) texts(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	rows, err := tx.Query(ctx, `SELECT text FROM responses WHERE task_id = $1 ORDER BY position`, a.taskID)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // hash identifies the body of a submit: everything but the key.
@@ -153,9 +172,10 @@ func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, 
 	b := &pgx.Batch{}
 	b.Queue(`
 		INSERT INTO rankings (id, project_id, task_id, assignment_id, labeler_id, revision, ranks, comment, idempotency_key, request_hash,
-			active_ms, wall_ms, guideline, surplus)
-		VALUES ($1, $2, $3, $4, $5, (SELECT count(*) + 1 FROM rankings WHERE assignment_id = $4), $6, $7, $8, $9, $10, $11, $12, $13)`,
-		id, a.projectID, a.taskID, a.id, in.LabelerID, sheet.ranks, in.Comment, in.IdempotencyKey, hash[:], in.ActiveMS, in.WallMS, a.guideline, a.surplus)
+			active_ms, wall_ms, guideline, surplus, text, strength)
+		VALUES ($1, $2, $3, $4, $5, (SELECT count(*) + 1 FROM rankings WHERE assignment_id = $4), $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+		id, a.projectID, a.taskID, a.id, in.LabelerID, sheet.ranks, in.Comment, in.IdempotencyKey, hash[:], in.ActiveMS, in.WallMS, a.guideline, a.surplus,
+		sheet.text, sheet.strength)
 	var winners, losers []int
 	for _, p := range Pairs(sheet.ranks) {
 		winners, losers = append(winners, p[0]), append(losers, p[1])
@@ -163,9 +183,22 @@ func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, 
 	if len(winners) > 0 {
 		b.Queue(`
 			INSERT INTO comparisons (ranking_id, winner_id, loser_id)
-			SELECT $1, w.id, l.id FROM unnest($3::int[], $4::int[]) u(winner, loser)
-			JOIN responses w ON w.task_id = $2 AND w.position = u.winner
-			JOIN responses l ON l.task_id = $2 AND l.position = u.loser`, id, a.taskID, winners, losers)
+			SELECT $1, CASE WHEN u.winner = $5 THEN $1 ELSE w.id END, CASE WHEN u.loser = $5 THEN $1 ELSE l.id END
+			FROM unnest($3::int[], $4::int[]) u(winner, loser)
+			LEFT JOIN responses w ON w.task_id = $2 AND w.position = u.winner
+			LEFT JOIN responses l ON l.task_id = $2 AND l.position = u.loser`, id, a.taskID, winners, losers, len(sheet.ratings))
+	}
+	if a.state == Reopened {
+		b.Queue(`DELETE FROM demonstrations WHERE assignment_id = $1`, a.id)
+	}
+	if sheet.demonstration {
+		demonstrationID, err := newID()
+		if err != nil {
+			return err
+		}
+		b.Queue(`INSERT INTO demonstrations (id, project_id, hash, messages, response, origin, labeler_id, assignment_id, prompt_id)
+			SELECT $1, p.project_id, sha256(convert_to(p.messages::text, 'UTF8') || '\x00'::bytea || convert_to($2, 'UTF8')), p.messages, $2, 'labeler', $3, $4, p.id
+			FROM tasks t JOIN prompts p ON p.id = t.prompt_id WHERE t.id = $5`, demonstrationID, sheet.text, in.LabelerID, a.id, a.taskID)
 	}
 	for pos, rating := range sheet.ratings {
 		if rating > 0 || len(sheet.flags[pos]) > 0 {
@@ -183,7 +216,7 @@ func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, 
 			active_ms = labelers.active_ms + excluded.active_ms, last_assignment = excluded.last_assignment`,
 		a.projectID, in.LabelerID, first, in.ActiveMS, a.id)
 	b.Queue(`SELECT audit_append($1, 'labeling.submit', $2, $3)`, actor(in.LabelerID), id,
-		map[string]any{"task": a.taskID, "ranks": sheet.ranks, "surplus": a.surplus, "hold": sheet.hold})
+		map[string]any{"task": a.taskID, "ranks": sheet.ranks, "surplus": a.surplus, "hold": sheet.hold, "strength": sheet.strength})
 	return tx.SendBatch(ctx, b).Close()
 }
 
@@ -206,6 +239,15 @@ func (s *Store) Reopen(ctx context.Context, projectID, labelerID string) (*Assig
 		return nil, wrap(err, "reopen for %s", labelerID)
 	}
 	return s.Assignment(ctx, *id, labelerID)
+}
+
+// ReopenAssignment takes up any submitted work of this labeler again, as Reopen does the last.
+func (s *Store) ReopenAssignment(ctx context.Context, assignmentID, labelerID string) (*Assignment, error) {
+	err := s.closeLease(ctx, assignmentID, labelerID, func(tx pgx.Tx, a lease) error { return a.reopen(ctx, tx, labelerID) })
+	if err != nil {
+		return nil, wrap(err, "reopen assignment %s", assignmentID)
+	}
+	return s.Assignment(ctx, assignmentID, labelerID)
 }
 
 func (a lease) reopen(ctx context.Context, tx pgx.Tx, labelerID string) error {
@@ -238,10 +280,21 @@ func (a lease) values(ctx context.Context, tx pgx.Tx) (Draft, error) {
 		shown[pos] = at
 	}
 	var ranks []int
-	if err := tx.QueryRow(ctx, `SELECT ranks, comment FROM rankings WHERE id = $1`, *a.rankingID).Scan(&ranks, &d.Comment); err != nil {
+	if err := tx.QueryRow(ctx, `SELECT ranks, comment, text, strength FROM rankings WHERE id = $1`, *a.rankingID).
+		Scan(&ranks, &d.Comment, &d.Text, &d.Strength); err != nil {
 		return d, err
 	}
-	for pos, r := range ranks {
+	if a.question == QuestionEdit && d.Text == "" { // left as it was
+		texts, err := a.texts(ctx, tx)
+		if err != nil {
+			return d, err
+		}
+		d.Text = texts[0]
+	}
+	for pos, r := range ranks[:k] {
+		if k == 1 {
+			r = 1 // an edited answer is second to its edit, and alone without it
+		}
 		d.Ranks[shown[pos]] = r
 	}
 	rows, err := tx.Query(ctx, `SELECT r.position, coalesce(g.rating, 0), g.flags FROM ratings g JOIN responses r ON r.id = g.response_id
@@ -267,10 +320,14 @@ func (s *Store) Ranking(ctx context.Context, id string) (Ranking, error) {
 	}
 	err := s.pool.QueryRow(ctx, `
 		SELECT k.id, k.task_id, k.project_id, k.assignment_id, k.labeler_id, k.revision, k.ranks,
-			ARRAY(SELECT r.id FROM responses r WHERE r.task_id = k.task_id ORDER BY r.position), k.surplus, k.guideline, t.batch, k.created_at
+			ARRAY(SELECT r.id FROM responses r WHERE r.task_id = k.task_id ORDER BY r.position), k.surplus, k.guideline, t.batch, k.created_at,
+			k.text, k.strength
 		FROM rankings k JOIN tasks t ON t.id = k.task_id WHERE k.id = $1`, id).
 		Scan(&r.ID, &r.TaskID, &r.ProjectID, &r.AssignmentID, &r.LabelerID, &r.Revision, &r.Ranks, &r.ResponseIDs, &r.Surplus, &r.Guideline,
-			&r.Batch, &r.CreatedAt)
+			&r.Batch, &r.CreatedAt, &r.Text, &r.Strength)
+	if len(r.Ranks) > len(r.ResponseIDs) {
+		r.ResponseIDs = append(r.ResponseIDs, r.ID)
+	}
 	return r, wrap(err, "ranking %s", id)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -261,7 +262,7 @@ func TestGuidelineVersions(t *testing.T) {
 	a := b.claim("ann")
 	p := b.project
 	p.Instructions, p.Overlap = "Prefer the honest answer.", 2
-	p, err := b.store.UpdateProject(b.ctx, p, "user:admin")
+	p, err := b.store.UpdateProject(b.ctx, p, "user:admin", nil)
 	b.ok(err)
 	if p.Guideline != 2 || p.Overlap != 2 {
 		t.Errorf("updated %+v", p)
@@ -275,7 +276,7 @@ func TestGuidelineVersions(t *testing.T) {
 	}
 	same, err := b.store.EnsureProject(b.ctx, Project{Name: p.Name, Instructions: "other", K: 9})
 	b.ok(err)
-	if same != p {
+	if !reflect.DeepEqual(same, p) {
 		t.Errorf("ensure of a project that exists gave %+v, want %+v", same, p)
 	}
 	for field, bad := range map[string]Project{"name": {}, "k": {Name: "x", K: 10}, "overlap": {Name: "x", Overlap: -1},

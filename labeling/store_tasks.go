@@ -8,14 +8,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// AddTask offers 2 to 9 responses to a prompt for ranking by overlap labelers, in the
-// caller's transaction. batch is the round it belongs to, "" for none; a prompt has at
+// AddTask offers responses to a prompt to overlap labelers, as many as the project's
+// question takes, in the caller's transaction. batch is the round it belongs to, "" for none; a prompt has at
 // most one task in a batch: the second gets ErrConflict and leaves the transaction
 // usable. A prompt that may not be used gets ErrNotFound.
 func (s *Store) AddTask(ctx context.Context, tx pgx.Tx, promptID string, responses []NewResponse, overlap int, batch string) (Task, error) {
 	t := Task{PromptID: promptID, Need: overlap, OpenSlots: overlap, Batch: batch}
-	if len(responses) < MinAnswers || len(responses) > MaxAnswers {
-		return t, invalid("responses", "%d given, %d to %d are wanted", len(responses), MinAnswers, MaxAnswers)
+	if len(responses) > MaxAnswers {
+		return t, invalid("responses", "%d given, at most %d", len(responses), MaxAnswers)
 	}
 	if overlap < 1 {
 		return t, invalid("overlap", "%d is below 1", overlap)
@@ -40,10 +40,23 @@ func (s *Store) AddTask(ctx context.Context, tx pgx.Tx, promptID string, respons
 }
 
 func (s *Store) addTask(ctx context.Context, tx pgx.Tx, t Task, responses []NewResponse) (Task, error) {
-	if err := tx.QueryRow(ctx, `SELECT project_id FROM prompts WHERE id = $1 AND usable FOR NO KEY UPDATE`, t.PromptID).Scan(&t.ProjectID); err != nil {
+	var asked string
+	var messages []Message
+	if err := tx.QueryRow(ctx, `SELECT p.project_id, j.question, CASE WHEN j.question = 'multiturn' THEN p.messages END FROM prompts p JOIN projects j ON j.id = p.project_id
+		WHERE p.id = $1 AND p.usable FOR NO KEY UPDATE OF p`, t.PromptID).Scan(&t.ProjectID, &asked, &messages); err != nil {
 		return t, err
 	}
-	var err error
+	q, err := questionNamed(asked)
+	switch {
+	case err != nil:
+		return t, err
+	case len(responses) < q.min || len(responses) > q.max:
+		return t, invalid("responses", "%d given, %d to %d are wanted", len(responses), q.min, q.max)
+	case q.prompt != nil:
+		if err := q.prompt(messages); err != nil {
+			return t, err
+		}
+	}
 	if t.ID, err = newID(); err != nil {
 		return t, err
 	}
@@ -71,6 +84,38 @@ func (s *Store) addTask(ctx context.Context, tx pgx.Tx, t Task, responses []NewR
 		t.ResponseIDs = append(t.ResponseIDs, id)
 	}
 	return t, tx.SendBatch(ctx, b).Close()
+}
+
+// OfferPrompts makes tasks of prompts that ask for nothing but a prompt: those of demonstration projects that have no
+// task and no demonstration yet, at most limit. Prompts of the test split stay out: what people write is trained on. It
+// returns how many it made.
+func (s *Store) OfferPrompts(ctx context.Context, limit int) (n int, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			SELECT p.id, j.overlap FROM prompts p JOIN projects j ON j.id = p.project_id
+			WHERE j.question = $1 AND p.tasks = 0 AND p.usable AND p.split <> 'test'
+				AND NOT EXISTS (SELECT FROM demonstrations d WHERE d.prompt_id = p.id)
+			ORDER BY p.id LIMIT $2 FOR NO KEY UPDATE OF p SKIP LOCKED`, QuestionDemonstration, limit)
+		if err != nil {
+			return err
+		}
+		type waiting struct {
+			ID      string
+			Overlap int
+		}
+		list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[waiting])
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			if _, err := s.AddTask(ctx, tx, p.ID, nil, p.Overlap, ""); err != nil {
+				return err
+			}
+		}
+		n = len(list)
+		return nil
+	})
+	return n, wrap(err, "offer prompts")
 }
 
 // Task returns a task by id.

@@ -37,15 +37,17 @@ type Message struct {
 type Project struct {
 	ID           string
 	Name         string // unique
-	Question     string // question type: "ranking"
+	Question     string // question type, one of QuestionNames
 	Instructions string // the guideline's newest version, markdown
 	Guideline    int    // version of Instructions, from 1
-	K            int    // answers a task should have, 2..9
+	K            int    // answers a task should have, within what the question allows
 	Overlap      int    // labelers a task should have, >= 1
 	PromptCap    int    // prompts one customer may bring (InstructGPT: 200)
 	ValidShare   float64
 	TestShare    float64
 	Lease        time.Duration // how long a claimed task is held without a sign of life
+	Languages    []string      // BCP 47, of prompts and answers; none = any
+	Closed       bool          // not offered to labelers
 	CreatedAt    time.Time
 }
 
@@ -62,6 +64,8 @@ type NewPrompt struct {
 	APIKeyID        string // "" = none
 	Consent         bool   // the customer allows training (asked of OriginAPI only)
 	Split           string // "" = chosen here
+	Kind            string // how a labeler wrote it: one of PromptKinds, "" for other origins
+	Language        string // BCP 47, "" = not known
 }
 
 // Prompt is one deduplicated prompt of a project.
@@ -77,6 +81,8 @@ type Prompt struct {
 	APIKeyID        *string
 	Consent         bool
 	Split           string
+	Kind            string
+	Language        string
 	Usable          bool // may be labeled and trained on now
 	CreatedAt       time.Time
 }
@@ -104,7 +110,7 @@ type Response struct {
 	Finish          string
 }
 
-// Task asks Need labelers to rank the same K responses.
+// Task asks Need labelers the project's question about the same K responses.
 type Task struct {
 	ID          string
 	ProjectID   string
@@ -144,23 +150,28 @@ type Assignment struct {
 	Order        []int // Order[d] = stored position of the response shown at d
 	Messages     []Message
 	Answers      []Answer // in the order shown
+	Question     string
+	Language     string // of the prompt, BCP 47; "" = not known
 	Instructions string
-	Guideline    int
+	Guideline    int    // version of Instructions
+	Unread       bool   // the labeler has read an older version only: Acknowledge is due
 	Draft        *Draft // nil = none
 	ClaimedAt    time.Time
 }
 
 // Draft is unfinished work, in the order shown. Ranks of 0 mean unranked.
 type Draft struct {
-	Ranks   []int      `json:"ranks"`
-	Ratings []int      `json:"ratings,omitempty"` // 0 = unrated
-	Flags   [][]string `json:"flags,omitempty"`
-	Comment string     `json:"comment,omitempty"`
-	Focus   int        `json:"focus,omitempty"`
+	Ranks    []int      `json:"ranks"`
+	Ratings  []int      `json:"ratings,omitempty"` // 0 = unrated
+	Flags    [][]string `json:"flags,omitempty"`
+	Comment  string     `json:"comment,omitempty"`
+	Focus    int        `json:"focus,omitempty"`
+	Text     string     `json:"text,omitempty"`
+	Strength int        `json:"strength,omitempty"`
 }
 
-// SubmitInput is a finished ranking. Ranks, Ratings and Flags are in the order
-// shown; Ratings and Flags may be nil.
+// SubmitInput is finished work on a task. Ranks, Ratings and Flags are in the order
+// shown; Ratings and Flags may be nil. What else is wanted, or refused, is the question's.
 type SubmitInput struct {
 	AssignmentID   string
 	LabelerID      string
@@ -168,12 +179,15 @@ type SubmitInput struct {
 	Ratings        []int // 1..7, 0 = unrated
 	Flags          [][]string
 	Comment        string
+	Text           string `json:",omitempty"` // an edited answer, or a demonstration
+	Strength       int    `json:",omitempty"` // of a pairwise preference, 1..4; 0 for a tie
 	IdempotencyKey string // required; unique for the labeler
 	ActiveMS       int64
 	WallMS         int64
 }
 
-// Ranking is one revision of one labeler's answer to one task.
+// Ranking is one revision of one labeler's answer to one task. A text of the labeler's
+// own that competes with the answers is the last of the ranks, and goes by ID.
 type Ranking struct {
 	ID           string
 	TaskID       string
@@ -182,7 +196,9 @@ type Ranking struct {
 	LabelerID    string
 	Revision     int
 	Ranks        []int    // competition ranks, in the order of ResponseIDs
-	ResponseIDs  []string // the task's own order
+	ResponseIDs  []string // the task's own order, then ID if Text competes
+	Text         string   // what the labeler wrote, or ""
+	Strength     int      // of a pairwise preference, 1..4; 0 for a tie or where it was not asked
 	Surplus      bool     // came after the lease's end when no slot was open
 	Guideline    int
 	Batch        string
@@ -192,8 +208,8 @@ type Ranking struct {
 // Comparison is one strict pair of a ranking; ties have none.
 type Comparison struct {
 	RankingID string
-	WinnerID  string // response
-	LoserID   string // response
+	WinnerID  string // response, or RankingID for the text that the labeler wrote
+	LoserID   string // response, or RankingID
 }
 
 // Progress is a labeler's own view of a project.
@@ -251,10 +267,15 @@ type LabelerRanking struct {
 	RankingID string `json:"ranking_id,omitempty"`
 	LabelerID string `json:"labeler"`
 	Ranks     []int  `json:"ranks"`
+	Strength  int    `json:"strength,omitempty"` // of a pairwise preference, 1..4
+	Ratings   []int  `json:"ratings,omitempty"`  // of a single answer, 1..7
 }
 
 // RankedPrompt is one task of a snapshot: a prompt, its completions, and every
-// labeler's ranking of them. The reward loss takes it as one batch element.
+// labeler's ranking of them. The reward loss takes it as one batch element. Where
+// labelers wrote texts of their own, each has a RankedPrompt to itself, with that text
+// as the last completion. One completion alone (a rating, a demonstration) compares
+// nothing.
 type RankedPrompt struct {
 	TaskID          string             `json:"task_id,omitempty"`
 	PromptID        string             `json:"prompt_id,omitempty"`

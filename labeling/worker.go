@@ -11,6 +11,9 @@ import (
 // most this long after its lease's end.
 const sweepEvery = 10 * time.Second
 
+// offerLimit is how many prompts one look at the clock turns into tasks.
+const offerLimit = 500
+
 type sweepArgs struct{}
 
 func (sweepArgs) Kind() string { return "labeling.sweep" }
@@ -25,7 +28,10 @@ type sweepWorker struct {
 }
 
 func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
-	_, err := w.store.Sweep(ctx)
+	if _, err := w.store.Sweep(ctx); err != nil {
+		return err
+	}
+	_, err := w.store.OfferPrompts(ctx, offerLimit)
 	return err
 }
 
@@ -35,7 +41,7 @@ func AddWorkers(workers *river.Workers, s *Store) {
 	river.AddWorker(workers, &sweepWorker{store: s})
 }
 
-// PeriodicJobs are the room's jobs by the clock: the sweep of leases.
+// PeriodicJobs are the room's jobs by the clock: leases that ran out end, prompts that wait for a demonstration are offered.
 func PeriodicJobs() []*river.PeriodicJob {
 	return []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(sweepEvery),
 		func() (river.JobArgs, *river.InsertOpts) { return sweepArgs{}, nil },

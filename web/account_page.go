@@ -47,18 +47,18 @@ func (s *server) changePassword(c *gin.Context) {
 		return
 	}
 	if fresh == "" {
-		s.showAccount(c, http.StatusBadRequest, "The new password is missing.")
+		s.showAccount(c, http.StatusBadRequest, s.say(c, "The new password is missing."))
 		return
 	}
 	token, _, err := s.Accounts.Login(ctx, u.Email, old, c.ClientIP(), c.Request.UserAgent())
 	var limit *account.LimitError
 	switch {
 	case errors.Is(err, account.ErrDenied):
-		s.showAccount(c, http.StatusBadRequest, "The old password is not right.")
+		s.showAccount(c, http.StatusBadRequest, s.say(c, "The old password is not right."))
 		return
 	case errors.As(err, &limit):
 		c.Header("Retry-After", seconds(limit.RetryAfter))
-		s.showAccount(c, http.StatusTooManyRequests, "Too many attempts. Wait a few minutes and try again.")
+		s.showAccount(c, http.StatusTooManyRequests, s.say(c, "Too many attempts. Wait a few minutes and try again."))
 		return
 	case err != nil:
 		s.fail(c, err)
@@ -71,7 +71,7 @@ func (s *server) changePassword(c *gin.Context) {
 			s.fail(c, err)
 			return
 		}
-		s.showAccount(c, http.StatusBadRequest, "The new password "+weak.Reason+".")
+		s.showAccount(c, http.StatusBadRequest, s.language(c).Field(s.say(c, "New password"), weak.Reason))
 		return
 	}
 	if err != nil {

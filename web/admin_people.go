@@ -162,7 +162,7 @@ func (s *server) invite(c *gin.Context) {
 			s.fail(c, err)
 			return
 		}
-		s.showPeople(c, p.Status, peopleData{Error: p.Detail})
+		s.showPeople(c, p.Status, peopleData{Error: p.in(s.language(c)).Detail})
 		return
 	}
 	s.showPeople(c, http.StatusOK, peopleData{Created: &u, Password: password})
@@ -286,7 +286,7 @@ func (s *server) createKey(c *gin.Context) {
 			s.fail(c, err)
 			return
 		}
-		s.showKeys(c, p.Status, keysData{Error: p.Detail})
+		s.showKeys(c, p.Status, keysData{Error: p.in(s.language(c)).Detail})
 		return
 	}
 	s.showKeys(c, http.StatusOK, keysData{Created: &k, Secret: secret})

@@ -17,6 +17,7 @@ import (
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/model/run"
 	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web/lang"
 )
 
 type roundsData struct {
@@ -100,7 +101,7 @@ func (s *server) roundConfig(c *gin.Context) (loop.Config, error) {
 		dec := json.NewDecoder(strings.NewReader(text))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&cfg); err != nil {
-			return cfg, bad("config", "does not fit the settings of a round: "+strings.TrimPrefix(err.Error(), "json: "))
+			return cfg, bad("config", fmt.Sprintf("does not fit the settings of a round: %s", strings.TrimPrefix(err.Error(), "json: ")))
 		}
 	}
 	for name, at := range map[string]*int{"k": &cfg.K, "prompts": &cfg.Prompts, "eval_prompts": &cfg.EvalPrompts} {
@@ -249,7 +250,7 @@ func (s *server) roundPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	s.render(c, http.StatusOK, "round", view{Title: fmt.Sprintf("Round %d", r.Number), Nav: "rounds", Note: note(c), Data: d})
+	s.render(c, http.StatusOK, "round", view{Title: s.say(c, "Round %d", r.Number), Nav: "rounds", Note: note(c), Data: d})
 }
 
 func stagePath(now loop.Stage) []stageStep {
@@ -278,8 +279,9 @@ func stagePath(now loop.Stage) []stageStep {
 // roundUpdate is what the page is told of a round.
 type roundUpdate struct {
 	Stage    loop.Stage    `json:"stage"`
-	Label    string        `json:"label"`
+	Label    string        `json:"label"` // of the stage, in the reader's language
 	Ended    bool          `json:"ended"`
+	Counted  string        `json:"counted"` // the progress, likewise
 	Progress loop.Progress `json:"progress"`
 	Error    string        `json:"error"`
 }
@@ -317,7 +319,7 @@ func (s *server) roundEvents(c *gin.Context) {
 	tick := time.NewTicker(eventPace)
 	defer tick.Stop()
 	for {
-		last, err = s.sendRound(ctx, out, r, &cursor, last)
+		last, err = s.sendRound(ctx, out, s.language(c), r, &cursor, last)
 		if err == nil && r.Stage.Ended() {
 			out.send([]byte("event: end\ndata: {}\n\n"))
 			return
@@ -340,8 +342,8 @@ func (s *server) roundEvents(c *gin.Context) {
 }
 
 // sendRound sends what is new since last and the cursor.
-func (s *server) sendRound(ctx context.Context, out sender, r loop.Round, cursor *[2]int, last string) (string, error) {
-	b, err := json.Marshal(roundUpdate{r.Stage, stageNames[r.Stage], r.Stage.Ended(), r.Progress, r.Error})
+func (s *server) sendRound(ctx context.Context, out sender, l *lang.Language, r loop.Round, cursor *[2]int, last string) (string, error) {
+	b, err := json.Marshal(roundUpdate{r.Stage, l.T(string(stageNames[r.Stage])), r.Stage.Ended(), counted(l, r.Progress), r.Progress, r.Error})
 	if err != nil {
 		return last, err
 	}

@@ -4,13 +4,19 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"io/fs"
 	"mime"
 	"net/http"
 	"path"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/rankloop/rankloop/web/lang"
 )
 
 //go:embed static
@@ -23,8 +29,14 @@ type asset struct {
 	hash string
 }
 
-func loadAssets() (map[string]asset, error) {
+// loadAssets reads the files and makes the catalogues of what scripts say: lang/<tag>.js.
+func loadAssets(speaks lang.Languages) (map[string]asset, error) {
 	out := map[string]asset{}
+	add := func(name string, body []byte) {
+		sum := sha256.Sum256(body)
+		out[name] = asset{body, contentType(name), hex.EncodeToString(sum[:6])}
+	}
+	var said []string
 	err := fs.WalkDir(staticFS, "static", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -33,11 +45,37 @@ func loadAssets() (map[string]asset, error) {
 		if err != nil {
 			return err
 		}
-		sum := sha256.Sum256(body)
-		out[strings.TrimPrefix(p, "static")] = asset{body, contentType(p), hex.EncodeToString(sum[:6])}
+		add(strings.TrimPrefix(p, "static"), body)
+		if path.Ext(p) == ".js" && !strings.HasPrefix(p, "static/vendor/") {
+			said = append(said, saidBy(string(body))...)
+		}
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range speaks[1:] {
+		words, err := json.Marshal(l.Words(said))
+		if err != nil {
+			return nil, err
+		}
+		add("/lang/"+l.Tag+".js", fmt.Appendf(nil, "// What scripts say, in %s.\n\"use strict\";\nglobalThis.sentences = %s;\n", l.Name, words))
+	}
+	return out, nil
+}
+
+// spoken is a call of t or tn in a script; the last text in it is the key, which for tn is the plural.
+var spoken = regexp.MustCompile(`\btn?\(\s*(?:"(?:[^"\\]|\\.)*"\s*,\s*)?("(?:[^"\\]|\\.)*")`)
+
+// saidBy are the sentences of a script.
+func saidBy(script string) []string {
+	var out []string
+	for _, m := range spoken.FindAllStringSubmatch(script, -1) {
+		if s, err := strconv.Unquote(m[1]); err == nil {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func contentType(name string) string {

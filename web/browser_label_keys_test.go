@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -185,10 +186,17 @@ func TestSkipAndReport(t *testing.T) {
 	b.until(`document.getElementById("report-dialog").open`)
 	b.shot("report")
 	b.do(click(`#report-dialog [value="pii"]`))
-	b.do(click(`#report-dialog button[value="yes"]`))
-	b.until(`document.getElementById("report-dialog").returnValue === "yes" && !document.getElementById("task").hidden`)
+	b.do(click(`#report-dialog button[value="report"]`))
+	deadline := time.Now().Add(10 * time.Second)
+	for b.w.count(`SELECT count(*) FROM tasks WHERE held = 'pii'`) != 1 {
+		if time.Now().After(deadline) {
+			t.Fatal("the report does not hold the task")
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+	b.until(`document.querySelector("#conversation .said").textContent.includes("number 2")`)
 	ada := b.w.as("ada", account.RoleAdmin)
-	if page := ada.get("/admin/held"); !strings.Contains(page.body, "pii") {
+	if page := ada.get("/admin/held"); !strings.Contains(page.body, "Personal data") {
 		t.Error("the report does not reach the reviewers")
 	}
 	b.keys("1234")

@@ -63,7 +63,7 @@ func TestNextWithoutAhead(t *testing.T) {
 	b := labelingTab(t, tasks, 1280, 900)
 	b.do(chromedp.Evaluate[chromedp.Void](`Desk.prototype.fetchAhead = function () {}`))
 	for n := range tasks - 1 {
-		b.until(fmt.Sprintf(`document.getElementById("progress").textContent.startsWith("%d ranked") && document.getElementById("order").textContent === "Nothing ranked yet"`, n))
+		b.until(fmt.Sprintf(`document.getElementById("progress").textContent.startsWith("%d done") && document.getElementById("order").textContent === "Nothing ranked yet"`, n))
 		b.keys("1234")
 		b.do(chromedp.KeyEvent(kb.Enter))
 		b.until(fmt.Sprintf(`performance.getEntriesByName("next-task").length === %d`, n+1))
@@ -121,7 +121,7 @@ func TestUndoWithAhead(t *testing.T) {
 	b.wantStored(shown, 3, 1, 2, 3)
 	b.keys("12")
 	b.do(chromedp.KeyEvent(kb.Enter))
-	b.until(`document.getElementById("progress").textContent.startsWith("2 ranked")`)
+	b.until(`document.getElementById("progress").textContent.startsWith("2 done")`)
 	if n := b.w.count(`SELECT max(revision) FROM rankings`); n != 2 {
 		t.Errorf("revision %d", n)
 	}

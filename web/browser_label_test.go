@@ -122,7 +122,7 @@ func TestRankByMouse(t *testing.T) {
 	b.shot("ranked")
 	b.do(chromedp.Click(chromedp.CSS("#submit")))
 	b.wantStored(shown, 1, 2, 3, 3)
-	b.until(`document.getElementById("progress").textContent.startsWith("1 ranked")`)
+	b.until(`document.getElementById("progress").textContent.startsWith("1 done")`)
 }
 
 func TestRankByKeys(t *testing.T) {
@@ -138,7 +138,7 @@ func TestRankByKeys(t *testing.T) {
 	b.wantStored(shown, 2, 1, 4, 2)
 
 	// The other keys.
-	b.until(`document.getElementById("progress").textContent.startsWith("1 ranked") && ` + taskOpen)
+	b.until(`document.getElementById("progress").textContent.startsWith("1 done") && ` + taskOpen)
 	b.wantOrder("Nothing ranked yet")
 	b.do(chromedp.KeyEvent(kb.Enter)) // not complete: stays
 	b.keys("1234")
@@ -165,7 +165,7 @@ func TestRankByKeys(t *testing.T) {
 	b.wantStored(shown, 1, 2, 3, 3)
 
 	// Undo opens it again; the edit is a second revision.
-	b.until(`document.getElementById("progress").textContent.startsWith("2 ranked") && document.getElementById("order").textContent === "Nothing ranked yet"`)
+	b.until(`document.getElementById("progress").textContent.startsWith("2 done") && document.getElementById("order").textContent === "Nothing ranked yet"`)
 	b.keys("u")
 	b.wantOrder("A > B > C = D")
 	b.keys("4")
@@ -179,7 +179,7 @@ func TestRankByKeys(t *testing.T) {
 	// Skip the last, with its reason.
 	b.keys("s")
 	b.until(`document.getElementById("skip-dialog").open`)
-	b.do(chromedp.Click(chromedp.CSS(`#skip-dialog button[value="yes"]`)))
+	b.do(chromedp.Click(chromedp.CSS(`#skip-dialog button[value="skip"]`)))
 	b.until(`!document.getElementById("empty").hidden`)
 	if n := b.w.count(`SELECT count(*) FROM assignments WHERE state = 'skipped'`); n != 1 {
 		t.Errorf("%d skipped, want 1", n)
@@ -242,7 +242,7 @@ func TestOfflineSubmit(t *testing.T) {
 	}
 	b.offline(false)
 	b.wantStored(shown, 4, 3, 2, 1)
-	b.until(`document.getElementById("progress").textContent.startsWith("1 ranked") && ` + taskOpen)
+	b.until(`document.getElementById("progress").textContent.startsWith("1 done") && ` + taskOpen)
 	if n := b.w.count(`SELECT count(*) FROM rankings`); n != 1 {
 		t.Errorf("%d rankings", n)
 	}

@@ -77,6 +77,7 @@ type Loop interface {
 	Start(ctx context.Context, projectID, actor string, c loop.Config) (loop.Round, error)
 	Cancel(ctx context.Context, id, actor string) error
 	Proceed(ctx context.Context, id, actor string) error
+	OrderTasks(ctx context.Context, projectID string, prompts int, actor string) error // lets the serving policy answer prompts outside any round
 	Decide(ctx context.Context, id, actor string, promote bool) error
 	Alarms(ctx context.Context, roundID string, limit int) ([]loop.Alarm, error)
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -96,7 +97,7 @@ func problemOf(err error) (p *problem, known bool) {
 	case errors.As(err, &models):
 		return invalid(models.Field, models.Reason), true
 	case errors.As(err, &tooLarge):
-		return status(http.StatusRequestEntityTooLarge, "the body is larger than "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes"), true
+		return status(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)), true
 	case errors.As(err, &tooMany):
 		p := status(http.StatusTooManyRequests, "too many failed sign-ins; try again later")
 		p.Retry = tooMany.RetryAfter
@@ -106,9 +107,11 @@ func problemOf(err error) (p *problem, known bool) {
 	case is(account.ErrNotFound, labeling.ErrNotFound, loop.ErrNotFound, registry.ErrNotFound, run.ErrNotFound):
 		return status(http.StatusNotFound, "there is no such thing, or not for you"), true
 	case errors.As(err, &frozen):
-		return status(http.StatusConflict, frozen.Error()), true
+		return status(http.StatusConflict, fmt.Sprintf("this ranking is frozen by the snapshot %s", frozen.Snapshot)), true
 	case is(labeling.ErrTooManyLeases):
 		return status(http.StatusConflict, "you hold too many tasks at once: finish or release one"), true
+	case is(labeling.ErrCapped):
+		return status(http.StatusConflict, "this project takes no more prompts from you: its limit for one person is reached"), true
 	case is(account.ErrConflict):
 		return status(http.StatusConflict, "that is taken, or the last admin would be gone"), true
 	case is(labeling.ErrConflict):
@@ -170,6 +173,9 @@ func (s *server) fail(c *gin.Context, err error) {
 		}
 		if p.Retry > 0 {
 			c.Header("Retry-After", seconds(p.Retry))
+		}
+		if !strings.HasPrefix(c.Request.URL.Path, "/api/") { // read by people; programs get English
+			p = p.in(s.language(c))
 		}
 		switch shapeOf(c.Request) {
 		case shapePage:

@@ -2,24 +2,35 @@ package web
 
 import (
 	"embed"
+	"errors"
 	"html/template"
+	"io/fs"
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/rankloop/rankloop/web/lang"
 )
 
 //go:embed docs
 var docsFS embed.FS
 
-// helpPage is one page of the manual: a fragment of HTML in docs, written by hand and therefore trusted.
+// helpPage is one page of the manual: a fragment of HTML, written by hand and therefore trusted. docs holds the English
+// ones, docs/<tag> those that are translated.
 type helpPage struct {
 	Name, Title string
+	Lang        string // of the text
 	Body        template.HTML
 }
 
-var helpTitles = []struct{ name, title string }{
+var helpTitles = []struct {
+	name  string
+	title sentence
+}{
 	{"start", "What rankloop does"},
 	{"ranking", "Ranking answers"},
+	{"questions", "Other questions, own work, prompts"},
 	{"rounds", "Rounds and models"},
 	{"eval", "Evaluation"},
 	{"attention", "Attention, seen"},
@@ -28,14 +39,24 @@ var helpTitles = []struct{ name, title string }{
 	{"security", "Accounts, keys and privacy"},
 }
 
-func loadHelp() ([]helpPage, error) {
+// reachable lets the keyboard scroll what is wider than the screen.
+var reachable = strings.NewReplacer("<pre>", `<pre tabindex="0">`, `<div class="scroll">`, `<div class="scroll" tabindex="0">`)
+
+// loadHelp reads the manual in the language, page by page in English where there is no other.
+func loadHelp(l *lang.Language) ([]helpPage, error) {
 	var out []helpPage
 	for _, t := range helpTitles {
-		b, err := docsFS.ReadFile("docs/" + t.name + ".html")
+		p := helpPage{Name: t.name, Title: l.T(string(t.title)), Lang: l.Tag}
+		b, err := docsFS.ReadFile("docs/" + l.Tag + "/" + t.name + ".html")
+		if errors.Is(err, fs.ErrNotExist) {
+			p.Lang = "en"
+			b, err = docsFS.ReadFile("docs/" + t.name + ".html")
+		}
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, helpPage{t.name, t.title, template.HTML(b)})
+		p.Body = template.HTML(reachable.Replace(string(b)))
+		out = append(out, p)
 	}
 	return out, nil
 }
@@ -46,13 +67,14 @@ type helpData struct {
 }
 
 func (s *server) docsPage(c *gin.Context) {
+	help := s.help[s.language(c).Tag]
 	name := c.Param("page")
 	if name == "" {
-		name = s.help[0].Name
+		name = help[0].Name
 	}
-	for _, p := range s.help {
+	for _, p := range help {
 		if p.Name == name {
-			s.render(c, http.StatusOK, "docs", view{Title: p.Title, Nav: "docs", Data: helpData{s.help, p}})
+			s.render(c, http.StatusOK, "docs", view{Title: p.Title, Nav: "docs", Data: helpData{help, p}})
 			return
 		}
 	}

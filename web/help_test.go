@@ -6,11 +6,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rankloop/rankloop/web/lang"
 )
 
 // Every page of the manual is listed, and none asks for what the pages' policy forbids.
 func TestManual(t *testing.T) {
-	pages, err := loadHelp()
+	speaks, err := lang.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := loadHelp(speaks[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,6 +26,17 @@ func TestManual(t *testing.T) {
 	}
 	if len(files) != len(pages) {
 		t.Errorf("%d pages are listed, of %q", len(pages), files)
+	}
+	for _, l := range speaks[1:] { // the translated ones too
+		translated, err := loadHelp(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range translated {
+			if p.Lang == l.Tag {
+				pages = append(pages, p)
+			}
+		}
 	}
 	forbidden := regexp.MustCompile(`(?i)<script|<style|\sstyle=|\son[a-z]+=|(src|href)="[a-z]*:`)
 	for _, p := range pages {

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -17,48 +19,21 @@ const otherCallsPerMinute = 600
 type task struct {
 	Assignment   string             `json:"assignment"`
 	Task         string             `json:"task"`
-	State        string             `json:"state"` // leased, or reopened
+	Project      string             `json:"project"`
+	Question     string             `json:"question"` // its type
+	Language     string             `json:"language"` // of the messages, BCP 47; "" = not known
+	State        string             `json:"state"`    // leased, or reopened
 	LeaseUntil   time.Time          `json:"lease_until"`
 	LeaseSeconds int                `json:"lease_seconds"` // from now, for clocks that differ
 	Messages     []labeling.Message `json:"messages"`
 	Answers      []labeling.Answer  `json:"answers"`
 	Instructions string             `json:"instructions"`
+	Guideline    int                `json:"guideline"` // version of the instructions
+	Unread       bool               `json:"unread"`    // the labeler has read an older version only
 	Draft        *labeling.Draft    `json:"draft"`
 	Warning      []string           `json:"warning,omitempty"` // what others reported of the task: the page veils it until it is asked for
 	Done         int                `json:"done"`              // tasks this labeler has ranked
 	Open         int                `json:"open"`              // tasks with an open slot, up to labeling.OpenLimit
-}
-
-type labelData struct {
-	Flags     []flag
-	OpenLimit int
-}
-
-// flag is a flag as the page shows it; Letter sets it by key.
-type flag struct{ Key, Label, Letter string }
-
-var flagLabels = map[string]string{
-	"instruction": "Does not follow the instruction", "inappropriate": "Not fit for an assistant", "hallucination": "States what is not so",
-	"harmful": "Encourages harm", "sexual": "Sexual", "violent": "Violent", "denigrates": "Denigrates people", "opinion": "Judges where it should not",
-	"identity": "Names its model or maker", "pii": "Personal data (holds the task back)", "unsafe": "Unsafe to show (holds the task back)",
-}
-
-// flagLetters are the keys of the flags; no two are the same.
-var flagLetters = map[string]string{
-	"instruction": "i", "inappropriate": "a", "hallucination": "h", "harmful": "e", "sexual": "s", "violent": "v",
-	"denigrates": "d", "opinion": "o", "identity": "m", "pii": "p", "unsafe": "u",
-}
-
-func (s *server) labelPage(c *gin.Context) {
-	d := labelData{OpenLimit: labeling.OpenLimit}
-	for _, f := range labeling.Flags {
-		label := flagLabels[f]
-		if label == "" {
-			label = f
-		}
-		d.Flags = append(d.Flags, flag{f, label, flagLetters[f]})
-	}
-	s.render(c, http.StatusOK, "label", view{Title: "Rank answers", Nav: "label", Data: d})
 }
 
 // limited counts a call of the labeling page; a refused one does no work.
@@ -73,18 +48,32 @@ func (s *server) limited(c *gin.Context, l *limiter, perMinute int) bool {
 }
 
 func (s *server) claim(c *gin.Context) {
-	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) || s.emptyBody(c) {
-		return
-	}
-	a, err := s.Labeling.Claim(c.Request.Context(), s.ProjectID, user(c).ID)
-	s.sendTask(c, a, err)
+	s.inProject(c, s.Labeling.Claim)
 }
 
 func (s *server) undo(c *gin.Context) {
-	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) || s.emptyBody(c) {
+	s.inProject(c, s.Labeling.Reopen)
+}
+
+type projectBody struct {
+	Project string `json:"project"` // "" = the server's own
+}
+
+// inProject carries out an act of the labeler in the project that the body names.
+func (s *server) inProject(c *gin.Context, act func(ctx context.Context, projectID, labelerID string) (*labeling.Assignment, error)) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) {
 		return
 	}
-	a, err := s.Labeling.Reopen(c.Request.Context(), s.ProjectID, user(c).ID)
+	var b projectBody
+	err := readJSON(c, &b, true)
+	if err == nil && b.Project != "" && b.Project != s.ProjectID {
+		_, err = s.openProject(c, b.Project)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	a, err := act(c.Request.Context(), cmp.Or(b.Project, s.ProjectID), user(c).ID)
 	s.sendTask(c, a, err)
 }
 
@@ -95,7 +84,7 @@ func (s *server) sendTask(c *gin.Context, a *labeling.Assignment, err error) {
 	}
 	var p labeling.Progress
 	if err == nil {
-		p, err = s.Labeling.Progress(c.Request.Context(), s.ProjectID, user(c).ID)
+		p, err = s.Labeling.Progress(c.Request.Context(), a.ProjectID, user(c).ID)
 	}
 	var warning []string
 	if err == nil {
@@ -105,8 +94,9 @@ func (s *server) sendTask(c *gin.Context, a *labeling.Assignment, err error) {
 		s.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, task{Warning: warning, Assignment: a.ID, Task: a.TaskID, State: a.State, LeaseUntil: a.LeaseUntil, LeaseSeconds: int(time.Until(a.LeaseUntil).Seconds()),
-		Messages: a.Messages, Answers: a.Answers, Instructions: a.Instructions, Draft: a.Draft, Done: p.Done, Open: p.Open})
+	c.JSON(http.StatusOK, task{Warning: warning, Assignment: a.ID, Task: a.TaskID, Project: a.ProjectID, Question: a.Question, Language: a.Language, State: a.State,
+		LeaseUntil: a.LeaseUntil, LeaseSeconds: int(time.Until(a.LeaseUntil).Seconds()), Messages: a.Messages, Answers: append([]labeling.Answer{}, a.Answers...),
+		Instructions: a.Instructions, Guideline: a.Guideline, Unread: a.Unread, Draft: a.Draft, Done: p.Done, Open: p.Open})
 }
 
 // emptyBody refuses a body where none is wanted; an empty object is fine.
@@ -119,11 +109,13 @@ func (s *server) emptyBody(c *gin.Context) bool {
 }
 
 type draftBody struct {
-	Ranks   []int      `json:"ranks"`
-	Ratings []int      `json:"ratings"`
-	Flags   [][]string `json:"flags"`
-	Comment string     `json:"comment"`
-	Focus   int        `json:"focus"`
+	Ranks    []int      `json:"ranks"`
+	Ratings  []int      `json:"ratings"`
+	Flags    [][]string `json:"flags"`
+	Comment  string     `json:"comment"`
+	Focus    int        `json:"focus"`
+	Text     string     `json:"text"`
+	Strength int        `json:"strength"`
 }
 
 func (s *server) saveDraft(c *gin.Context) {
@@ -134,7 +126,7 @@ func (s *server) saveDraft(c *gin.Context) {
 	err := readJSON(c, &b, false)
 	if err == nil {
 		err = s.Labeling.SaveDraft(c.Request.Context(), c.Param("id"), user(c).ID,
-			labeling.Draft{Ranks: b.Ranks, Ratings: b.Ratings, Flags: b.Flags, Comment: b.Comment, Focus: b.Focus})
+			labeling.Draft{Ranks: b.Ranks, Ratings: b.Ratings, Flags: b.Flags, Comment: b.Comment, Focus: b.Focus, Text: b.Text, Strength: b.Strength})
 	}
 	s.noContent(c, err)
 }
@@ -144,6 +136,8 @@ type submitBody struct {
 	Ratings  []int      `json:"ratings"`
 	Flags    [][]string `json:"flags"`
 	Comment  string     `json:"comment"`
+	Text     string     `json:"text"`
+	Strength int        `json:"strength"`
 	ActiveMS int64      `json:"active_ms"`
 	WallMS   int64      `json:"wall_ms"`
 }
@@ -162,12 +156,30 @@ func (s *server) submit(c *gin.Context) {
 		return
 	}
 	r, err := s.Labeling.Submit(c.Request.Context(), labeling.SubmitInput{AssignmentID: c.Param("id"), LabelerID: user(c).ID, Ranks: b.Ranks,
-		Ratings: b.Ratings, Flags: b.Flags, Comment: b.Comment, IdempotencyKey: c.GetHeader("Idempotency-Key"), ActiveMS: b.ActiveMS, WallMS: b.WallMS}, s.AfterSubmit)
+		Ratings: b.Ratings, Flags: b.Flags, Comment: b.Comment, Text: b.Text, Strength: b.Strength, IdempotencyKey: c.GetHeader("Idempotency-Key"), ActiveMS: b.ActiveMS, WallMS: b.WallMS}, s.AfterSubmit)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	c.JSON(http.StatusOK, gin.H{"ranking": r.ID, "surplus": r.Surplus, "revision": r.Revision})
+}
+
+type acknowledgeBody struct {
+	Project string `json:"project"`
+	Version int    `json:"version"`
+}
+
+// acknowledge notes that the labeler has read the new instructions.
+func (s *server) acknowledge(c *gin.Context) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) {
+		return
+	}
+	var b acknowledgeBody
+	err := readJSON(c, &b, false)
+	if err == nil {
+		err = s.Labeling.Acknowledge(c.Request.Context(), cmp.Or(b.Project, s.ProjectID), user(c).ID, b.Version)
+	}
+	s.noContent(c, err)
 }
 
 type skipBody struct {

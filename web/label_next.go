@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/gin-gonic/gin"
@@ -18,7 +19,8 @@ func (s *server) screenRoutes() {
 const maxHeldIDs = 4 * labeling.MaxLeases
 
 type nextBody struct {
-	Held []string `json:"held"` // assignments that are open in this browser, or wait in it to be sent
+	Project string   `json:"project"` // "" = the server's own
+	Held    []string `json:"held"`    // assignments that are open in this browser, or wait in it to be sent
 }
 
 // next is claim for a page that fetches ahead: it gives a task that the browser does not have.
@@ -36,10 +38,13 @@ func (s *server) next(c *gin.Context) {
 			err = bad(fmt.Sprintf("/held/%d", i), "is not an id")
 		}
 	}
+	if err == nil && b.Project != "" && b.Project != s.ProjectID {
+		_, err = s.openProject(c, b.Project)
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	a, err := s.Labeling.ClaimBeside(c.Request.Context(), s.ProjectID, user(c).ID, b.Held)
+	a, err := s.Labeling.ClaimBeside(c.Request.Context(), cmp.Or(b.Project, s.ProjectID), user(c).ID, b.Held)
 	s.sendTask(c, a, err)
 }

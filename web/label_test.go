@@ -154,9 +154,10 @@ func TestNextEndpoint(t *testing.T) {
 	if n := w.count(`SELECT count(*) FROM assignments WHERE state = 'leased'`); n != 1 {
 		t.Errorf("%d held", n)
 	}
-	for _, body := range []string{`{"held":"x"}`, `{"held":["x"]}`, `{"held":[1]}`, `{"held":null,"project":"x"}`, `{"held":[` + strings.Repeat(`"`+a.Assignment+`",`, maxHeldIDs) + `"` + a.Assignment + `"]}`} {
+	for _, body := range []string{`{"held":"x"}`, `{"held":["x"]}`, `{"held":[1]}`, `{"held":null,"other":"x"}`, `{"held":[` + strings.Repeat(`"`+a.Assignment+`",`, maxHeldIDs) + `"` + a.Assignment + `"]}`} {
 		mina.json(post, "/label/api/next", body).want(t, http.StatusBadRequest)
 	}
+	mina.json(post, "/label/api/next", `{"project":"01890a5d-ac96-774b-bcce-b302099a8057"}`).want(t, http.StatusNotFound)
 	// Letters of flags are the keys that set them: each has one of its own.
 	letters := map[string]string{}
 	for _, f := range labeling.Flags {

@@ -68,11 +68,11 @@ func (s *server) login(c *gin.Context) {
 	var limit *account.LimitError
 	switch {
 	case errors.Is(err, account.ErrDenied):
-		s.render(c, http.StatusUnauthorized, "login", view{Title: "Sign in", Data: loginData{next, email, "E-mail address or password are not right."}})
+		s.render(c, http.StatusUnauthorized, "login", view{Title: "Sign in", Data: loginData{next, email, s.say(c, "E-mail address or password are not right.")}})
 		return
 	case errors.As(err, &limit):
 		c.Header("Retry-After", seconds(limit.RetryAfter))
-		s.render(c, http.StatusTooManyRequests, "login", view{Title: "Sign in", Data: loginData{next, email, "Too many attempts. Wait a few minutes and try again."}})
+		s.render(c, http.StatusTooManyRequests, "login", view{Title: "Sign in", Data: loginData{next, email, s.say(c, "Too many attempts. Wait a few minutes and try again.")}})
 		return
 	case err != nil:
 		s.fail(c, err)

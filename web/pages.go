@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +18,10 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/lang"
 )
 
 //go:embed templates
@@ -26,19 +29,16 @@ var templateFS embed.FS
 
 // view is what every page is given; Data is the page's own.
 type view struct {
-	Title string
+	Title string        // an English sentence of the catalogue, or a name
 	Nav   string        // the entry of the menu that is lit
 	User  *account.User // nil: not signed in
 	Note  string        // one fixed sentence on top: what has just been done
 	Data  any
+	look
 }
 
-// loadPages parses each page together with the layout.
-func loadPages(version string) (map[string]*template.Template, error) {
-	assets, err := loadAssets()
-	if err != nil {
-		return nil, err
-	}
+// loadPages parses each page together with the layout and the parts that pages share, to be read in one language.
+func loadPages(version string, assets map[string]asset, speaks lang.Languages, l *lang.Language) (map[string]*template.Template, error) {
 	funcs := template.FuncMap{
 		"asset": func(name string) (string, error) {
 			a, ok := assets["/"+name]
@@ -48,22 +48,35 @@ func loadPages(version string) (map[string]*template.Template, error) {
 			return "/static/" + name + "?v=" + a.hash, nil
 		},
 		"version": func() string { return version },
-		"t":       say,
+		"lang":    func() *lang.Language { return l },
+		"others": func() lang.Languages { // the languages to switch to
+			return slices.DeleteFunc(slices.Clone(speaks), func(o *lang.Language) bool { return o == l })
+		},
+		"t":       l.T,     // a sentence, with its values
+		"tn":      l.TN,    // one that counts
+		"th":      l.HTML,  // one with marks in it
+		"found":   l.Found, // one that another room wrote
 		"visible": labeling.Visible,
 		"short":   short,
 		"who":     who,
-		"ago":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
+		"ago":     l.Time,
+		"day":     l.Date,
 		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"num":     num,
-		"pct":     pct,
+		"grouped": grouped,
+		"pct":     l.Percent,
 		"est":     est,
-		"estpct":  estpct,
-		"secs":    func(s float64) string { return time.Duration(s * float64(time.Second)).Round(time.Second).String() },
+		"estpct":  func(e loop.Estimate) string { return estpct(l, e) },
+		"secs":    l.Duration,
 		"percent": func(done, total int) int { return int(100 * float64(done) / float64(max(1, total))) },
 		"ms":      func(ms int64) float64 { return float64(ms) / 1000 },
 		"clip":    func(s string) string { return clipRunes(s, 300) },
 		"add":     func(a, b int) int { return a + b },
-		"stage":   func(s loop.Stage) string { return stageNames[s] },
+		"stage":   func(s loop.Stage) string { return l.T(string(stageNames[s])) },
+		"role":    func(r account.Role) string { return named(l, roleNames, r) },
+		"kind":    func(k string) string { return named(l, kindNames, k) },
+		"flag":    func(f string) string { return named(l, flagLabels, f) },
+		"counted": func(p loop.Progress) string { return counted(l, p) },
 	}
 	names, err := fs.Glob(templateFS, "templates/*.html")
 	if err != nil {
@@ -74,7 +87,7 @@ func loadPages(version string) (map[string]*template.Template, error) {
 		if path.Base(n) == "layout.html" {
 			continue
 		}
-		t, err := template.New("layout.html").Funcs(funcs).ParseFS(templateFS, "templates/layout.html", n)
+		t, err := template.New("layout.html").Funcs(funcs).ParseFS(templateFS, "templates/layout.html", "templates/parts/*.html", n)
 		if err != nil {
 			return nil, err
 		}
@@ -83,45 +96,42 @@ func loadPages(version string) (map[string]*template.Template, error) {
 	return out, nil
 }
 
-// say is a sentence of a page, with its values filled in as fmt.Sprintf does.
-func say(sentence string, values ...any) string {
-	if len(values) == 0 {
-		return sentence
-	}
-	return fmt.Sprintf(sentence, values...)
-}
-
 // render answers with a page.
 func (s *server) render(c *gin.Context, code int, page string, v view) {
+	body, err := s.page(c, page, v)
+	if err != nil {
+		s.fail(c, fmt.Errorf("page %s: %w", page, err))
+		return
+	}
+	c.Data(code, "text/html; charset=utf-8", body)
+}
+
+// page writes a page as its reader likes it.
+func (s *server) page(c *gin.Context, page string, v view) ([]byte, error) {
 	if u, ok := c.Get(userKey); ok {
 		u := u.(account.User)
 		v.User = &u
 	}
+	v.look = s.lookOf(c)
+	l := s.language(c)
+	c.Header("Content-Language", l.Tag)
 	var b bytes.Buffer
-	if err := s.pages[page].Execute(&b, v); err != nil {
-		s.fail(c, fmt.Errorf("page %s: %w", page, err))
-		return
-	}
-	c.Data(code, "text/html; charset=utf-8", b.Bytes())
+	err := s.pages[l.Tag][page].Execute(&b, v)
+	return b.Bytes(), err
 }
 
 // errorPage is where errors of pages end; it must not fail itself.
 func (s *server) errorPage(c *gin.Context, p *problem) {
-	v := view{Title: p.Title, Data: struct {
+	body, err := s.page(c, "error", view{Title: p.Title, Data: struct {
 		*problem
 		RequestID string
-	}{p, requestID(c.Request)}}
-	if u, ok := c.Get(userKey); ok {
-		u := u.(account.User)
-		v.User = &u
-	}
-	var b bytes.Buffer
-	if err := s.pages["error"].Execute(&b, v); err != nil {
+	}{p, requestID(c.Request)}})
+	if err != nil {
 		s.Log.Error("error page", "error", err)
 		c.String(p.Status, "%s\n", p.Title)
 		return
 	}
-	c.Data(p.Status, "text/html; charset=utf-8", b.Bytes())
+	c.Data(p.Status, "text/html; charset=utf-8", body)
 }
 
 func (s *server) unknown(c *gin.Context) error {
@@ -135,7 +145,7 @@ func (s *server) wrongMethod(c *gin.Context) error {
 	if shapeOf(c.Request) == shapeOpenAI {
 		return wrongMethodOpenAI(c)
 	}
-	return status(http.StatusMethodNotAllowed, "this address does not take "+methodName(c.Request.Method))
+	return status(http.StatusMethodNotAllowed, fmt.Sprintf("this address does not take %s", methodName(c.Request.Method)))
 }
 
 // methodName keeps invented methods out of pages.
@@ -144,7 +154,7 @@ func methodName(m string) string {
 	case get, post, put, http.MethodHead, http.MethodDelete, http.MethodPatch, http.MethodOptions:
 		return m
 	}
-	return "that method"
+	return "?"
 }
 
 // done redirects after a form was carried out; note is a key of notes.
@@ -156,31 +166,67 @@ func done(c *gin.Context, path, note string) {
 }
 
 // notes are the sentences that a page may open with. The address carries only the key, never text.
-var notes = map[string]string{
+var notes = map[string]sentence{
 	"cancelled":   "The round is cancelled.",
 	"declined":    "The policy was declined; the former one goes on serving.",
 	"disabled":    "The account is disabled and signed out everywhere.",
 	"enabled":     "The account is enabled.",
 	"ended":       "You are signed out everywhere else. Sign in again.",
+	"ordered":     "The serving policy answers the prompts now; tasks appear as they are ready.",
 	"password":    "The password is changed. Sign in with the new one.",
 	"proceeding":  "The round goes on with the rankings it has.",
 	"promoted":    "Promoted. Answers under way finish on the former weights.",
 	"released":    "The task is back in the queue.",
 	"revoked":     "The key is revoked.",
 	"rolledback":  "Rolled back to the version that served before.",
+	"saved":       "The settings are saved.",
 	"scheduled":   "The schedule is added.",
 	"signedout":   "You are signed out.",
 	"started":     "The round has started.",
 	"switched":    "The schedule is changed.",
 	"unscheduled": "The schedule is removed.",
+	"known":       "This prompt is in the pool already. An answer to it was kept.",
+	"written":     "The prompt is in the pool. Thank you.",
+	"cased":       "The use case is added.",
+	"retired":     "The use case is retired.",
 }
 
-func note(c *gin.Context) string { return notes[c.Query("done")] }
+func note(c *gin.Context) string { return string(notes[c.Query("done")]) }
 
-var stageNames = map[loop.Stage]string{
+var stageNames = map[loop.Stage]sentence{
 	loop.StageSample: "Sampling answers", loop.StageRank: "Waiting for rankings", loop.StageReward: "Training the reward model",
 	loop.StagePPO: "Training the policy (PPO)", loop.StageEvaluate: "Evaluating", loop.StageDecide: "Waiting for a decision",
 	loop.StageDone: "Done", loop.StageFailed: "Failed", loop.StageCancelled: "Cancelled",
+}
+
+var roleNames = map[account.Role]sentence{
+	account.RoleLabeler: "labeler", account.RoleReviewer: "reviewer", account.RoleCustomer: "customer", account.RoleAdmin: "admin", account.RoleOwner: "owner",
+}
+
+var kindNames = map[string]sentence{
+	registry.Base: "base model", registry.SFT: "SFT model", registry.Reward: "reward model", registry.Policy: "policy", registry.Value: "value model",
+}
+
+// progressOf is how far a stage is, by what it counts.
+var progressOf = map[string]sentence{
+	"prompts answered": "%d of %d prompts answered", "rankings": "%d of %d rankings", "reward steps": "%d of %d reward steps",
+	"PPO steps": "%d of %d PPO steps", "prompt chunks": "%d of %d prompt chunks",
+}
+
+// counted says how far a stage is; empty where there is nothing to count yet.
+func counted(l *lang.Language, p loop.Progress) string {
+	if p.Total == 0 {
+		return ""
+	}
+	return l.T(string(progressOf[p.Unit]), p.Done, p.Total)
+}
+
+// named is the name of a value in the reader's language; one that has none is shown as it is.
+func named[K ~string](l *lang.Language, names map[K]sentence, v K) string {
+	if n, ok := names[v]; ok {
+		return l.T(string(n))
+	}
+	return string(v)
 }
 
 // who names an actor; one that is no user, or no longer, is shown as it is.
@@ -199,14 +245,25 @@ func short(id string) string {
 	return id
 }
 
+// num has four digits that count; whole thousands are grouped, as English and Chinese both do.
 func num(v float64) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return "–"
 	}
+	if math.Abs(v) >= 1000 && math.Abs(v) < 1e9 {
+		return grouped(int64(math.Round(v)))
+	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
-func pct(v float64) string { return strconv.FormatFloat(100*v, 'f', 1, 64) + " %" }
+// grouped writes thousands apart.
+func grouped(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
 
 func est(e loop.Estimate) string {
 	if e.N == 0 && e.Value == 0 {
@@ -215,9 +272,9 @@ func est(e loop.Estimate) string {
 	return fmt.Sprintf("%.3f [%.3f, %.3f]", e.Value, e.Low, e.High)
 }
 
-func estpct(e loop.Estimate) string {
+func estpct(l *lang.Language, e loop.Estimate) string {
 	if e.N == 0 && e.Value == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%.1f %% [%.1f, %.1f]", 100*e.Value, 100*e.Low, 100*e.High)
+	return fmt.Sprintf("%s [%.1f, %.1f]", l.Percent(e.Value), 100*e.Low, 100*e.High)
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // allowed are the routes that need nobody to sign in. All others refuse.
-var allowed = []string{"/healthz", "/readyz", "/login", "/static/*path"}
+var allowed = []string{"/healthz", "/readyz", "/login", "/look", "/static/*path"}
 
 // concrete fills the parameters of a route with something that could be there.
 func concrete(path string) string {
@@ -19,7 +19,7 @@ func concrete(path string) string {
 	return strings.ReplaceAll(path, "*path", "app.css")
 }
 
-// TestRouteWalk: every route that exists refuses somebody who has not signed in, but for the four.
+// TestRouteWalk: every route that exists refuses somebody who has not signed in, but for those.
 func TestRouteWalk(t *testing.T) {
 	w := newWorld(t)
 	routes := w.server.engine.Routes()
@@ -107,7 +107,7 @@ func TestAuthorization(t *testing.T) {
 	}{
 		{"/admin", chiefs, false}, {"/label", staff, false}, {"/chat", all, false}, {"/account", all, false}, {"/docs", all, false},
 		{"/v1", nil, true}, {"/api/v1/openapi.json", all, true}, {"/api/v1", nil, true},
-		{"/healthz", all, true}, {"/readyz", all, true}, {"/static", all, true}, {"/login", all, true}, {"/logout", all, false},
+		{"/healthz", all, true}, {"/readyz", all, true}, {"/static", all, true}, {"/login", all, true}, {"/look", all, true}, {"/logout", all, false},
 	}
 	refused := func(code int) bool {
 		return code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusFound

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/rankloop/rankloop/web/lang"
 )
 
 // server is the handler behind New.
@@ -16,12 +18,13 @@ type server struct {
 	engine  *gin.Engine
 	rules   map[string]access // method and route -> who may use it
 	streams map[string]bool   // routes without a deadline for the whole request
-	pages   map[string]*template.Template
+	speaks  lang.Languages
+	pages   map[string]map[string]*template.Template // by language and name
 	assets  map[string]asset
-	help    []helpPage
-	labels  *limiter // rankings and skips, by user
-	calls   *limiter // all other calls of the labeling page, by user
-	api     *limiter // API requests, by key
+	help    map[string][]helpPage // by language
+	labels  *limiter              // rankings and skips, by user
+	calls   *limiter              // all other calls of the labeling page, by user
+	api     *limiter              // API requests, by key
 }
 
 // build makes the server and its outermost handler.
@@ -30,14 +33,20 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 	s := &server{Config: c, Deps: d, rules: map[string]access{}, streams: map[string]bool{},
 		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now)}
 	var err error
-	if s.pages, err = loadPages(c.Version); err != nil {
-		return nil, nil, fmt.Errorf("web: pages: %w", err)
+	if s.speaks, err = lang.Load(); err != nil {
+		return nil, nil, fmt.Errorf("web: languages: %w", err)
 	}
-	if s.assets, err = loadAssets(); err != nil {
+	if s.assets, err = loadAssets(s.speaks); err != nil {
 		return nil, nil, fmt.Errorf("web: static files: %w", err)
 	}
-	if s.help, err = loadHelp(); err != nil {
-		return nil, nil, fmt.Errorf("web: help: %w", err)
+	s.pages, s.help = map[string]map[string]*template.Template{}, map[string][]helpPage{}
+	for _, l := range s.speaks {
+		if s.pages[l.Tag], err = loadPages(c.Version, s.assets, s.speaks, l); err != nil {
+			return nil, nil, fmt.Errorf("web: pages: %w", err)
+		}
+		if s.help[l.Tag], err = loadHelp(l); err != nil {
+			return nil, nil, fmt.Errorf("web: help: %w", err)
+		}
 	}
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
@@ -49,7 +58,12 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 	}
 	s.engine = e
 	e.Use(s.recovery, s.admit, s.deadline)
-	e.NoRoute(func(c *gin.Context) { s.fail(c, s.unknown(c)) })
+	e.NoRoute(func(c *gin.Context) {
+		if shapeOf(c.Request) == shapePage {
+			s.useSession(c) // for the menu, the language and the way back; nobody needs to be signed in to get lost
+		}
+		s.fail(c, s.unknown(c))
+	})
 	e.NoMethod(func(c *gin.Context) { s.fail(c, s.wrongMethod(c)) })
 	s.routes()
 	return s.guard(e), s, nil
@@ -80,6 +94,7 @@ func (s *server) routes() {
 	s.route(anyone, http.MethodHead, "/static/*path", s.static)
 	s.route(anyone, get, "/login", s.loginPage)
 	s.route(anyone, post, "/login", s.login)
+	s.route(anyone, post, "/look", s.setLook)
 
 	s.route(signedIn, get, "/", s.home)
 	s.route(signedIn, post, "/logout", s.logout)
@@ -91,7 +106,6 @@ func (s *server) routes() {
 	s.route(signedIn, get, "/chat", s.chatPage)
 	s.stream(signedIn, post, "/chat/api/answer", s.chatAnswer)
 
-	s.route(labelers, get, "/label", s.labelPage)
 	s.route(labelers, post, "/label/api/claim", s.claim)
 	s.route(labelers, post, "/label/api/undo", s.undo)
 	s.route(labelers, put, "/label/api/assignments/:id/draft", s.saveDraft)
@@ -101,6 +115,8 @@ func (s *server) routes() {
 	s.route(labelers, post, "/label/api/assignments/:id/release", s.release)
 
 	s.screenRoutes()
+	s.labelPages()
+	s.projectPages()
 	s.adminRoutes()
 	s.apiRoutes()
 }

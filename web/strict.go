@@ -42,7 +42,7 @@ func readJSON(c *gin.Context, v any, optional bool) error {
 	if err := dec.Decode(v); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
-			return bad("/"+strings.ReplaceAll(wrong.Field, ".", "/"), "has the wrong type: "+wrong.Value)
+			return bad("/"+strings.ReplaceAll(wrong.Field, ".", "/"), fmt.Sprintf("has the wrong type: %s", wrong.Value))
 		}
 		return bad("", "body is not the JSON object that is wanted")
 	}
@@ -190,6 +190,21 @@ func jsonNames(t reflect.Type) map[string]bool {
 		out[name] = true
 	}
 	return out
+}
+
+// parseForm reads a posted form of either encoding. Without it, a form that is too large looks like an empty one.
+func parseForm(c *gin.Context) error {
+	err := c.Request.ParseForm()
+	if err == nil {
+		if err = c.Request.ParseMultipartForm(maxBodyPage); errors.Is(err, http.ErrNotMultipart) {
+			err = nil
+		}
+	}
+	var large *http.MaxBytesError
+	if err == nil || errors.As(err, &large) {
+		return err
+	}
+	return bad("", "the form could not be read")
 }
 
 // formValue is a field of a posted form: valid UTF-8 without NUL, at most max bytes.

@@ -87,7 +87,7 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: "river"})
 	w.must(err)
 	w.loop.SetClient(client)
-	w.project, err = w.labeling.EnsureProject(ctx, labeling.Project{Name: "main", Question: labeling.Question,
+	w.project, err = w.labeling.EnsureProject(ctx, labeling.Project{Name: "main", Question: labeling.QuestionRanking,
 		Instructions: "Rank the answers from best to worst.\n\n1. **Follows the instruction.**\n2. **Ends properly.**", K: 4, Overlap: 1, PromptCap: 200, Lease: 30 * time.Minute})
 	w.must(err)
 	base := w.register(registry.Version{Kind: registry.Base, Name: "tiny-base", Digest: "sha256:" + strings.Repeat("a", 64)})

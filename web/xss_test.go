@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -96,12 +97,30 @@ func TestTextStaysText(t *testing.T) {
 	w.must(err)
 	_, err = w.pool.Exec(ctx, `UPDATE rounds SET report = $2 WHERE id = $1`, r.ID, report)
 	w.must(err)
-	for _, p := range []string{"/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/keys", "/admin/audit", "/account", "/label", "/chat", "/docs", "/docs/security"} {
-		got := ada.get(p).want(t, 200)
-		if found := wild(got.body); found != nil {
-			t.Errorf("%s: %v", p, found)
+	evil, err := w.labeling.CreateProject(ctx, labeling.Project{Name: `<script>alert(1)</script>` + "\u202e", Instructions: all}, "system")
+	w.must(err)
+	evil.Instructions = strings.Join(payloads[5:], "\n")
+	_, err = w.labeling.UpdateProject(ctx, evil, "system", nil)
+	w.must(err)
+	_, err = w.labeling.AddUseCase(ctx, evil.ID, all[:1500], "system")
+	w.must(err)
+	own, err := w.accounts.UserByEmail(ctx, "ada@example.com")
+	w.must(err)
+	task := w.addTask(says(all), all, "other")
+	a, err := w.labeling.Claim(ctx, w.project.ID, own.ID)
+	w.must(err)
+	_, err = w.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: own.ID, Ranks: []int{1, 2}, Comment: all, IdempotencyKey: task.ID}, nil)
+	w.must(err)
+	for _, p := range []string{"/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
+		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/keys", "/admin/audit", "/account", "/label", "/chat", "/docs", "/docs/security"} {
+		for _, language := range []string{"zh-TW", "en"} {
+			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
+				t.Errorf("%s in %s: %v", p, language, found)
+			}
 		}
-		if strings.ContainsAny(got.body, "\u202e\u200b\u2028\ufeff\u0007\U000e0041") {
+		got := ada.get(p)
+		fields := regexp.MustCompile(`(?s)<textarea.*?</textarea>`) // what is edited is given back as it is
+		if strings.ContainsAny(fields.ReplaceAllString(got.body, ""), "\u202e\u200b\u2028\ufeff\u0007\U000e0041") {
 			t.Errorf("%s shows characters that cannot be seen", p)
 		}
 	}
@@ -116,6 +135,11 @@ func TestTextStaysText(t *testing.T) {
 			ada.form("/admin/people", "email", q, "name", q, "role", q),
 			ada.form("/admin/keys", "customer", q, "name", q),
 			ada.get("/admin/rounds/" + escape(q)),
+			ada.form("/admin/projects", "name", q, "question", q, "languages", q, "instructions", q),
+			ada.form("/admin/projects/"+evil.ID, "k", q, "instructions", q),
+			ada.get("/admin/projects/" + evil.ID + "/guidelines?from=" + escape(q)),
+			ada.form("/label/write", "project", evil.ID, "kind", "few-shot", "text", q, "query0", q, "answer", q),
+			ada.get("/label?project=" + escape(q)),
 		} {
 			if found := wild(got.body); found != nil {
 				t.Errorf("%q: %v", q, found)
@@ -147,7 +171,7 @@ func TestModelTextInBrowser(t *testing.T) {
 	w.user("mina", account.RoleLabeler)
 	p := w.project
 	p.Instructions = strings.Join(payloads, "\n\n")
-	_, err := w.labeling.UpdateProject(t.Context(), p, "system")
+	_, err := w.labeling.UpdateProject(t.Context(), p, "system", nil)
 	w.must(err)
 	b := w.open(1280, 900, false)
 	for i := 0; i < len(payloads); i += 8 {

@@ -109,6 +109,9 @@ func (l *Loop) newReward(ctx context.Context, v run.Run) (run.Trainer, error) {
 // groups turns a snapshot into the reward trainer's groups, by split.
 func (l *Loop) groups(cp *checkpoint.Checkpoint, items []labeling.RankedPrompt) (train, valid []reward.Group, err error) {
 	for _, it := range items {
+		if len(it.Completions) < 2 { // a rating or a demonstration compares nothing
+			continue
+		}
 		prompt, err := promptIDs(cp.Tokenizer, l.Template, labeling.Prompt{ID: it.PromptID, Messages: it.Messages, Text: it.Prompt, TokenIDs: it.PromptIDs})
 		if err != nil {
 			return nil, nil, err

@@ -33,6 +33,7 @@ func (l *Loop) SetClient(c *river.Client[pgx.Tx]) { l.enqueue = Inserter{c} }
 // AddWorkers registers the loop's jobs. The training kinds are registered with model/run by Kinds.
 func (l *Loop) AddWorkers(w *river.Workers) {
 	river.AddWorker(w, &sampleWorker{l: l})
+	river.AddWorker(w, &tasksWorker{l: l})
 	river.AddWorker(w, &advanceWorker{l: l})
 	river.AddWorker(w, &tickWorker{l: l})
 }
@@ -147,26 +148,36 @@ func (l *Loop) answer(ctx context.Context, r Round, prompts []labeling.Prompt, o
 // AddTasks lets the serving policy answer n further prompts k times each, for need labelers, outside any round: for practice,
 // for calibration, or so that there is something to rank between two rounds. Rankings of such tasks count like any other.
 func (l *Loop) AddTasks(ctx context.Context, projectID, batch string, n, k, need, maxTokens int, seed uint64) error {
+	_, err := l.addTasks(ctx, projectID, batch, n, k, need, maxTokens, seed)
+	return err
+}
+
+// addTasks is AddTasks, and says how many it added.
+func (l *Loop) addTasks(ctx context.Context, projectID, batch string, n, k, need, maxTokens int, seed uint64) (added int, err error) {
 	serving, err := l.Registry.Serving(ctx, Channel)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	prompts, err := l.Labeling.PromptsForBatch(ctx, projectID, batch, n)
 	if err != nil || len(prompts) == 0 {
-		return err
+		return 0, err
 	}
 	responses, err := l.answer(ctx, Round{InitVersionID: serving.ID, Config: Config{K: k, MaxTokens: maxTokens, Seed: seed}}, prompts, 0)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		for i, p := range prompts {
-			if _, err := l.Labeling.AddTask(ctx, tx, p.ID, responses[i], need, batch); err != nil && !errors.Is(err, labeling.ErrConflict) {
+			switch _, err := l.Labeling.AddTask(ctx, tx, p.ID, responses[i], need, batch); {
+			case err == nil:
+				added++
+			case !errors.Is(err, labeling.ErrConflict):
 				return fmt.Errorf("task for prompt %s: %w", p.ID, err)
 			}
 		}
 		return nil
 	})
+	return added, err
 }
 
 // advanceArgs move a round on if what its stage waits for has come.

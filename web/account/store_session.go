@@ -42,7 +42,7 @@ func (s *Store) Login(ctx context.Context, email, password, ip, userAgent string
 	}
 	hash, known := s.hasher.dummy, true
 	err = s.pool.QueryRow(ctx, `SELECT `+userColumns+`, password_hash FROM users WHERE email = $1`, clip(email, 254)).
-		Scan(&u.ID, &u.Email, &u.Name, &u.Role, &u.CreatedAt, &u.DisabledAt, &hash)
+		Scan(&u.ID, &u.Email, &u.Name, &u.Role, &u.Language, &u.CreatedAt, &u.DisabledAt, &hash)
 	if errors.Is(err, pgx.ErrNoRows) {
 		known = false
 	} else if err != nil {
@@ -123,12 +123,12 @@ func (s *Store) Session(ctx context.Context, token string) (User, error) {
 	var seen time.Duration
 	var u User
 	err := s.pool.QueryRow(ctx, `
-		SELECT u.id::text, u.email, u.name, u.role, u.created_at, u.disabled_at, now() - s.last_seen_at
+		SELECT u.id::text, u.email, u.name, u.role, u.language, u.created_at, u.disabled_at, now() - s.last_seen_at
 		FROM sessions s JOIN users u ON u.id = s.user_id
 		WHERE s.token_hash = $1 AND u.disabled_at IS NULL
 			AND s.created_at > now() - $2::interval AND s.last_seen_at > now() - $3::interval`,
 		hash, SessionLife, SessionIdle).
-		Scan(&u.ID, &u.Email, &u.Name, &u.Role, &u.CreatedAt, &u.DisabledAt, &seen)
+		Scan(&u.ID, &u.Email, &u.Name, &u.Role, &u.Language, &u.CreatedAt, &u.DisabledAt, &seen)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return User{}, ErrDenied
 	}

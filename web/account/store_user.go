@@ -9,11 +9,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const userColumns = `id::text, email, name, role, created_at, disabled_at`
+const userColumns = `id::text, email, name, role, language, created_at, disabled_at`
 
 func scanUser(row pgx.CollectableRow) (User, error) {
 	var u User
-	err := row.Scan(&u.ID, &u.Email, &u.Name, &u.Role, &u.CreatedAt, &u.DisabledAt)
+	err := row.Scan(&u.ID, &u.Email, &u.Name, &u.Role, &u.Language, &u.CreatedAt, &u.DisabledAt)
 	return u, err
 }
 
@@ -187,4 +187,22 @@ func (s *Store) changeUser(ctx context.Context, id string, staysAdmin bool, act,
 		return audit(ctx, tx, actor, act, id, detail)
 	})
 	return wrap(act, err)
+}
+
+// SetLanguage keeps the language, a BCP 47 tag, in which the user reads the pages.
+func (s *Store) SetLanguage(ctx context.Context, id, tag, actor string) error {
+	if !validID(id) {
+		return wrap("set language", ErrNotFound)
+	}
+	if len(tag) > 35 { // the longest that RFC 5646 asks to be supported
+		return &InvalidError{"language", "must be a language tag such as zh-Hant"}
+	}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		done, err := tx.Exec(ctx, `UPDATE users SET language = $2 WHERE id = $1 AND language <> $2`, id, tag)
+		if err != nil || done.RowsAffected() == 0 { // the same again is no act
+			return err
+		}
+		return audit(ctx, tx, actor, "user.language", id, map[string]any{"language": tag})
+	})
+	return wrap("set language", err)
 }

@@ -57,6 +57,7 @@ type User struct {
 	Email      string // lower case
 	Name       string
 	Role       Role
+	Language   string // BCP 47, of the pages; empty: as the browser asks
 	CreatedAt  time.Time
 	DisabledAt *time.Time
 }

@@ -19,8 +19,9 @@ class Cards {
 
   get k() { return this.cards.length; }
 
-  // build makes the cards of a task.
-  build(answers) {
+  // build makes the cards of a task; language is that of the answers, "" where it is not known.
+  build(answers, language) {
+    this.language = language;
     if (this.sortable) this.sortable.destroy();
     this.answers = answers;
     this.texts.clear();
@@ -140,8 +141,7 @@ class Cards {
       this.texts.set(i, mode);
       const box = c.querySelector(".answer");
       const text = this.answers[i].text;
-      const lang = languageOf(text);
-      if (lang) box.lang = lang;
+      box.lang = this.language || languageOf(text);
       box.classList.toggle("rich", mode === "formatted");
       box.replaceChildren();
       if (mode === "formatted") markdown(box, text);

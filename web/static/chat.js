@@ -37,7 +37,7 @@
       });
       if (!res.ok) {
         const p = await res.json().catch(() => null);
-        failed = (p && (p.detail || p.title)) || "The server answered " + res.status + ".";
+        failed = (p && (p.detail || p.title)) || t("The server answered %s.", res.status);
       } else {
         await events(res.body, (data) => {
           if (data.error) { failed = data.error.message; return; }
@@ -47,7 +47,7 @@
         });
       }
     } catch (e) {
-      failed = e.name === "AbortError" ? "" : "The connection broke.";
+      failed = e.name === "AbortError" ? "" : t("The connection broke.");
     }
     controller = null;
     streaming(false);

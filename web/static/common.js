@@ -3,9 +3,28 @@
 
 const $ = (id) => document.getElementById(id);
 
-// t is a sentence of a page; each %s in it takes the next value.
+// t is a sentence of a page in the reader's language, of which lang/<tag>.js has the translations. Each %s in it takes the
+// next value, %[2]s the second.
 function t(sentence, ...values) {
-  return sentence.replace(/%s/g, () => values.shift());
+  const words = (globalThis.sentences || {})[sentence] || sentence;
+  let next = 0;
+  return words.replace(/%(?:\[(\d+)\])?s/g, (_, n) => values[n ? n - 1 : next++]);
+}
+
+// tn is t of a sentence that counts n things; further values follow n.
+function tn(one, many, n, ...values) {
+  if (n === 1 && !globalThis.sentences) return t(one, n, ...values);
+  return t(many, n, ...values);
+}
+
+// ink is a colour of the stylesheet, for what is drawn on a canvas.
+function ink(name) {
+  const probe = element("span");
+  probe.style.color = "var(" + name + ")";
+  document.body.append(probe);
+  const color = getComputedStyle(probe).color;
+  probe.remove();
+  return color;
 }
 
 // element makes an element with a class and text.
@@ -33,14 +52,28 @@ function appendText(node, text) {
   node.append(text.slice(at));
 }
 
+// languageOf says what language a text is in, as far as its script tells, for line breaking, fonts and speech; "" is
+// unknown, so that nobody reads it aloud as if it were in the page's.
+function languageOf(text) {
+  const count = (re) => (text.slice(0, 4000).match(re) || []).length;
+  const han = count(/\p{Script=Han}/gu);
+  if (count(/[\p{Script=Hiragana}\p{Script=Katakana}]/gu) > han / 10 + 1) return "ja";
+  if (count(/\p{Script=Hangul}/gu) > han) return "ko";
+  if (han < 5) return "";
+  const traditional = count(/[這們個說對時會來學國為後發過還裡麼樣點無與從東車長門問間開關見現當愛歡給讓書應經動將兩種]/gu);
+  const simplified = count(/[这们个说对时会来学国为后发过还里么样点无与从东车长门问间开关见现当爱欢给让书应经动将两种]/gu);
+  return traditional > simplified ? "zh-Hant" : simplified > traditional ? "zh-Hans" : "zh";
+}
+
 // turn is one message of a conversation.
 function turn(role, text) {
   const box = element("div", "turn " + role);
-  const names = { user: "User", assistant: "Assistant", system: "System" };
+  const names = { user: t("User"), assistant: t("Assistant"), system: t("System") };
   box.append(element("div", "speaker", names[role] || role));
   const said = element("bdi", "said");
   said.style.display = "block";
   said.dir = "auto";
+  said.lang = languageOf(text);
   showText(said, text);
   box.append(said);
   return box;

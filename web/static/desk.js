@@ -3,19 +3,22 @@
 // drafts.js, history.js, keymap.js, diff.js and richtext.js.
 //
 // A page gives its sheet, which knows the question:
-//   open(task, draft, place)   shows a task; draft holds values (or {}), place what place() gave (or null)
-//   values()                   the draft, as PUT .../draft takes it
-//   answer()                   the body of the submit without times, or null where something is missing
-//   place()                    where the person is: focus, scroll; kept in this browser only
+//   open(task, draft, place)   shows a task and returns a greeting; draft holds values (or {}), place what place() gave (or null)
+//   values()                   what is done so far, as fields of the draft
+//   answer()                   the fields of the submit, or null where something is missing, which it says
+//   place()                    where the person is, beside the scroll; kept in this browser only
 //   close()                    there is no task
-// and has elements with the ids banner, saved, lease, live, progress, empty, task, dock.
+// and has elements with the ids app (data-user, data-project, data-open-limit), banner, saved, lease, live, progress, empty,
+// task, dock, conversation, guide, instructions, note and comment.
 "use strict";
 
 class Desk {
-  constructor(user, openLimit, sheet) {
+  constructor(sheet) {
+    const { user, project, openLimit } = $("app").dataset;
     const prefix = "rl:" + user + ":";
     this.sheet = sheet;
-    this.openLimit = openLimit;
+    this.project = project;
+    this.openLimit = Number(openLimit);
     this.kept = new Kept(prefix);
     this.drafts = new Drafts(this.kept);
     this.holds = new Holds(prefix);
@@ -23,7 +26,7 @@ class Desk {
       send: (item) => call("POST", "/label/api/assignments/" + item.assignment + "/submit", item.body, { "Idempotency-Key": item.key }, { keepalive: JSON.stringify(item.body).length < 30_000 }),
       settled: (item, res) => this.settled(item, res),
       waiting: (item, res) => {
-        this.banner(res.status === 0 ? t("No connection. Your work is kept here and will be sent.") : problemText(res));
+        this.banner(res.status === 0 ? t("No connection. Your answer is kept here and will be sent.") : problemText(res));
         this.saved(t("Waiting to be sent"));
       },
     });
@@ -47,6 +50,15 @@ class Desk {
     addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); }); // its holds were given back
     let scrolled = 0;
     addEventListener("scroll", () => { clearTimeout(scrolled); scrolled = setTimeout(() => this.moved(), 150); }, { passive: true });
+    $("comment").addEventListener("input", () => this.edited());
+    for (const id of ["undo", "undo-empty"]) $(id).addEventListener("click", () => this.undo());
+    $("again").addEventListener("click", () => this.next());
+    for (const dialog of document.querySelectorAll("dialog[data-leave]")) { // skip, report: each with its reasons
+      dialog.addEventListener("close", () => {
+        if (dialog.returnValue === dialog.dataset.leave) this.skip(new FormData(dialog.querySelector("form")).get("reason"));
+        dialog.returnValue = "";
+      });
+    }
     await this.outbox.flush();
     return this.next();
   }
@@ -59,7 +71,7 @@ class Desk {
 
   progress() {
     const { done, open } = this.counts;
-    $("progress").textContent = t("%s ranked · %s open", done, open >= this.openLimit ? open + "+" : open);
+    $("progress").textContent = t("%s done · %s open", done, open >= this.openLimit ? open + "+" : open);
   }
 
   // ---- which task
@@ -70,7 +82,7 @@ class Desk {
     for (let tries = 0; tries < 4; tries++) {
       const held = new Set([...busy, ...await this.holds.all()]);
       const sent = performance.now();
-      const res = await call("POST", "/label/api/next", { held: [...held].slice(0, 40) });
+      const res = await call("POST", "/label/api/next", { project: this.project, held: [...held].slice(0, 40) });
       if (res.status !== 200) return { res };
       const task = res.body;
       task.leaseEnd = sent + task.lease_seconds * 1000;
@@ -121,7 +133,7 @@ class Desk {
 
   // fetchAhead has the next task ready before it is wanted.
   fetchAhead() {
-    if (!this.task || this.ahead.length || this.fetching) return;
+    if (!this.task || this.busy || this.ahead.length || this.fetching) return;
     this.fetching = this.obtain().then(({ task }) => {
       this.fetching = null;
       if (!task) return;
@@ -143,10 +155,26 @@ class Desk {
     $("empty").hidden = true;
     $("task").hidden = $("dock").hidden = false;
     this.saved(unsaved ? t("Restored from this browser") : task.draft ? t("Restored") : "");
-    this.sheet.open(task, (unsaved ? local.values : task.draft) || {}, local ? local.place : null);
-    if (task.state === "reopened") this.banner(t("This is a ranking you submitted. The old one stands until you submit again."));
+    const draft = (unsaved ? local.values : task.draft) || {};
+    this.context(task, draft.comment || "");
+    const greeting = this.sheet.open(task, draft, local ? local.place : null);
+    scrollTo({ top: local ? local.place.scroll : 0, behavior: "instant" });
+    this.say(task.state === "reopened" ? t("Your last answer, open for changes.") : greeting);
+    if (task.state === "reopened") this.banner(t("This is an answer you submitted. The old one stands until you submit again."));
+    rereadGuideline(task);
     if (unsaved) this.saveTimer = setTimeout(() => this.save(), 700);
     afterPaint(() => this.outbox.flush().then(() => this.fetchAhead()));
+  }
+
+  // context shows what is the same for all questions: the conversation, the instructions, the note.
+  context(task, comment) {
+    $("comment").value = comment;
+    $("note").open = Boolean(comment);
+    $("conversation").replaceChildren(...task.messages.map((m) => turn(m.role, m.content)));
+    $("conversation").lang = task.language || "";
+    markdown($("instructions"), task.instructions || "");
+    $("guide").hidden = !task.instructions;
+    if (matchMedia("(max-width: 56rem)").matches && task.done > 3) $("guide").open = false;
   }
 
   close() {
@@ -170,8 +198,11 @@ class Desk {
 
   // ---- drafts
 
+  values() { return { ...this.sheet.values(), comment: $("comment").value }; }
+
   keep(dirty) {
-    this.drafts.set(this.task.assignment, { values: this.sheet.values(), place: this.sheet.place(), dirty, active: this.clock.active, opened: this.clock.opened });
+    const place = { ...this.sheet.place(), scroll: Math.round(scrollY) };
+    this.drafts.set(this.task.assignment, { values: this.values(), place, dirty, active: this.clock.active, opened: this.clock.opened });
   }
 
   // edited is called after every change; moved when only the focus or the scroll did.
@@ -194,14 +225,14 @@ class Desk {
     if (this.saving) await this.saving;
     const task = this.task;
     if (!task || this.busy || !(this.drafts.get(task.assignment) || {}).dirty) return;
-    const values = this.sheet.values();
+    const values = this.values();
     this.saving = call("PUT", "/label/api/assignments/" + task.assignment + "/draft", values);
     const res = await this.saving;
     this.saving = null;
     if (this.task !== task) return;
     const again = (seconds) => { if (!this.saveTimer) this.saveTimer = setTimeout(() => this.save(), seconds * 1000); };
     if (res.status === 204) {
-      if (JSON.stringify(values) === JSON.stringify(this.sheet.values())) this.keep(false);
+      if (JSON.stringify(values) === JSON.stringify(this.values())) this.keep(false);
       else again(0.7);
       task.leaseEnd = performance.now() + task.lease_seconds * 1000;
       this.saved(t("Saved %s", clockTime()));
@@ -226,11 +257,10 @@ class Desk {
     if (!answer) return;
     performance.mark("submit");
     const task = this.task;
-    this.outbox.add({ assignment: task.assignment, body: { ...answer, active_ms: Math.round(this.clock.active), wall_ms: Math.max(0, Date.now() - this.clock.opened) } });
+    this.outbox.add({ assignment: task.assignment, body: { ...answer, comment: $("comment").value, active_ms: Math.round(this.clock.active), wall_ms: Math.max(0, Date.now() - this.clock.opened) } });
     this.drafts.drop(task.assignment);
     clearTimeout(this.saveTimer);
     this.saveTimer = 0;
-    this.holds.give(task.assignment);
     if (task.state === "leased") this.counts.done++;
     this.banner("");
     this.saved(t("Submitting…"));
@@ -244,15 +274,17 @@ class Desk {
     }
   }
 
+  // settled also gives the hold back: until then, nothing that asks for tasks may be given this one again.
   settled(item, res) {
+    this.holds.give(item.assignment);
     if (res.status === 200) {
       if (!this.task || !(this.drafts.get(this.task.assignment) || {}).dirty) this.saved(t("Saved %s", clockTime()));
-      if (res.body && res.body.surplus) this.notice(t("The hold on your last task had run out and others had filled its places: your ranking is kept, but does not count."));
-      else if ($("banner").textContent === t("No connection. Your work is kept here and will be sent.")) this.banner("");
+      if (res.body && res.body.surplus) this.notice(t("The hold on your last task had run out and others had filled its places: your answer is kept, but does not count."));
+      else if ($("banner").textContent === t("No connection. Your answer is kept here and will be sent.")) this.banner("");
       return;
     }
     this.drafts.set(item.assignment, { values: item.body, dirty: false });
-    this.notice(t("A ranking was not accepted: %s. It is kept in this browser.", problemText(res)));
+    this.notice(t("An answer was not accepted: %s. It is kept in this browser.", problemText(res)));
   }
 
   // notice is a banner that outlives the change to the next task.
@@ -267,16 +299,17 @@ class Desk {
     if (this.busy) return;
     this.busy = true;
     await this.outbox.flush();
-    if (this.saving) await this.saving;
+    await this.saving;
+    await this.fetching; // or it would be given what is about to be reopened
     const unsent = !this.outbox.empty;
-    const res = unsent ? null : await call("POST", "/label/api/undo");
+    const res = unsent ? null : await call("POST", "/label/api/undo", { project: this.project });
     this.busy = false;
-    if (unsent) return this.notice(t("Your last ranking is not sent yet. It can be changed when the connection is back."));
-    if (res.status !== 200) return this.notice(res.status === 404 ? t("There is no ranking of yours to change.") : problemText(res));
+    if (unsent) return this.notice(t("Your last answer is not sent yet. It can be changed when the connection is back."));
+    if (res.status !== 200) return this.notice(res.status === 404 ? t("There is no answer of yours to change.") : problemText(res));
     const task = res.body;
-    if (this.task && this.task.assignment === task.assignment) return this.notice(t("This is your last ranking."));
+    if (this.task && this.task.assignment === task.assignment) return this.notice(t("This is your last answer."));
     if (this.task) {
-      this.task.draft = this.sheet.values();
+      this.task.draft = this.values();
       this.task.fresh = false;
       this.ahead.unshift(this.task);
       this.counts.open++;
@@ -292,7 +325,7 @@ class Desk {
     if (!this.task || this.busy) return;
     const task = this.task;
     this.busy = true;
-    if (this.saving) await this.saving;
+    await this.saving;
     const res = await call("POST", "/label/api/assignments/" + task.assignment + "/skip", { reason });
     this.busy = false;
     if (res.status === 0 || res.status === 401 || res.status === 429 || res.status >= 500) return this.notice(problemText(res));
@@ -344,7 +377,7 @@ function afterPaint(f) {
   else requestAnimationFrame(() => setTimeout(f, 0));
 }
 
-function clockTime() { return new Date().toLocaleTimeString([], { hour12: false }); }
+function clockTime() { return new Date().toLocaleTimeString(document.documentElement.lang, { hour12: false }); }
 
 function problemText(res) {
   if (res.status === 401) return t("You are signed out. Your work is kept here: sign in again and open this page.");

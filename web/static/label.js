@@ -12,7 +12,7 @@
   let reference = -1; // the answer that the others are compared with
   let past = new History();
 
-  const desk = new Desk(app.dataset.user, Number(app.dataset.openLimit), { open, values, answer, place, close() { task = null; } });
+  const desk = new Desk({ open, values, answer, place, close() { task = null; } });
   const cards = new Cards($("cards"), $("card"), { act, drop, focus: setFocus });
 
   // ---- choices of how to read, kept in this browser
@@ -65,41 +65,29 @@
     setMode("");
     const begun = (draft.ranks || []).some((r) => r > 0);
     focus = at ? at.focus : begun && draft.focus < k ? draft.focus : Math.max(ranking.ranks.indexOf(0), 0);
-    $("comment").value = draft.comment || "";
-    $("note").open = Boolean(draft.comment);
-    $("conversation").replaceChildren(...task.messages.map((m) => {
-      const box = turn(m.role, m.content);
-      const lang = languageOf(m.content);
-      if (lang) box.lastChild.lang = lang;
-      return box;
-    }));
-    markdown($("instructions"), task.instructions || "");
-    $("guide").hidden = !task.instructions;
-    if (matchMedia("(max-width: 56rem)").matches && task.done > 3) $("guide").open = false;
     veil(begun || at ? [] : task.warning || []);
-    cards.build(task.answers);
+    cards.build(task.answers, task.language);
     look();
     keymap.paint();
     render(false);
-    scrollTo(0, at ? at.scroll : 0);
     if ($("veil").hidden) cards.cards[focus].focus({ preventScroll: true });
     else $("unveil").focus();
-    desk.say(task.state === "reopened" ? t("Your last ranking, open for changes. %s answers.", k) : t("New task. %s answers.", k));
+    return t("New task. %s answers.", k);
   }
 
-  function values() { return { ranks: ranking.ranks, ratings, flags, comment: $("comment").value, focus }; }
+  function values() { return { ranks: ranking.ranks, ratings, flags, focus }; }
 
   function answer() {
     if (!ranking.complete) {
-      desk.say(t("%s answers are not ranked yet.", ranking.left));
+      desk.say(tn("%s answer is not ranked yet.", "%s answers are not ranked yet.", ranking.left));
       moveFocus(ranking.sequence.find((i) => ranking.ranks[i] === 0));
       return null;
     }
     if (!$("veil").hidden) return null;
-    return { ranks: ranking.ranks, ratings, flags, comment: $("comment").value };
+    return { ranks: ranking.ranks, ratings, flags };
   }
 
-  function place() { return { focus, scroll: Math.round(scrollY), sequence: ranking.sequence }; }
+  function place() { return { focus, sequence: ranking.sequence }; }
 
   // veil hides answers that others reported, until they are asked for.
   function veil(kinds) {
@@ -165,8 +153,10 @@
     render(true);
     desk.edited();
     if (told) return desk.say(told);
-    const where = t("Answer %s, %s.", letter(i), cards.describe(ranking, i));
-    desk.say(where + " " + (ranking.left ? t("%s left.", ranking.left) : t("All ranked: %s. Enter submits.", ranking.text())));
+    const { left } = ranking;
+    const where = cards.describe(ranking, i);
+    desk.say(left ? tn("Answer %[2]s, %[3]s. %[1]s left.", "Answer %[2]s, %[3]s. %[1]s left.", left, letter(i), where)
+      : t("Answer %s, %s. All ranked: %s. Enter submits.", letter(i), where, ranking.text()));
   }
 
   function timeTravel(forward) {
@@ -176,7 +166,7 @@
     ({ ratings, flags } = to);
     render(true);
     desk.edited();
-    desk.say(t("Taken back. %s", ranking.text()));
+    desk.say(forward ? t("Done again: %s", ranking.text() || t("Nothing ranked yet")) : t("Taken back: %s", ranking.text() || t("Nothing ranked yet")));
   }
 
   const order = () => [...Array(ranking.k).keys()];
@@ -226,10 +216,7 @@
     $("comment").focus();
   }
 
-  function ask(id) {
-    $(id).returnValue = "";
-    $(id).showModal();
-  }
+  function ask(id) { $(id).showModal(); }
 
   // ---- keys
 
@@ -271,18 +258,12 @@
   // ---- buttons
 
   const clicks = {
-    submit: () => desk.submit(), undo: () => desk.undo(), "undo-empty": () => desk.undo(), again: () => desk.next(), skip: () => ask("skip-dialog"),
+    submit: () => desk.submit(), skip: () => ask("skip-dialog"),
     report: () => ask("report-dialog"), "veil-skip": () => ask("skip-dialog"), "help-open": () => help.open(), layout, compare,
     format: () => choose({ formatted: !view.formatted }), together: () => choose({ together: !view.together }),
     unveil: () => { veil([]); moveFocus(focus); },
   };
   for (const [id, f] of Object.entries(clicks)) $(id).addEventListener("click", f);
-  $("comment").addEventListener("input", () => desk.edited());
-  for (const id of ["skip-dialog", "report-dialog"]) {
-    $(id).addEventListener("close", () => {
-      if ($(id).returnValue === "yes") desk.skip(new FormData($(id).querySelector("form")).get("reason"));
-    });
-  }
   let resized = 0;
   addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(() => { if (task) look(); }, 100); });
 

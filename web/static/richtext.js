@@ -171,15 +171,3 @@ function codeBlock(source, language) {
   pre.append(code);
   return pre;
 }
-
-// languageOf guesses the language of a text as far as its script tells, for line breaking, fonts and speech; "" = not told.
-function languageOf(text) {
-  const count = (re) => (text.slice(0, 4000).match(re) || []).length;
-  const han = count(/\p{Script=Han}/gu);
-  if (count(/[\p{Script=Hiragana}\p{Script=Katakana}]/gu) > han / 10 + 1) return "ja";
-  if (count(/\p{Script=Hangul}/gu) > han) return "ko";
-  if (han < 5) return "";
-  const traditional = count(/[這們個說對時會來學國為後發過還裡麼樣點無與從東車長門問間開關見現當愛歡給讓書應經動將兩種]/gu);
-  const simplified = count(/[这们个说对时会来学国为后发过还里么样点无与从东车长门问间开关见现当爱欢给让书应经动将两种]/gu);
-  return traditional > simplified ? "zh-Hant" : simplified > traditional ? "zh-Hans" : "zh";
-}

@@ -5,21 +5,20 @@
   const root = $("round");
   if (!root) return;
   const live = root.dataset.live === "yes";
-  const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   // Which metrics of a run are drawn, and as what.
   const charts = {
     "reward.train": [
-      ["Reward loss", ["loss", "heldout_loss"]],
-      ["Reward accuracy", ["accuracy", "heldout_accuracy"]],
+      [t("Reward loss"), ["loss", "heldout_loss"]],
+      [t("Reward accuracy"), ["accuracy", "heldout_accuracy"]],
     ],
     "ppo.train": [
-      ["Reward score", ["score"]],
-      ["KL from SFT, nats per answer", ["kl"]],
-      ["Entropy, nats per token", ["entropy"]],
-      ["Value loss", ["value_loss"]],
-      ["Answers ending by themselves", ["eos_rate"]],
-      ["Clipped share of ratios", ["clipfrac"]],
+      [t("Reward score"), ["score"]],
+      [t("KL from SFT, nats per answer"), ["kl"]],
+      [t("Entropy, nats per token"), ["entropy"]],
+      [t("Value loss"), ["value_loss"]],
+      [t("Answers ending by themselves"), ["eos_rate"]],
+      [t("Clipped share of ratios"), ["clipfrac"]],
     ],
   };
   const series = {}; // kind -> metric -> {x, y}
@@ -65,7 +64,7 @@
     const caption = element("figcaption", "", title);
     const out = element("output");
     const box = element("div", "plot");
-    if (names.length > 1) names.forEach((n, i) => caption.append(element("span", "key " + "ab"[i], n.startsWith("heldout") ? "held out" : "training")));
+    if (names.length > 1) names.forEach((n, i) => caption.append(element("span", "key " + "ab"[i], n.startsWith("heldout") ? t("held out") : t("training"))));
     caption.append(out);
     figure.append(caption, box);
     $("charts").append(figure);
@@ -81,7 +80,8 @@
       hooks: { setCursor: [(u) => {
         const i = u.cursor.idx;
         if (i === null || i === undefined) return;
-        out.textContent = "step " + u.data[0][i] + ": " + names.map((n, k) => u.data[k + 1][i]).filter((v) => v !== null && v !== undefined).map((v) => Number(v.toPrecision(3))).join(" · ");
+        const values = names.map((n, k) => u.data[k + 1][i]).filter((v) => v !== null && v !== undefined).map((v) => Number(v.toPrecision(3))).join(" · ");
+        out.textContent = t("step %s: %s", u.data[0][i], values);
       }] },
     }, data, box);
     return { plot, figure, box, out, names };
@@ -107,7 +107,7 @@
     const p = $("progress");
     p.max = Math.max(r.progress.total, 1);
     p.value = Math.min(r.progress.done, p.max);
-    $("count").textContent = r.progress.total ? r.progress.done + " of " + r.progress.total + " " + r.progress.unit : "";
+    $("count").textContent = r.counted;
     document.title = document.title.replace(/^(.* – )?/, r.ended ? "" : r.label + " – ");
     if (r.stage !== shownStage) { // tables and buttons belong to the stage
       shownStage = r.stage;

@@ -1,0 +1,86 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+)
+
+// maxOrder is how many prompts one order of tasks may ask for.
+const maxOrder = 10_000
+
+// OrderTasks lets the serving policy answer n further prompts of a project outside any round, as often as the project's
+// K says and for as many labelers as its overlap says. The work is done by jobs; tasks appear chunk by chunk. Questions
+// without answers need no policy: their prompts are offered by themselves.
+func (l *Loop) OrderTasks(ctx context.Context, projectID string, n int, actor string) error {
+	if n < 1 || n > maxOrder {
+		return &InvalidError{"prompts", fmt.Sprintf("%d is not within 1..%d", n, maxOrder)}
+	}
+	p, err := l.Labeling.Project(ctx, projectID)
+	if err != nil {
+		return err
+	}
+	if p.K == 0 {
+		return &InvalidError{"prompts", "tasks of this question show no answers"}
+	}
+	if _, err := l.Registry.Serving(ctx, Channel); err != nil {
+		return err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		if err := audit(ctx, tx, actor, "loop.order_tasks", projectID, map[string]any{"prompts": n, "k": p.K, "order": id.String()}); err != nil {
+			return err
+		}
+		return l.enqueue.insert(ctx, tx, tasksArgs{ProjectID: projectID, Order: id.String(), Prompts: n})
+	})
+}
+
+// tasksArgs answer the next prompts of an order. Order is the batch of its tasks: a job that runs twice adds none twice.
+type tasksArgs struct {
+	ProjectID string `json:"project_id"`
+	Order     string `json:"order"`
+	Prompts   int    `json:"prompts"` // of the whole order
+}
+
+func (tasksArgs) Kind() string                 { return "loop.tasks" }
+func (tasksArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: QueueRollout} }
+
+type tasksWorker struct {
+	river.WorkerDefaults[tasksArgs]
+	l *Loop
+}
+
+// Work answers one chunk and puts the next job into the queue, until the order is filled or the pool is empty.
+func (w *tasksWorker) Work(ctx context.Context, job *river.Job[tasksArgs]) error {
+	l, order := w.l, job.Args
+	p, err := l.Labeling.Project(ctx, order.ProjectID)
+	if err != nil {
+		return err
+	}
+	counts, err := l.Labeling.BatchCounts(ctx, p.ID, order.Order)
+	if err != nil {
+		return err
+	}
+	want := min(order.Prompts-counts.Tasks, sampleChunk)
+	if want <= 0 {
+		return nil
+	}
+	added, err := l.addTasks(ctx, p.ID, order.Order, want, p.K, p.Overlap, DefaultConfig().MaxTokens, seedOf(uint64(counts.Tasks), order.Order))
+	if err != nil || added == 0 {
+		return err
+	}
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		if err := l.enqueue.insert(ctx, tx, order); err != nil {
+			return err
+		}
+		_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
+		return err
+	})
+}

@@ -1,0 +1,281 @@
+package web
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web/account"
+)
+
+// axeTags are the rules that every page keeps: WCAG 2.2 at level AA, and axe's best practice.
+const axeTags = `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]`
+
+// axe looks for violations on the page as it stands.
+func (b *tab) axe() {
+	b.Helper()
+	src, err := os.ReadFile("testdata/axe/axe.min.js")
+	b.w.must(err)
+	eval[bool](b, string(src)+`; window.axeFound = ""; axe.run(document, {runOnly: {type: "tag", values: `+axeTags+`}, resultTypes: ["violations"]})
+		.then((r) => { window.axeFound = JSON.stringify(r.violations.map((v) => ({id: v.id, help: v.help, nodes: v.nodes.slice(0, 4).map((n) => n.html.slice(0, 160) + " " + n.failureSummary.slice(0, 300))}))); },
+			(e) => { window.axeFound = JSON.stringify([{id: "failed", help: String(e), nodes: []}]); }); true`)
+	b.until(`window.axeFound`)
+	var found []struct {
+		ID, Help string
+		Nodes    []string
+	}
+	b.w.must(json.Unmarshal([]byte(eval[string](b, `window.axeFound`)), &found))
+	for _, v := range found {
+		b.Errorf("%s: %s: %s\n\t%s", eval[string](b, `location.pathname`), v.ID, v.Help, strings.Join(v.Nodes, "\n\t"))
+	}
+}
+
+// whole checks that no text is cut off and that no control lies outside of the window.
+func (b *tab) whole() {
+	b.Helper()
+	for _, what := range eval[[]string](b, `[...document.querySelectorAll("main *, header *")].filter((e) => {
+		const s = getComputedStyle(e), r = e.getBoundingClientRect();
+		if (!r.width || !r.height || e.closest(".sr, svg, .scroll, pre, [hidden], .skip-link, template") || e.classList.contains("sr")) return false;
+		const words = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+		if (words && s.overflowX === "hidden" && s.textOverflow !== "ellipsis" && e.scrollWidth > e.clientWidth + 1) return true;
+		return (words || e.matches("button, input, select, textarea")) && (r.right > innerWidth + 1 || r.left < -1);
+	}).slice(0, 5).map((e) => e.outerHTML.slice(0, 120))`) {
+		b.Errorf("%s: cut: %s", eval[string](b, `location.pathname`), what)
+	}
+}
+
+// byTab goes through the page by Tab alone: each control is reached and shows that it has the focus.
+func (b *tab) byTab() {
+	b.Helper()
+	n := eval[int](b, `(() => {
+		document.querySelectorAll("details").forEach((d) => { d.open = true; });
+		const radios = new Set();
+		window.controls = [...document.querySelectorAll('a[href], button, input:not([type="hidden"]), select, textarea, summary, [tabindex="0"]')].filter((e) => {
+			if (e.disabled || !e.checkVisibility({ visibilityProperty: true }) || e.closest("dialog:not([open])") || e.tabIndex < 0 || e.matches(".card")) return false; // cards are one stop, moved by keys
+			if (e.type !== "radio") return true;
+			if (radios.has(e.name)) return false;
+			radios.add(e.name);
+			return true;
+		});
+		document.activeElement.blur();
+		window.reached = new Set();
+		window.dark = [];
+		return window.controls.length;
+	})()`)
+	for range n + 6 {
+		b.do(chromedp.KeyEvent(kb.Tab))
+		eval[bool](b, `(() => {
+			const e = document.activeElement, s = getComputedStyle(e);
+			window.reached.add(e.type === "radio" ? window.controls.find((c) => c.name === e.name) : e);
+			const lit = (x) => { const s = getComputedStyle(x); return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0 || s.boxShadow !== "none"; };
+			if (e !== document.body && !lit(e) && !(e.parentElement && lit(e.parentElement)) && !e.closest(".card")) window.dark.push(e.outerHTML.slice(0, 120));
+			return true;
+		})()`)
+	}
+	for _, what := range eval[[]string](b, `window.controls.filter((e) => !window.reached.has(e)).slice(0, 5).map((e) => "not reached by Tab: " + e.outerHTML.slice(0, 120)).concat(window.dark.slice(0, 3).map((h) => "focus not seen: " + h))`) {
+		b.Errorf("%s: %s", eval[string](b, `location.pathname`), what)
+	}
+}
+
+// pagesOf are all pages of the server, from its routes; one with a parameter shows what here says.
+func (w *world) pagesOf(here map[string][]string) []string {
+	w.Helper()
+	var out []string
+	for _, r := range w.server.engine.Routes() {
+		if r.Method != get || r.Path == "/" || strings.HasPrefix(r.Path, "/v1") || strings.Contains(r.Path, "/api/") || strings.HasPrefix(r.Path, "/static") ||
+			strings.HasPrefix(r.Path, "/admin/jobs") || r.Path == "/healthz" || r.Path == "/readyz" {
+			continue
+		}
+		switch shown, ok := here[r.Path]; {
+		case ok:
+			out = append(out, shown...)
+		case strings.ContainsAny(r.Path, ":*"):
+			w.Errorf("say what %s shall show", r.Path)
+		default:
+			out = append(out, r.Path)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// fullWorld has something to show on every page, and the pages.
+func fullWorld(t *testing.T) (*world, []string) {
+	w := newWorld(t)
+	w.user("ada", account.RoleOwner)
+	for _, n := range []string{"mina", "tomas"} {
+		w.user(n, account.RoleLabeler)
+	}
+	w.key("acme", func(k *account.NewKey) { k.TrainingOptIn = true })
+	ended := w.finishedRound()
+	open, err := w.loop.Start(t.Context(), w.project.ID, "system", loop.DefaultConfig())
+	w.must(err)
+	for range 2 {
+		w.addTask(says("Tell a story about a fox and a drum with a happy ending."), demoAnswers...)
+	}
+	held := w.addTask(says("Tell a story about a bear."), demoAnswers[:2]...)
+	_, err = w.pool.Exec(t.Context(), `UPDATE tasks SET held = 'pii' WHERE id = $1`, held.ID)
+	w.must(err)
+	var manual []string
+	for _, p := range w.server.help["en"] {
+		manual = append(manual, "/docs/"+p.Name)
+	}
+	return w, append(w.pagesOf(map[string][]string{
+		"/admin/rounds/:id": {"/admin/rounds/" + ended.ID, "/admin/rounds/" + open.ID},
+		"/admin/models/:id": {"/admin/models/" + w.version.ID},
+		"/docs/:page":       manual,
+		"/docs":             nil,
+		"/login":            nil,
+	}), "/admin/nothing")
+}
+
+// settled waits until a page has drawn what its scripts draw.
+func (b *tab) settled(path string) {
+	b.Helper()
+	switch path {
+	case "/label":
+		b.until(taskOpen)
+	default:
+		b.until(`document.readyState === "complete"`)
+	}
+	time.Sleep(120 * time.Millisecond)
+}
+
+// show sets the language and the theme through the switches in the header.
+func (b *tab) show(tag, theme string) {
+	b.Helper()
+	press := func(button, then string) {
+		eval[bool](b, `window.former = true`)
+		b.do(chromedp.Click(chromedp.CSS(`.look button[value="` + button + `"]`)))
+		b.until(`!window.former && document.readyState === "complete" && ` + then)
+	}
+	if eval[string](b, `document.documentElement.lang`) != tag {
+		press(tag, `document.documentElement.lang === "`+tag+`"`)
+	}
+	press(theme, `(document.documentElement.dataset.theme || "system") === "`+theme+`"`)
+}
+
+// TestAccessibility opens every page as everybody who may, in both languages and themes, wide and narrow.
+func TestAccessibility(t *testing.T) {
+	w, pages := fullWorld(t)
+	for _, c := range []struct {
+		name, who, tag, theme string
+		width, height         int64
+	}{
+		{"wide-en-light", "ada", "en", "light", 1280, 900},
+		{"phone-zh-dark", "ada", "zh-Hant", "dark", 360, 740},
+		{"wide-zh-dark", "ada", "zh-Hant", "dark", 1280, 900},
+		{"phone-en-light", "ada", "en", "light", 360, 740},
+		{"labeler-zh", "mina", "zh-Hant", "light", 1280, 900},
+		{"customer-en", "acme", "en", "dark", 360, 740},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v := *w
+			v.T = t
+			b := v.open(c.width, c.height, false)
+			b.allow("404")
+			b.allow("403")
+			b.visit("/login")
+			b.show(c.tag, c.theme)
+			b.axe()
+			b.fitsWidth()
+			b.whole()
+			b.shot("login")
+			b.signIn(c.who + "@example.com")
+			b.show(c.tag, c.theme)
+			for _, p := range pages {
+				if c.who != "ada" && strings.HasPrefix(p, "/admin") && p != "/admin" || c.who == "acme" && p == "/label" {
+					continue // refused all alike, as /admin is
+				}
+				b.visit(p)
+				b.settled(p)
+				b.axe()
+				b.fitsWidth()
+				b.whole()
+				b.named()
+				b.shot(strings.NewReplacer("/", "_", w.version.ID, "id").Replace(strings.Trim(p, "/")))
+			}
+		})
+	}
+}
+
+// TestZoom: at twice the size, and at 3840 px, nothing is cut and nothing scrolls sideways.
+func TestZoom(t *testing.T) {
+	w, pages := fullWorld(t)
+	for _, c := range []struct {
+		name          string
+		width, height int64
+	}{{"twice", 640, 450}, {"4k", 3840, 2160}} {
+		t.Run(c.name, func(t *testing.T) {
+			v := *w
+			v.T = t
+			b := v.open(c.width, c.height, false)
+			b.allow("404")
+			b.signIn("ada@example.com")
+			b.show("zh-Hant", "system")
+			for _, p := range pages {
+				b.visit(p)
+				b.settled(p)
+				b.fitsWidth()
+				b.whole()
+				b.shot(strings.ReplaceAll(strings.Trim(p, "/"), "/", "_"))
+			}
+		})
+	}
+}
+
+// TestKeyboard reaches every control of every page by Tab, and sees where it is; the first stop leads to the content.
+func TestKeyboard(t *testing.T) {
+	w, pages := fullWorld(t)
+	b := w.open(1280, 900, false)
+	b.allow("404")
+	b.signIn("ada@example.com")
+	for _, p := range pages {
+		b.visit(p)
+		b.settled(p)
+		b.byTab()
+	}
+	b.visit("/admin/keys")
+	b.do(chromedp.KeyEvent(kb.Tab))
+	if eval[string](b, `document.activeElement.getAttribute("href")`) != "#main" {
+		t.Error("the first stop is not the link to the content")
+	}
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.until(`document.activeElement.id === "main"`)
+	b.visit("/label") // dialogs keep the focus, and give it back
+	b.settled("/label")
+	b.do(chromedp.Focus(chromedp.CSS("#help-open")), chromedp.KeyEvent(kb.Enter))
+	b.until(`document.querySelector("dialog[open]") && document.querySelector("dialog[open]").contains(document.activeElement)`)
+	for range 4 {
+		b.do(chromedp.KeyEvent(kb.Tab))
+		if !eval[bool](b, `document.activeElement === document.body || document.querySelector("dialog[open]").contains(document.activeElement)`) {
+			t.Error("the focus leaves the dialog")
+		}
+	}
+	b.do(chromedp.KeyEvent(kb.Escape))
+	b.until(`!document.querySelector("dialog[open]") && document.activeElement.id === "help-open"`)
+}
+
+// TestSwitchWithoutScript: language and theme are forms.
+func TestSwitchWithoutScript(t *testing.T) {
+	w := newWorld(t)
+	b := w.open(360, 740, true)
+	b.visit("/login")
+	dark := eval[string](b, `getComputedStyle(document.body).backgroundColor`)
+	b.show("zh-Hant", "light")
+	if got := eval[string](b, `document.querySelector("h1").textContent + getComputedStyle(document.body).backgroundColor`); got != "登入rgb(245, 246, 248)" || dark == "rgb(245, 246, 248)" {
+		t.Errorf("after the switch: %s, before: %s", got, dark)
+	}
+	b.show("zh-Hant", "dark")
+	b.show("en", "system")
+	if got := eval[string](b, `getComputedStyle(document.body).backgroundColor`); got != dark {
+		t.Errorf("the system's theme does not come back: %s", got)
+	}
+}
