@@ -54,6 +54,18 @@
 // Labelers, customers and API keys are other rooms' business: their ids are text
 // here, because imported rankings bring names that are no accounts.
 //
+// # Data in and out
+//
+// A format is a file with its parse and encode functions and a row in the table formats.
+// An import is staged by COPY and settled in sets (store_import.go, store_settle.go):
+// redacted, compared with what is there, dealt to the splits, written. A snapshot is
+// exported a few tasks at a time, so that memory does not grow with it. Events wait in an
+// outbox that is written in the transaction of the act. An erasure is the only thing that
+// takes rows from append-only tables, and must be recorded in its own transaction.
+//
+// Personal data is taken out before text is hashed or stored, so that what is served,
+// compared and learned from is one and the same.
+//
 // # Sources
 //
 // K answers ranked with ties and all pairs of one prompt in one batch element:

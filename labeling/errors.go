@@ -16,8 +16,14 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrEmpty: nothing is left for this labeler (Claim), nothing matches (Snapshot).
 	ErrEmpty = errors.New("nothing to do")
+	// ErrUnqualified: the project wants labelers to pass its test first.
+	ErrUnqualified = errors.New("not qualified")
 	// ErrCapped: the customer has its full number of prompts in this project.
 	ErrCapped = errors.New("prompt cap of the customer reached")
+	// ErrAlike: the project has a prompt that begins with the same PrefixRunes characters.
+	ErrAlike = errors.New("a prompt that begins alike is there")
+	// ErrErased: rows of the snapshot were erased since; it is no longer what was hashed.
+	ErrErased = errors.New("rows of it were erased")
 	// ErrTooManyLeases: the labeler holds MaxLeases tasks at once.
 	ErrTooManyLeases = errors.New("too many tasks held at once")
 )

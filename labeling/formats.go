@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -13,13 +14,24 @@ import (
 // bounded by MaxAnswers.
 const MaxCompletions = 64
 
-// Record is one ranking as a file carries it.
+// Kind says what a record of a file is.
+type Kind uint8
+
+const (
+	Ranked       Kind = iota // a prompt, completions and their ranks
+	Demonstrated             // a prompt and the one completion that a person wrote for it
+	Asked                    // a prompt alone
+)
+
+// Record is one ranking, demonstration or prompt as a file carries it.
 type Record struct {
+	Kind          Kind
 	Prompt        string    // "" where Messages is given
 	Messages      []Message // the conversation that the completions answer
 	Completions   []string
 	Ranks         []int // competition ranks
 	Labeler       string
+	Customer      string // who brought the prompt, "" where nobody is known
 	Split         string // "" | train | valid | test
 	PromptIDs     []int32
 	CompletionIDs [][]int32
@@ -37,21 +49,32 @@ func (r *Record) check() error {
 		return invalid("prompt", "empty")
 	}
 	k := len(r.Completions)
-	if k < MinAnswers || k > MaxCompletions {
-		return invalid("completions", "%d given, %d to %d are wanted", k, MinAnswers, MaxCompletions)
-	}
-	for i, c := range r.Completions {
-		// An answer that was sampled may be empty: its ids then hold the end of text.
-		if strings.TrimSpace(c) == "" && (len(r.CompletionIDs) <= i || len(r.CompletionIDs[i]) == 0) {
-			return invalid(fmt.Sprintf("completions[%d]", i), "empty")
+	switch r.Kind {
+	case Asked:
+		if k > 0 {
+			return invalid("completions", "%d given with a prompt that was only asked", k)
+		}
+	case Demonstrated:
+		if k != 1 {
+			return invalid("completions", "%d given, a demonstration has one", k)
+		}
+	default:
+		if k < MinAnswers || k > MaxCompletions {
+			return invalid("completions", "%d given, %d to %d are wanted", k, MinAnswers, MaxCompletions)
 		}
 	}
-	if len(r.Ranks) != k {
-		return invalid("ranks", "%d given for %d completions", len(r.Ranks), k)
+	// An answer may be empty, and people rank it; but not all of them, nor one to learn from.
+	if k > 0 && !slices.ContainsFunc(r.Completions, func(c string) bool { return strings.TrimSpace(c) != "" }) && len(r.CompletionIDs) == 0 {
+		return invalid("completions", "empty")
 	}
-	var err error
-	if r.Ranks, err = Canonical(r.Ranks); err != nil {
-		return err
+	if r.Kind == Ranked {
+		if len(r.Ranks) != k {
+			return invalid("ranks", "%d given for %d completions", len(r.Ranks), k)
+		}
+		var err error
+		if r.Ranks, err = Canonical(r.Ranks); err != nil {
+			return err
+		}
 	}
 	switch r.Split {
 	case "", Train, Valid, Test:
@@ -96,97 +119,76 @@ func (r Record) identity() [32]byte {
 	return sha256.Sum256(fmt.Appendf(g[:], "%v %s", r.Ranks, r.Labeler))
 }
 
-// Format is a kind of preference file: JSON lines, plain or gzip, each holding one or
-// more rankings.
-type Format struct {
-	Name  string
-	parse func(o object) ([]Record, error)
+// format is a kind of file. A new one is a file of this room with its functions, and a
+// row in the table formats.
+type format struct {
+	name   string
+	parse  func(o object) ([]Record, error) // of one line; nil: it is only written
+	detect func(o object) bool              // whether a file that begins with o is one; nil: never told by itself
+	encode func(w io.Writer) encoder        // nil: it is only read
+	suffix string                           // of a file that is written, with the dot
 }
 
-// formats is the table of all formats. A new one is a file with its parse function and
-// a row here.
-var formats = []Format{
-	{"rankings", parseRecord},
-	{"hh", parseHH},
+// formats is the table of all formats. The first that recognises a file's first record
+// reads it.
+var formats = []format{
+	{"rankings", parseRecord, has("completions", "ranks"), encodeRankings, ".jsonl"},
+	{"hh", parseHH, isHH, encodeHH, ".jsonl"},
+	{"oasst", parseOASST, isOASST, encodeOASST, ".jsonl"},
+	{"labelstudio", parseLabelStudio, has("data", "annotations"), encodeLabelStudio, ".json"},
+	{"argilla", parseArgilla, has("fields", "responses"), encodeArgilla, ".json"},
+	{"pairs", pairPresets[""].parse, isPairs, encodePairs, ".jsonl"},
+	{"csv", pairPresets[""].parse, nil, encodeCSV, ".csv"},
+	{"instructions", parseInstruction, isInstruction, nil, ""},
+	{"trl", parseTRL, isTRL, encodeTRL, ".jsonl"},
+	{"parquet", parseTRL, nil, encodeParquet, ".parquet"},
+}
+
+// has tells whether a record has all the fields.
+func has(fields ...string) func(o object) bool {
+	return func(o object) bool {
+		for _, f := range fields {
+			if _, ok := o[f]; !ok {
+				return false
+			}
+		}
+		return true
+	}
 }
 
 // FormatNames lists the formats that Import reads.
 func FormatNames() []string {
 	var names []string
 	for _, f := range formats {
-		names = append(names, f.Name)
+		if f.parse != nil {
+			names = append(names, f.name)
+		}
 	}
 	return names
 }
 
-// ImportReport counts the lines of a file: Read = Imported + Duplicates + Rejected.
-type ImportReport struct {
-	Read       int          `json:"read"`
-	Imported   int          `json:"imported"`   // lines with at least one new ranking
-	Duplicates int          `json:"duplicates"` // lines with rankings seen before, nothing else
-	Rejected   int          `json:"rejected"`
-	Reasons    []*LineError `json:"-"` // of the rejected lines, at most maxReasons
-}
-
-const maxReasons = 1000
-
-// Import reads a file of the named format and passes on each ranking that is valid and
-// new in this file. Lines that are not are counted, with their reason, and do not stop
-// it; an unreadable file does. emit may answer with an InvalidError (the record is
-// counted as rejected) or ErrConflict (as a duplicate); its other errors end the import.
-func Import(r io.Reader, format string, emit func(Record) error) (ImportReport, error) {
-	var report ImportReport
-	f, err := formatNamed(format)
-	if err != nil {
-		return report, err
-	}
-	seen := map[[32]byte]bool{}
-	err = eachLine(r, func(line int, text []byte) error {
-		report.Read++
-		records, wrong := f.records(text)
-		fresh := false
-		for _, rec := range records {
-			id := rec.identity()
-			if seen[id] {
-				continue
-			}
-			seen[id] = true
-			var e *InvalidError
-			switch err := emit(rec); {
-			case err == nil:
-				fresh = true
-			case errors.As(err, &e):
-				wrong = err
-			case !errors.Is(err, ErrConflict):
-				return &LineError{line, err}
-			}
-		}
-		switch {
-		case fresh:
-			report.Imported++
-		case wrong == nil:
-			report.Duplicates++
-		default:
-			if report.Rejected++; len(report.Reasons) < maxReasons {
-				report.Reasons = append(report.Reasons, &LineError{line, wrong})
-			}
-		}
-		return nil
-	})
-	return report, err
-}
-
-func formatNamed(name string) (Format, error) {
+// ExportNames lists the formats that Export writes.
+func ExportNames() []string {
+	var names []string
 	for _, f := range formats {
-		if f.Name == name {
+		if f.encode != nil {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+func formatNamed(name string) (format, error) {
+	for _, f := range formats {
+		if f.name == name {
 			return f, nil
 		}
 	}
-	return Format{}, invalid("format", "%q is none of %s", name, strings.Join(FormatNames(), ", "))
+	return format{}, invalid("format", "%q is none of %s", name, strings.Join(FormatNames(), ", "))
 }
 
 // records parses one line and checks what came out.
-func (f Format) records(text []byte) ([]Record, error) {
+func (f format) records(text []byte) ([]Record, error) {
 	o, err := parseObject(text)
 	if err != nil {
 		return nil, err

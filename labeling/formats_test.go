@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -45,8 +47,9 @@ func TestParseHH(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := []Record{{Messages: []Message{{"user", "Hi there"}, {"assistant", "Hello!"}, {"user", "Tell me\n\nabout tea."}},
-			Completions: []string{"It is hot.", "No."}, Ranks: []int{1, 2}}}
+		talk := []Message{{"user", "Hi there"}, {"assistant", "Hello!"}, {"user", "Tell me\n\nabout tea."}}
+		want := []Record{{Messages: talk, Completions: []string{"It is hot.", "No."}, Ranks: []int{1, 2}},
+			{Messages: talk, Completions: []string{"a", ""}, Ranks: []int{1, 2}}} // an answer may be empty
 		if !reflect.DeepEqual(list, want) {
 			t.Errorf("read %+v", list)
 		}
@@ -54,12 +57,11 @@ func TestParseHH(t *testing.T) {
 		for _, e := range report.Reasons {
 			reasons = append(reasons, e.Error())
 		}
-		if report.Read != 10 || report.Imported != 1 || report.Duplicates != 1 || report.Rejected != 8 || !slices.Equal(reasons, []string{
+		if report.Read != 10 || report.Imported != 2 || report.Duplicates != 1 || report.Rejected != 7 || !slices.Equal(reasons, []string{
 			"line 4: rejected: equal to chosen",
 			"line 5: rejected: differs from chosen before the last turn",
 			"line 6: rejected: 2 turns where chosen has 4",
 			"line 7: chosen: does not begin with a turn of Human or Assistant",
-			"line 8: completions[1]: empty",
 			"line 9: chosen: number where string is wanted",
 			"line 10: chosen: missing",
 			"line 11: chosen: given twice",
@@ -76,7 +78,7 @@ func TestReadRankingsIsStrict(t *testing.T) {
 		`{"Prompt":"p","completions":["a","b"],"ranks":[1,2]}`:                                        "Prompt: unknown field",
 		`{"completions":["a","b"],"ranks":[1,2]}`:                                                     "prompt: missing",
 		`{"prompt":"p","completions":["a"],"ranks":[1]}`:                                              "completions: 1 given, 2 to 64 are wanted",
-		`{"prompt":"p","completions":["a",""],"ranks":[1,2]}`:                                         "completions[1]: empty",
+		`{"prompt":"p","completions":[" ",""],"ranks":[1,2]}`:                                         "completions: empty",
 		`{"prompt":"p","completions":["a","b"],"ranks":[1]}`:                                          "ranks: 1 given for 2 completions",
 		`{"prompt":"p","completions":["a","b"],"ranks":[0,1]}`:                                        "ranks: rank 0 of answer 1 is below 1",
 		`{"prompt":"p","completions":["a","b"],"ranks":[1,1.5]}`:                                      "ranks: number 1.5 where int is wanted",
@@ -227,11 +229,24 @@ func FuzzImport(f *testing.F) {
 	f.Add([]byte(hhLine("\n\nHuman: a\n\nAssistant: b", "\n\nHuman: a\n\nAssistant: c")))
 	f.Add([]byte(`{"prompt":[{"role":"user","content":"x"}],"completions":["a","b"],"ranks":[1,1],"split":"train"}`))
 	f.Add([]byte("\x1f\x8b\x08\x00"))
+	names, err := filepath.Glob("testdata/import/*.*")
+	if err != nil || len(names) == 0 {
+		f.Fatal("no seeds", err)
+	}
+	for _, name := range names {
+		file, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(file)
+	}
+	seed, _ := exported(f, "parquet", samplePrompts())
+	f.Add(seed)
 	f.Add([]byte(`{"chosen":"\ud83d","rejected":[[[[]]]]}` + "\n{}\n[]\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		for _, name := range FormatNames() {
 			var list []Record
-			report, err := Import(bytes.NewReader(file), name, func(r Record) error {
+			report, err := Import(bytes.NewReader(file), Reading{Format: name}, func(r Record) error {
 				list = append(list, r)
 				return nil
 			})
@@ -241,16 +256,23 @@ func FuzzImport(f *testing.F) {
 			if report.Read != report.Imported+report.Duplicates+report.Rejected {
 				t.Errorf("%s: %+v does not add up", name, report)
 			}
-			var b bytes.Buffer
-			w := NewRankingsWriter(&b)
-			for _, r := range list {
-				if err := w.Write(r); err != nil {
-					t.Fatalf("%s: %+v cannot be written: %v", name, r, err)
+			for kind, as := range map[Kind]string{Ranked: "rankings", Demonstrated: "trl", Asked: "trl"} {
+				var b bytes.Buffer
+				w := NewRankingsWriter(&b)
+				var written, back []Record
+				for _, r := range list {
+					if r.Kind != kind {
+						continue
+					}
+					if err := w.Write(r); err != nil {
+						t.Fatalf("%s: %+v cannot be written: %v", name, r, err)
+					}
+					written = append(written, r)
 				}
-			}
-			back, err := ReadRankings(&b)
-			if err != nil || len(back) != len(list) {
-				t.Fatalf("%s: %d rankings written, %d read, %v", name, len(list), len(back), err)
+				_, err := Import(&b, Reading{Format: as}, func(r Record) error { back = append(back, r); return nil })
+				if err != nil || len(back) != len(written) {
+					t.Fatalf("%s: %d records written, %d read, %v", name, len(written), len(back), err)
+				}
 			}
 		}
 	})

@@ -12,7 +12,7 @@ import (
 // ParseHH reads such a file, plain or gzip, whole. Rejected lines are in the report.
 func ParseHH(r io.Reader) ([]Record, ImportReport, error) {
 	var list []Record
-	report, err := Import(r, "hh", func(rec Record) error {
+	report, err := Import(r, Reading{Format: "hh"}, func(rec Record) error {
 		list = append(list, rec)
 		return nil
 	})
@@ -31,21 +31,55 @@ func parseHH(o object) ([]Record, error) {
 			return nil, err
 		}
 	}
-	chosen, rejected := dialogues[0], dialogues[1]
-	last := len(chosen) - 1
-	if len(rejected) != len(chosen) {
-		return nil, invalid("rejected", "%d turns where chosen has %d", len(rejected), len(chosen))
+	r, err := Record{}.differing(dialogues[0], dialogues[1])
+	return []Record{r}, err
+}
+
+func isHH(o object) bool {
+	return has("chosen", "rejected")(o) && !has("prompt")(o) && strings.HasPrefix(string(o["chosen"]), `"\n\nHuman:`)
+}
+
+type hhEncoder struct{ w io.Writer }
+
+func encodeHH(w io.Writer) encoder { return hhEncoder{w} }
+
+// write writes the strict pairs of each ranking. Dialogues with a system's turn, or with
+// text that would be read as another turn, have no place in the format.
+func (e hhEncoder) write(p RankedPrompt) (n int, err error) {
+	var b strings.Builder
+	turn := func(b *strings.Builder, m Message) bool {
+		b.WriteString(map[string]string{"user": "\n\nHuman: ", "assistant": "\n\nAssistant: "}[m.Role] + m.Content)
+		return m.Role != "system" && m.Content == strings.TrimSpace(m.Content) &&
+			!strings.Contains(m.Content, "\n\nHuman:") && !strings.Contains(m.Content, "\n\nAssistant:")
 	}
-	for i := range last {
-		if chosen[i] != rejected[i] {
-			return nil, invalid("rejected", "differs from chosen before the last turn")
+	for _, m := range conversationOf(p) {
+		if !turn(&b, m) {
+			return 0, nil
 		}
 	}
-	if chosen[last] == rejected[last] {
-		return nil, invalid("rejected", "equal to chosen")
+	for _, k := range p.Rankings {
+		for _, pair := range Pairs(k.Ranks) {
+			var ends [2]strings.Builder
+			fits := p.Completions[pair[0]].Text != p.Completions[pair[1]].Text
+			for i, at := range pair {
+				ends[i].WriteString(b.String())
+				fits = turn(&ends[i], Message{"assistant", p.Completions[at].Text}) && fits
+			}
+			if !fits {
+				continue
+			}
+			line := appendText([]byte(`{"chosen":`), ends[0].String())
+			line = append(appendText(append(line, `,"rejected":`...), ends[1].String()), "}\n"...)
+			if _, err := e.w.Write(line); err != nil {
+				return n, err
+			}
+			n++
+		}
 	}
-	return []Record{{Messages: chosen[:last], Completions: []string{chosen[last].Content, rejected[last].Content}, Ranks: []int{1, 2}}}, nil
+	return n, nil
 }
+
+func (hhEncoder) close() error { return nil }
 
 // parseDialogue splits a dialogue into its turns, the last of which is the assistant's.
 func parseDialogue(field, text string) ([]Message, error) {

@@ -21,7 +21,8 @@ const (
 	maxFile  = 64 << 30 // decoded bytes of a whole file
 )
 
-// LineError says what is wrong with one line of a file. Lines count from 1.
+// LineError says what is wrong with one line of a file. Lines count from 1; where the
+// file is a JSON array, CSV or parquet, records do.
 type LineError struct {
 	Line int
 	Err  error
@@ -38,7 +39,10 @@ func eachLine(r io.Reader, f func(line int, text []byte) error) error {
 	if err != nil {
 		return err
 	}
-	b := bufio.NewReaderSize(in, 64<<10)
+	return lines(bufio.NewReaderSize(in, 64<<10), f)
+}
+
+func lines(b *bufio.Reader, f func(line int, text []byte) error) error {
 	var long []byte
 	for n := 1; ; n++ {
 		text, err := b.ReadSlice('\n')
@@ -65,6 +69,72 @@ func eachLine(r io.Reader, f func(line int, text []byte) error) error {
 		}
 		if err == io.EOF {
 			return nil
+		}
+	}
+}
+
+// elements calls f with every element of the JSON array that b begins with; they count
+// as lines do.
+func elements(b *bufio.Reader, f func(n int, text []byte) error) error {
+	if _, err := b.ReadByte(); err != nil { // the bracket
+		return err
+	}
+	var text []byte
+	depth, quoted, n, comma := 0, false, 1, false
+	for {
+		c, err := b.ReadByte()
+		if err == io.EOF {
+			return &LineError{n, errors.New("the array does not end")}
+		}
+		if err != nil {
+			return &LineError{n, err}
+		}
+		switch {
+		case quoted:
+			if c == '\\' {
+				text = append(text, c)
+				if c, err = b.ReadByte(); err != nil {
+					return &LineError{n, errors.New("the array does not end")}
+				}
+			} else {
+				quoted = c != '"'
+			}
+		case c == '"':
+			quoted = true
+		case c == '{' || c == '[':
+			depth++
+		case depth > 0 && (c == '}' || c == ']'):
+			depth--
+		case depth == 0 && (c == ',' || c == ']'):
+			if text = bytes.TrimSpace(text); len(text) > 0 || c == ',' || comma {
+				if err := f(n, text); err != nil {
+					return err
+				}
+			}
+			if comma = c == ','; !comma {
+				return atEnd(b)
+			}
+			text, n = text[:0], n+1
+			continue
+		}
+		if text = append(text, c); len(text) > maxLine {
+			return &LineError{n, fmt.Errorf("longer than %d bytes", maxLine)}
+		}
+	}
+}
+
+// atEnd wants nothing but white space after an array.
+func atEnd(b *bufio.Reader) error {
+	for {
+		c, err := b.ReadByte()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if c != ' ' && c != '\t' && c != '\n' && c != '\r' {
+			return errors.New("text after the JSON array")
 		}
 	}
 }
@@ -121,8 +191,15 @@ type object map[string]json.RawMessage
 
 // parseObject decodes one JSON object. It refuses what encoding/json would repair or
 // pass over: invalid UTF-8, lone surrogates, NUL, doubled keys, text after the object,
-// deep nesting.
+// deep nesting. The fields may point into text.
 func parseObject(text []byte) (object, error) {
+	if o, ok := scanObject(text); ok {
+		return o, nil
+	}
+	return parseSlowly(text)
+}
+
+func parseSlowly(text []byte) (object, error) {
 	if err := checkEscapes(text); err != nil {
 		return nil, err
 	}
@@ -235,6 +312,11 @@ func field[T any](o object, name string, v *T) (bool, error) {
 	raw, ok := o[name]
 	if !ok || string(raw) == "null" {
 		return false, nil
+	}
+	if p, ok := any(v).(*string); ok {
+		if *p, ok = unquote(raw); ok {
+			return true, nil
+		}
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
 		var e *json.UnmarshalTypeError

@@ -3,34 +3,22 @@ package labeling
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 )
 
 // The native format, rankings.jsonl: one ranking a line,
 //
 //	{"prompt": "..." or [{"role":..,"content":..}, ...], "completions": ["..", ".."], "ranks": [1, 2],
-//	 "labeler": "..", "split": "train",
+//	 "labeler": "..", "customer": "..", "split": "train",
 //	 "prompt_ids": [..], "completion_ids": [[..], [..]], "tokenizer": "digest"}
 //
 // Everything after ranks is optional. Unknown fields are refused. Rankings of the same
 // prompt and completions by several labelers are several lines.
 
-// recordJSON has the fields in the order in which they are written.
-type recordJSON struct {
-	Prompt        any       `json:"prompt"`
-	Completions   []string  `json:"completions"`
-	Ranks         []int     `json:"ranks"`
-	Labeler       string    `json:"labeler,omitempty"`
-	Split         string    `json:"split,omitempty"`
-	PromptIDs     []int32   `json:"prompt_ids,omitempty"`
-	CompletionIDs [][]int32 `json:"completion_ids,omitempty"`
-	Tokenizer     string    `json:"tokenizer,omitempty"`
-}
-
 func parseRecord(o object) ([]Record, error) {
-	if err := o.only("prompt", "completions", "ranks", "labeler", "split", "prompt_ids", "completion_ids", "tokenizer"); err != nil {
+	if err := o.only("prompt", "completions", "ranks", "labeler", "customer", "split", "prompt_ids", "completion_ids", "tokenizer"); err != nil {
 		return nil, err
 	}
 	var r Record
@@ -69,6 +57,7 @@ func parseRecord(o object) ([]Record, error) {
 	}
 	for _, step := range []func() (bool, error){
 		func() (bool, error) { return field(o, "labeler", &r.Labeler) },
+		func() (bool, error) { return field(o, "customer", &r.Customer) },
 		func() (bool, error) { return field(o, "split", &r.Split) },
 		func() (bool, error) { return field(o, "prompt_ids", &r.PromptIDs) },
 		func() (bool, error) { return field(o, "completion_ids", &r.CompletionIDs) },
@@ -100,17 +89,17 @@ func ReadRankings(r io.Reader) ([]Record, error) {
 	return list, err
 }
 
-// RankingsWriter writes rankings.jsonl.
-type RankingsWriter struct{ enc *json.Encoder }
-
-// NewRankingsWriter writes to w, unbuffered: one Write a line.
-func NewRankingsWriter(w io.Writer) *RankingsWriter {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return &RankingsWriter{enc}
+// RankingsWriter writes rankings.jsonl; demonstrations and prompts become the lines
+// {"prompt", "completion"} and {"prompt"} that the format trl reads.
+type RankingsWriter struct {
+	w    io.Writer
+	line []byte
 }
 
-// Write writes one ranking. The same record gives the same bytes.
+// NewRankingsWriter writes to w, unbuffered: one Write a line.
+func NewRankingsWriter(w io.Writer) *RankingsWriter { return &RankingsWriter{w: w} }
+
+// Write writes one record. The same record gives the same bytes.
 func (w *RankingsWriter) Write(r Record) error {
 	if err := r.check(); err != nil {
 		return err
@@ -120,19 +109,86 @@ func (w *RankingsWriter) Write(r Record) error {
 			return err
 		}
 	}
-	j := recordJSON{r.Prompt, r.Completions, r.Ranks, r.Labeler, r.Split, r.PromptIDs, r.CompletionIDs, r.Tokenizer}
-	if len(r.Messages) > 0 {
-		j.Prompt = r.Messages
-	} else if err := CheckText("prompt", r.Prompt); err != nil {
-		return err
+	for name, s := range map[string]string{"prompt": r.Prompt, "labeler": r.Labeler, "customer": r.Customer} {
+		if err := CheckText(name, s); err != nil {
+			return err
+		}
 	}
-	return w.enc.Encode(j)
+	w.line = append(r.appendTo(w.line[:0]), '\n')
+	_, err := w.w.Write(w.line)
+	return err
 }
+
+// appendTo adds the record as the JSON of its line.
+func (r Record) appendTo(b []byte) []byte {
+	b = append(b, `{"prompt":`...)
+	if len(r.Messages) > 0 {
+		b = appendMessages(b, r.Messages)
+	} else {
+		b = appendText(b, r.Prompt)
+	}
+	switch r.Kind {
+	case Demonstrated:
+		b = appendText(append(b, `,"completion":`...), r.Completions[0])
+	case Ranked:
+		b = append(b, `,"completions":`...)
+		for i, c := range r.Completions {
+			b = appendText(append(b, [2]byte{'[', ','}[min(i, 1)]), c)
+		}
+		b = appendNumbers(append(b, `],"ranks":`...), r.Ranks)
+	}
+	for _, f := range []struct{ name, value string }{{"labeler", r.Labeler}, {"customer", r.Customer}, {"split", r.Split}} {
+		if f.value != "" {
+			b = appendText(append(appendText(append(b, ','), f.name), ':'), f.value)
+		}
+	}
+	if len(r.PromptIDs) > 0 {
+		b = appendNumbers(append(b, `,"prompt_ids":`...), r.PromptIDs)
+	}
+	if len(r.CompletionIDs) > 0 {
+		b = append(b, `,"completion_ids":`...)
+		for i, ids := range r.CompletionIDs {
+			b = appendNumbers(append(b, [2]byte{'[', ','}[min(i, 1)]), ids)
+		}
+		b = append(b, ']')
+	}
+	if r.Tokenizer != "" {
+		b = appendText(append(b, `,"tokenizer":`...), r.Tokenizer)
+	}
+	return append(b, '}')
+}
+
+func appendNumbers[T int | int32](b []byte, list []T) []byte {
+	b = append(b, '[')
+	for i, v := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(v), 10)
+	}
+	return append(b, ']')
+}
+
+type rankingsEncoder struct{ w *RankingsWriter }
+
+func encodeRankings(w io.Writer) encoder { return rankingsEncoder{NewRankingsWriter(w)} }
+
+func (e rankingsEncoder) write(p RankedPrompt) (int, error) {
+	list := p.Records()
+	for _, r := range list {
+		if err := e.w.Write(r); err != nil {
+			return 0, err
+		}
+	}
+	return len(list), nil
+}
+
+func (rankingsEncoder) close() error { return nil }
 
 // Records are the lines of rankings.jsonl that a ranked prompt becomes, one a labeler.
 // Token ids go along where all completions have ids of the same tokenizer.
 func (p RankedPrompt) Records() []Record {
-	base := Record{Prompt: p.Prompt, Messages: p.Messages, Split: p.Split}
+	base := Record{Prompt: p.Prompt, Messages: p.Messages, Customer: p.CustomerID, Split: p.Split}
 	digest := p.Completions[0].TokenizerDigest
 	same := digest != ""
 	for _, c := range p.Completions {
@@ -189,6 +245,9 @@ func GroupRecords(records []Record) []RankedPrompt {
 		}
 		if list[i].Split == "" {
 			list[i].Split = r.Split
+		}
+		if list[i].CustomerID == "" {
+			list[i].CustomerID = r.Customer
 		}
 		list[i].Rankings = append(list[i].Rankings, LabelerRanking{LabelerID: r.Labeler, Ranks: r.Ranks})
 	}

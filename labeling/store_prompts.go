@@ -98,12 +98,20 @@ func orNull(s string) *string {
 // returned with created false. Such a prompt that may not be used (its customer did
 // not consent, or withdrew) passes to a source that consents, unless that would move
 // ranked text from one split to another. A customer that brought its full number gets
-// ErrCapped and leaves the transaction usable.
+// ErrCapped, and one whose prompt begins as another of the project does (see
+// PrefixRunes) ErrAlike; both leave the transaction usable.
+//
+// Personal data is redacted before anything else: what is stored, served, compared and
+// learned from is the redacted text.
 func (s *Store) AddPrompt(ctx context.Context, tx pgx.Tx, n NewPrompt) (p Prompt, created bool, err error) {
 	if n, err = n.check(); err != nil {
 		return p, false, err
 	}
+	n, finds, was := n.redact()
 	p, created, err = s.addPrompt(ctx, tx, n)
+	if err == nil && created && finds != nil {
+		err = noteRedaction(ctx, tx, p, finds, was)
+	}
 	return p, created, wrap(err, "add prompt to project %s", n.ProjectID)
 }
 
@@ -118,6 +126,16 @@ func (s *Store) addPrompt(ctx context.Context, tx pgx.Tx, n NewPrompt) (Prompt, 
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return p, false, err
 	}
+	prefix := prefixHash(n.Messages)
+	if n.Origin == OriginAPI && prefix != nil {
+		var alike bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM prompts WHERE project_id = $1 AND prefix = $2)`, n.ProjectID, prefix).Scan(&alike); err != nil {
+			return p, false, err
+		}
+		if alike {
+			return p, false, ErrAlike
+		}
+	}
 	split, err := s.admit(ctx, tx, n, hash)
 	if err != nil {
 		return p, false, err
@@ -128,11 +146,11 @@ func (s *Store) addPrompt(ctx context.Context, tx pgx.Tx, n NewPrompt) (Prompt, 
 	}
 	p, err = collectPrompt(ctx, tx, `
 		INSERT INTO prompts (id, project_id, hash, messages, text, token_ids, tokenizer_digest, origin, customer_id, api_key_id, consent, split,
-			kind, language)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+			kind, language, prefix)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 		ON CONFLICT (project_id, hash) DO NOTHING RETURNING `+promptColumns,
 		id, n.ProjectID, hash[:], n.Messages, n.Text, n.TokenIDs, n.TokenizerDigest, n.Origin, orNull(n.CustomerID), orNull(n.APIKeyID), n.Consent, split,
-		n.Kind, n.Language)
+		n.Kind, n.Language, prefix)
 	if errors.Is(err, pgx.ErrNoRows) { // someone else's transaction was first
 		if _, err := tx.Exec(ctx, `UPDATE contributors SET prompts = prompts - 1 WHERE project_id = $1 AND customer_id = $2`,
 			n.ProjectID, n.CustomerID); err != nil {

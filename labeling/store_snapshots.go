@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// counted is the condition under which assignment a of task t is learned from.
-const counted = `a.ranking_id IS NOT NULL AND NOT a.surplus AND NOT t.hidden AND t.held = ''`
+// counted is the condition under which assignment a of task t is learned from. Tasks that measure labelers are not.
+const counted = `a.ranking_id IS NOT NULL AND NOT a.surplus AND t.purpose = 'work' AND NOT t.hidden AND t.held = ''`
 
 // Snapshot freezes the rankings that match the filter, in the caller's transaction: an
 // immutable list, ordered by task and labeler, under the sha256 of its content. The
@@ -27,6 +27,17 @@ func (s *Store) Snapshot(ctx context.Context, tx pgx.Tx, projectID string, f Sna
 	}
 	snap, err := snapshot(ctx, tx, snap, f)
 	return snap, wrap(err, "snapshot of project %s", projectID)
+}
+
+// MakeSnapshot is Snapshot as an act of its own.
+func (s *Store) MakeSnapshot(ctx context.Context, projectID string, f SnapshotFilter, actor string) (snap Snapshot, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if snap, err = s.Snapshot(ctx, tx, projectID, f); err != nil {
+			return err
+		}
+		return audit(ctx, tx, actor, "labeling.snapshot", snap.ID, map[string]any{"name": snap.Name, "hash": snap.Hash, "rankings": snap.N})
+	})
+	return snap, err
 }
 
 func snapshot(ctx context.Context, tx pgx.Tx, snap Snapshot, f SnapshotFilter) (Snapshot, error) {
@@ -86,7 +97,10 @@ func snapshot(ctx context.Context, tx pgx.Tx, snap Snapshot, f SnapshotFilter) (
 		pgx.CopyFromSlice(len(items), func(i int) ([]any, error) {
 			return []any{snap.ID, i, items[i].Task, items[i].Ranking, items[i].Split, items[i].Customer}, nil
 		}))
-	return snap, err
+	if err != nil {
+		return snap, err
+	}
+	return snap, Emit(ctx, tx, "snapshot.created", map[string]any{"snapshot": snap.ID, "project": snap.ProjectID, "name": snap.Name, "hash": snap.Hash, "rankings": snap.N})
 }
 
 func orEmpty(list []string) []string {
@@ -110,23 +124,29 @@ func ContentHash(list []RankedPrompt) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
+const snapshotColumns = `s.id, s.project_id, s.name, s.hash, s.n, s.prompts, s.created_at,
+	(SELECT coalesce(sum(t.rankings), 0)::int FROM snapshot_taints t WHERE t.snapshot_id = s.id)`
+
 // SnapshotByID returns what is known of a snapshot.
 func (s *Store) SnapshotByID(ctx context.Context, id string) (Snapshot, error) {
 	var v Snapshot
 	if !isID(id) {
 		return v, fmt.Errorf("snapshot %q: %w", id, ErrNotFound)
 	}
-	err := s.pool.QueryRow(ctx, `SELECT id, project_id, name, hash, n, prompts, created_at FROM snapshots WHERE id = $1`, id).
-		Scan(&v.ID, &v.ProjectID, &v.Name, &v.Hash, &v.N, &v.Prompts, &v.CreatedAt)
+	err := s.pool.QueryRow(ctx, `SELECT `+snapshotColumns+` FROM snapshots s WHERE id = $1`, id).
+		Scan(&v.ID, &v.ProjectID, &v.Name, &v.Hash, &v.N, &v.Prompts, &v.CreatedAt, &v.Erased)
 	return v, wrap(err, "snapshot %s", id)
 }
 
 // SnapshotItems returns a snapshot's content in its fixed order. Content that no longer
-// has the snapshot's hash is refused.
+// has the snapshot's hash is refused, and so is what has lost rows to an erasure.
 func (s *Store) SnapshotItems(ctx context.Context, id string) ([]RankedPrompt, error) {
 	snap, err := s.SnapshotByID(ctx, id)
 	if err != nil {
 		return nil, err
+	}
+	if snap.Erased > 0 {
+		return nil, fmt.Errorf("items of snapshot %s: %w: %d rankings; make a new snapshot", id, ErrErased, snap.Erased)
 	}
 	list, err := rankedPrompts(ctx, s.pool, `snapshot_items i WHERE i.snapshot_id = $1`, id)
 	if err != nil {
@@ -192,7 +212,7 @@ func rankedPrompts(ctx context.Context, q querier, from string, args ...any) ([]
 
 // Snapshots lists a project's snapshots, newest first.
 func (s *Store) Snapshots(ctx context.Context, projectID string) ([]Snapshot, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id, project_id, name, hash, n, prompts, created_at FROM snapshots WHERE project_id = $1 ORDER BY id DESC`, projectID)
+	rows, err := s.pool.Query(ctx, `SELECT `+snapshotColumns+` FROM snapshots s WHERE project_id = $1 ORDER BY id DESC`, projectID)
 	if err != nil {
 		return nil, wrap(err, "snapshots of project %s", projectID)
 	}

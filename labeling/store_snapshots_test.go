@@ -139,8 +139,8 @@ func TestImportRankings(t *testing.T) {
 {"prompt":"Count.","completions":["1","2","3","4","5","6","7","8","9","10"],"ranks":[1,2,3,4,5,6,7,8,9,10]}
 {"prompt":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello."},{"role":"user","content":"Bye"}],"completions":["Bye!","No"],"ranks":[1,2]}
 `
-	for round, want := range []ImportReport{{Read: 5, Imported: 3, Duplicates: 1, Rejected: 1}, {Read: 5, Duplicates: 4, Rejected: 1}} {
-		got, err := b.store.ImportRankings(b.ctx, b.project.ID, "rankings", strings.NewReader(file))
+	for round, want := range []ImportReport{{Format: "rankings", Read: 5, Imported: 3, Duplicates: 1, Rejected: 1}, {Format: "rankings", Read: 5, Duplicates: 4, Rejected: 1}} {
+		got, err := b.store.ImportFile(b.ctx, NewImport{ProjectID: b.project.ID, Name: "file", Actor: "test"}, strings.NewReader(file))
 		b.ok(err)
 		if len(got.Reasons) != 1 || got.Reasons[0].Line != 4 {
 			t.Errorf("reasons %v", got.Reasons)
@@ -176,6 +176,6 @@ func TestImportRankings(t *testing.T) {
 			t.Errorf("written and read: %+v", p)
 		}
 	}
-	b.is(second(b.store.ImportRankings(b.ctx, newKey(), "rankings", strings.NewReader(file))), ErrNotFound)
-	b.invalid(second(b.store.ImportRankings(b.ctx, b.project.ID, "csv", strings.NewReader(file))), "format")
+	b.is(second(b.store.ImportFile(b.ctx, NewImport{ProjectID: newKey()}, strings.NewReader(file))), ErrNotFound)
+	b.invalid(second(b.store.ImportFile(b.ctx, NewImport{ProjectID: b.project.ID, Reading: Reading{Format: "xls"}}, strings.NewReader(file))), "format")
 }

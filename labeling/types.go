@@ -250,6 +250,7 @@ type Snapshot struct {
 	N         int    // rankings
 	Prompts   int    // items (tasks)
 	CreatedAt time.Time
+	Erased    int // rankings that erasures took out of it since; then it has no longer its hash
 }
 
 // RankedCompletion is one response of a RankedPrompt.

@@ -116,6 +116,7 @@ type modelData struct {
 	Snapshot   *labeling.Snapshot  // nil: none
 	Serving    bool
 	CanPromote bool
+	Taints     []string // why it should be trained again
 }
 
 func (s *server) modelPage(c *gin.Context) {
@@ -143,6 +144,10 @@ func (s *server) modelPage(c *gin.Context) {
 			return
 		}
 		d.Snapshot = &snap
+	}
+	if d.Taints, err = s.Registry.Taints(ctx, v.ID); err != nil {
+		s.fail(c, err)
+		return
 	}
 	if live, err := s.Registry.Serving(ctx, loop.Channel); err == nil {
 		d.Serving = live.ID == v.ID

@@ -207,13 +207,13 @@ func TestSkipAndReport(t *testing.T) {
 // TestVeil: a task whose answers others found unsafe is veiled until it is asked for.
 func TestVeil(t *testing.T) {
 	w := newWorld(t)
-	w.addTask(says("Tell a story."), demoAnswers...)
+	held := w.addTask(says("Tell a story."), demoAnswers...)
 	yuki := w.as("yuki", account.RoleLabeler)
 	w.user("mina", account.RoleLabeler)
 	var a task
 	yuki.json(post, "/label/api/claim", nil).into(t, &a)
 	yuki.json(post, "/label/api/assignments/"+a.Assignment+"/skip", `{"reason":"unsafe"}`)
-	w.as("ada", account.RoleAdmin).form("/admin/held/" + a.Task + "/release")
+	w.as("ada", account.RoleAdmin).form("/admin/held/" + held.ID + "/release")
 	b := w.open(1280, 900, false)
 	b.signIn("mina@example.com")
 	b.until(`!document.getElementById("task").hidden`)

@@ -120,7 +120,7 @@ func TestLabelLook(t *testing.T) {
 				}
 				b.keys("m")
 				b.do(click("#skip"))
-				b.do(click(`#skip-dialog [value="yes"]`))
+				b.do(click(`#skip-dialog [value="skip"]`))
 				if k < 9 {
 					b.until(fmt.Sprintf(`document.querySelectorAll(".card").length !== %d`, k))
 				}

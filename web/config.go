@@ -55,6 +55,10 @@ type Deps struct {
 	AfterSubmit AfterSubmit // runs in the transaction of each ranking; may be nil
 	OnPrompt    OnPrompt    // runs in the transaction of the usage row, for keys that consent; may be nil
 
+	Uploads       string                 // folder for files that are to be imported
+	WebhookSecret func(id string) string // what a webhook's signatures are checked with
+	Erase         Erase
+
 	Ping   func(context.Context) error // whether the database answers
 	JobsUI http.Handler                // job queue's own pages, shown to admins at /admin/jobs; may be nil
 	Log    *slog.Logger                // nil: slog.Default()
@@ -64,11 +68,16 @@ func (d Deps) validate() error {
 	switch {
 	case d.Accounts == nil, d.Audit == nil, d.Labeling == nil, d.Registry == nil, d.Runs == nil:
 		return errors.New("web: a room is missing")
+	case d.Uploads == "", d.WebhookSecret == nil, d.Erase == nil:
+		return errors.New("web: a folder for uploads, secrets of webhooks and erasure are needed")
 	case d.Loop == nil, d.Serving == nil, d.Ping == nil, d.ProjectID == "":
 		return errors.New("web: loop, serving, ping and project are needed")
 	}
 	return nil
 }
+
+// Erase deletes a person from all rooms, or with dry says what that would take.
+type Erase func(ctx context.Context, subject labeling.Subject, actor string, dry bool) (labeling.ErasureReport, error)
 
 // Loop is what the pages need of the rounds. actor is "user:<id>".
 type Loop interface {
@@ -80,6 +89,10 @@ type Loop interface {
 	OrderTasks(ctx context.Context, projectID string, prompts int, actor string) error // lets the serving policy answer prompts outside any round
 	Decide(ctx context.Context, id, actor string, promote bool) error
 	Alarms(ctx context.Context, roundID string, limit int) ([]loop.Alarm, error)
+
+	PullCord(ctx context.Context, projectID, actor, reason string) error // stops the project's training
+	ReleaseCord(ctx context.Context, projectID, actor string) error
+	Cord(ctx context.Context, projectID string) (loop.Cord, error) // loop.ErrNotFound where it is not pulled
 
 	Schedules(ctx context.Context, projectID string) ([]loop.Schedule, error)
 	AddSchedule(ctx context.Context, s loop.Schedule) (loop.Schedule, error)

@@ -115,9 +115,11 @@ func (s *server) routes() {
 	s.route(labelers, post, "/label/api/assignments/:id/release", s.release)
 
 	s.screenRoutes()
+	s.qualityRoutes()
 	s.labelPages()
 	s.projectPages()
 	s.adminRoutes()
+	s.dataRoutes()
 	s.apiRoutes()
 }
 

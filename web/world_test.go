@@ -98,7 +98,8 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 
 	c := Config{LabelsPerMinute: 6000, Version: "test"}
 	d := Deps{Accounts: w.accounts, Audit: audit.NewStore(pool), Labeling: w.labeling, Registry: w.registry, Runs: w.runs, Loop: w.loop, Serving: w.slot,
-		ProjectID: w.project.ID, AfterSubmit: w.loop.RankingSubmitted, OnPrompt: w.joinPool, Ping: pool.Ping, Log: log}
+		ProjectID: w.project.ID, AfterSubmit: w.loop.RankingSubmitted, OnPrompt: w.joinPool, Ping: pool.Ping, Log: log,
+		Uploads: t.TempDir(), WebhookSecret: func(id string) string { return "whsec_" + id }, Erase: w.erase}
 	for _, f := range change {
 		f(&c, &d)
 	}
@@ -145,6 +146,17 @@ func (w *world) joinPool(ctx context.Context, tx pgx.Tx, key account.Key, p Prom
 	_, _, err := w.labeling.AddPrompt(ctx, tx, labeling.NewPrompt{ProjectID: w.project.ID, Messages: p.Messages, Text: p.Text, TokenIDs: p.TokenIDs,
 		TokenizerDigest: p.TokenizerDigest, Origin: labeling.OriginAPI, CustomerID: key.CustomerID, APIKeyID: key.ID, Consent: true})
 	return err
+}
+
+// erase is what the program does when a person is to be erased.
+func (w *world) erase(ctx context.Context, subject labeling.Subject, actor string, dry bool) (labeling.ErasureReport, error) {
+	return w.labeling.Erase(ctx, subject, actor, dry, func(ctx context.Context, tx pgx.Tx, snapshots []string, reason string) (list []labeling.Touched, err error) {
+		versions, err := w.registry.Taint(ctx, tx, snapshots, reason)
+		for _, v := range versions {
+			list = append(list, labeling.Touched{ID: v.ID, Name: v.Name})
+		}
+		return list, err
+	})
 }
 
 // addTask gives labelers something to rank.

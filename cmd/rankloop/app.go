@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -47,6 +48,7 @@ type app struct {
 	template token.ChatTemplate
 	loop     *loop.Loop
 	client   *river.Client[pgx.Tx]
+	webhooks webhooks
 	project  labeling.Project
 }
 
@@ -63,7 +65,7 @@ func newApp(ctx context.Context, db *database, c appConfig, log *slog.Logger) (*
 	a := &app{db: db, dir: c.Dir, log: log,
 		labeling: labeling.NewStore(db.Pool), registry: registry.NewStore(db.Jobs),
 		accounts: account.NewStore(db.Pool)}
-	for _, d := range []string{"models", "runs", "scratch"} {
+	for _, d := range []string{"models", "runs", "scratch", "uploads"} {
 		if err := os.MkdirAll(filepath.Join(c.Dir, d), 0o700); err != nil {
 			return nil, fmt.Errorf("data folder: %w", err)
 		}
@@ -71,6 +73,9 @@ func newApp(ctx context.Context, db *database, c appConfig, log *slog.Logger) (*
 	a.blobs = checkpoint.Dir(filepath.Join(c.Dir, "models"))
 	var err error
 	if a.template, err = token.Chat("plain"); err != nil {
+		return nil, err
+	}
+	if a.webhooks, err = openWebhooks(c.Dir); err != nil {
 		return nil, err
 	}
 	a.runs = run.NewStore(db.Jobs)
@@ -93,6 +98,12 @@ func (a *app) makeClient(c appConfig) error {
 	workers := river.NewWorkers()
 	a.loop.AddWorkers(workers)
 	labeling.AddWorkers(workers, labeling.NewStore(a.db.Jobs))
+	uploads := filepath.Join(c.Dir, "uploads")
+	labeling.AddDataWorkers(workers, labeling.NewStore(a.db.Jobs), labeling.DataWork{
+		Open: func(file string) (io.ReadCloser, error) { return os.Open(filepath.Join(uploads, filepath.Base(file))) },
+		Done: func(file string) { os.Remove(filepath.Join(uploads, filepath.Base(file))) },
+		Send: a.webhooks.send,
+	})
 	trains := train.Worker{Registry: a.registry, Blobs: a.blobs, Scratch: filepath.Join(c.Dir, "scratch")}
 	run.AddWorkers(workers, a.runs, append(a.loop.Kinds(), trains.Kinds()...), run.Options{Dir: filepath.Join(c.Dir, "runs"), Slice: c.Slice, Logger: a.log})
 	cfg := &river.Config{
@@ -103,7 +114,7 @@ func (a *app) makeClient(c appConfig) error {
 		cfg.Queues = map[string]river.QueueConfig{
 			river.QueueDefault: {MaxWorkers: 4}, run.Queue: {MaxWorkers: 1}, loop.QueueRollout: {MaxWorkers: 1},
 		}
-		cfg.PeriodicJobs = append(loop.PeriodicJobs(), append(run.PeriodicJobs(), labeling.PeriodicJobs()...)...)
+		cfg.PeriodicJobs = append(loop.PeriodicJobs(), append(run.PeriodicJobs(), append(labeling.PeriodicJobs(), labeling.DataJobs()...)...)...)
 	}
 	client, err := river.NewClient(riverpgxv5.New(a.db.Jobs), cfg)
 	if err != nil {

@@ -16,6 +16,7 @@ type benchCmd struct {
 	Estimate  benchEstimateCmd  `cmd:"" help:"The cost model against what it estimates."`
 	Scaling   benchScalingCmd   `cmd:"" help:"How the time of a training step grows with tokens and parameters, with a picture."`
 	PPO       benchPPOCmd       `cmd:"" name:"ppo" help:"A whole step of PPO and its phases, against the peak."`
+	Import    benchImportCmd    `cmd:"" help:"Rankings a second from a file into the database, against COPY of the same bytes."`
 	Labeling  benchLabelingCmd  `cmd:"" help:"Claims and submits of many labelers, against pgbench on the same Postgres; and under kills."`
 	Small     benchSmallCmd     `cmd:"" help:"Iterations of PPO on models so small that overhead rules, in episodes a second."`
 }

@@ -28,6 +28,7 @@ func TestBench(t *testing.T) {
 		"bench ppo --shape tiny --episodes 4 --samples 2 --prompt 3 --tokens 2 --epochs 1 --minibatch 3 --savings",
 		"bench ppo --shape tiny --episodes 2 --prompt 3 --tokens 2 --epochs 1 --minibatch 2 --critic separate",
 		"bench small --shape toy,tiny --episodes 4 --topics 2 --minibatch 2",
+		"bench import --rows 1000 --settle 1000",
 	} {
 		var out, errs bytes.Buffer
 		code := execute(context.Background(), append(strings.Fields(args), "--repeats", "1", "--json"), streams{strings.NewReader(""), &out, &errs})
@@ -47,7 +48,7 @@ func TestBench(t *testing.T) {
 			t.Errorf("%s: no figures", args)
 		}
 	}
-	for _, args := range []string{"bench train --shape huge", "bench train --seq 9999", "bench kernels --rows 0", "bench decode --batch 0", "bench decode --weights int4", "bench tokenizer --tokenizer none", "bench train --lora -1", "bench train --lora 2 --estimate", "bench ppo --samples 3", "bench ppo --critic none", "bench small --shape stories15m", "bench small --mean 20", "bench small --topics 5", "bench train --repeats 0",
+	for _, args := range []string{"bench train --shape huge", "bench train --seq 9999", "bench kernels --rows 0", "bench decode --batch 0", "bench decode --weights int4", "bench tokenizer --tokenizer none", "bench train --lora -1", "bench train --lora 2 --estimate", "bench ppo --samples 3", "bench ppo --critic none", "bench small --shape stories15m", "bench small --mean 20", "bench small --topics 5", "bench train --repeats 0", "bench import --rows 1",
 		"bench train --beside", "bench estimate --shapes huge", "bench estimate --of all", "bench estimate --within 0", "bench scaling --ladder 1", "bench scaling --batches 4", "bench scaling --out plot.png", "bench scaling --tokens 2000"} {
 		var out, errs bytes.Buffer
 		if code := execute(context.Background(), strings.Fields(args), streams{strings.NewReader(""), &out, &errs}); code != exitUsage || errs.Len() == 0 {

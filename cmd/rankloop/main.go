@@ -43,8 +43,11 @@ type cli struct {
 	Eval       evalCmd       `cmd:"" help:"Ask models tasks with and without examples: zero-, one-, few-shot and fine-tuned in one table." group:"Offline"`
 	Reward     rewardCmd     `cmd:"" help:"Score with a reward model, or measure one." group:"Offline"`
 	Import     importCmd     `cmd:"" help:"Read preference data into rankings." group:"Offline"`
+	Export     exportCmd     `cmd:"" help:"Write a snapshot of rankings as a file for other tools." group:"Server"`
+	Erase      eraseCmd      `cmd:"" help:"Erase a customer or labeler, with a report." group:"Server"`
 	Model      modelCmd      `cmd:"" help:"Inspect, export, promote and roll back models." group:"Offline"`
 	Experiment experimentCmd `cmd:"" help:"Run a repeatable experiment and say whether it holds." group:"Offline"`
+	Crowd      crowdCmd      `cmd:"" help:"Simulate crowds with bad labelers and say how many the quarantine rule finds." group:"Offline"`
 	Bench      benchCmd      `cmd:"" help:"Measure kernels, training and decoding against what the machine can do." group:"Offline"`
 
 	Version versionCmd `cmd:"" help:"Print the version."`

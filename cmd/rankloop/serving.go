@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -69,6 +70,7 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 	handler, err := web.New(web.Config{LabelsPerMinute: opt.LabelsPerMinute, HTTPS: opt.BehindProxy, Version: version}, web.Deps{
 		Accounts: a.accounts, Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Runs: a.runs, Loop: a.loop,
 		Serving: slot, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, OnPrompt: a.joinPool, Ping: a.db.Pool.Ping, Log: a.log,
+		Uploads: filepath.Join(a.dir, "uploads"), WebhookSecret: a.webhooks.secret, Erase: a.erase,
 	})
 	if err != nil {
 		return nil, err
@@ -93,11 +95,12 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 	return s, nil
 }
 
-// joinPool offers a consenting customer's prompt to the labeling pool. A duplicate or one above the customer's cap is passed over.
+// joinPool offers a consenting customer's prompt to the labeling pool. A duplicate, one that begins as another does, or one
+// above the customer's cap is passed over.
 func (a *app) joinPool(ctx context.Context, tx pgx.Tx, key account.Key, p web.Prompt) error {
 	_, _, err := a.labeling.AddPrompt(ctx, tx, labeling.NewPrompt{ProjectID: a.project.ID, Messages: p.Messages, Text: p.Text,
 		TokenIDs: p.TokenIDs, TokenizerDigest: p.TokenizerDigest, Origin: labeling.OriginAPI, CustomerID: key.CustomerID, APIKeyID: key.ID, Consent: true})
-	if errors.Is(err, labeling.ErrCapped) {
+	if errors.Is(err, labeling.ErrCapped) || errors.Is(err, labeling.ErrAlike) {
 		return nil
 	}
 	return err

@@ -125,7 +125,12 @@ func (s *Store) save(ctx context.Context, tx pgx.Tx, r Round) error {
 			return err
 		}
 	}
-	_, err := tx.Exec(ctx, `
+	_, err := tx.Exec(ctx, `SELECT webhook_emit('round.' || $2::text, jsonb_build_object('round', id, 'project', project_id, 'number', number, 'error', $3::text))
+		FROM rounds WHERE id = $1 AND stage <> $2::text`, r.ID, string(r.Stage), r.Error)
+	if err != nil {
+		return fmt.Errorf("save round %s: %w", r.ID, err)
+	}
+	_, err = tx.Exec(ctx, `
 		UPDATE rounds SET
 			stage_at = CASE WHEN stage = $2 THEN stage_at ELSE now() END,
 			ended_at = CASE WHEN $2 IN ('done', 'failed', 'cancelled') THEN coalesce(ended_at, now()) END,

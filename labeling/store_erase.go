@@ -1,0 +1,277 @@
+package labeling
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Subject is the person to erase: a customer with what it brought, or a labeler with what
+// that one wrote and ranked.
+type Subject struct {
+	Kind string `json:"kind"` // customer | labeler
+	ID   string `json:"id"`
+}
+
+func (s Subject) String() string { return s.Kind + ":" + s.ID }
+
+// ErasureReport says what an erasure took, or in a dry run would take.
+type ErasureReport struct {
+	ID        string         `json:"id"`
+	Subject   Subject        `json:"subject"`
+	At        time.Time      `json:"at"`
+	Rows      map[string]int `json:"rows"`      // deleted, by table
+	Snapshots []Touched      `json:"snapshots"` // that held some of them
+	Models    []Touched      `json:"models"`    // that learned from these
+	DryRun    bool           `json:"dry_run,omitempty"`
+	Digest    string         `json:"-"` // sha256 of the report as JSON, hex; stored with it
+}
+
+// Touched is a snapshot or model version that consumed what was erased.
+type Touched struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Rankings int    `json:"rankings,omitempty"`
+}
+
+var errDryRun = errors.New("dry run")
+
+// Erase deletes a person's rows in one transaction: prompts with all that hangs on them,
+// or rankings, comments, drafts, demonstrations; in every table that names the person or
+// refers to such rows. Tasks that lose a ranking are open again; snapshots that lose rows
+// are marked. taint, given their ids, marks what learned from them. With dry the same is
+// done and taken back, so that the report is exact. The audit row and the report hold ids
+// and numbers, no text. ErrNotFound: there is nothing of that person.
+func (s *Store) Erase(ctx context.Context, subject Subject, actor string, dry bool,
+	taint func(ctx context.Context, tx pgx.Tx, snapshots []string, reason string) ([]Touched, error)) (ErasureReport, error) {
+	r := ErasureReport{Subject: subject, Rows: map[string]int{}, DryRun: dry, Snapshots: []Touched{}, Models: []Touched{}}
+	column, ok := map[string]string{"customer": "customer_id", "labeler": "labeler_id"}[subject.Kind]
+	if !ok || subject.ID == "" {
+		return r, invalid("subject", "customer:ID or labeler:ID is wanted")
+	}
+	err := CheckText("subject", subject.ID)
+	if err == nil {
+		r.ID, err = newID()
+	}
+	if err != nil {
+		return r, err
+	}
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, `INSERT INTO erasures (id, subject, actor) VALUES ($1, $2, $3) RETURNING created_at`, r.ID, subject.String(), actor).Scan(&r.At); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `SELECT set_config('rankloop.erasure', $1, true)`, r.ID); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `SET CONSTRAINTS ALL DEFERRED`); err != nil {
+			return err
+		}
+		e := &eraser{ctx: ctx, tx: tx, gone: map[string]map[string]bool{}, rows: r.Rows, snapshots: map[string]int{}}
+		if err := e.person(column, subject.ID); err != nil {
+			return err
+		}
+		if len(r.Rows) == 0 {
+			return ErrNotFound
+		}
+		return s.mark(ctx, tx, &r, e.snapshots, actor, taint)
+	})
+	if errors.Is(err, errDryRun) {
+		err = nil
+	}
+	return r, wrap(err, "erase %s", subject)
+}
+
+// mark notes the snapshots and models touched, and the report itself.
+func (s *Store) mark(ctx context.Context, tx pgx.Tx, r *ErasureReport, snapshots map[string]int, actor string,
+	taint func(ctx context.Context, tx pgx.Tx, snapshots []string, reason string) ([]Touched, error)) error {
+	var ids []string
+	for id, n := range snapshots {
+		t := Touched{ID: id, Rankings: n}
+		if err := tx.QueryRow(ctx, `SELECT name FROM snapshots WHERE id = $1`, id).Scan(&t.Name); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO snapshot_taints (snapshot_id, erasure_id, rankings) VALUES ($1, $2, $3)`, id, r.ID, n); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM exports WHERE snapshot_id = $1`, id); err != nil {
+			return err
+		}
+		r.Snapshots, ids = append(r.Snapshots, t), append(ids, id)
+	}
+	slices.SortFunc(r.Snapshots, func(a, b Touched) int { return strings.Compare(a.ID, b.ID) })
+	if taint != nil && len(ids) > 0 {
+		models, err := taint(ctx, tx, ids, "erasure "+r.ID)
+		if err != nil {
+			return err
+		}
+		r.Models = append(r.Models, models...)
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(text)
+	r.Digest = hex.EncodeToString(sum[:])
+	if r.DryRun {
+		return errDryRun
+	}
+	if _, err := tx.Exec(ctx, `UPDATE erasures SET report = $2, digest = $3 WHERE id = $1`, r.ID, string(text), r.Digest); err != nil {
+		return err
+	}
+	return audit(ctx, tx, actor, "labeling.erase", r.Subject.String(), map[string]any{"erasure": r.ID, "digest": r.Digest, "rows": r.Rows})
+}
+
+// eraser deletes rows and, before them, the rows that refer to them.
+type eraser struct {
+	ctx       context.Context
+	tx        pgx.Tx
+	gone      map[string]map[string]bool // ids by table, deleted or about to be
+	rows      map[string]int
+	snapshots map[string]int // rankings lost
+}
+
+// person deletes what names somebody in the given column, whichever room's table it is.
+func (e *eraser) person(column, id string) error {
+	if column == "labeler_id" {
+		if err := e.reopen(id); err != nil {
+			return err
+		}
+	}
+	tables, err := e.list(`SELECT c.table_name FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+		WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.column_name = $1 AND c.data_type = 'text' ORDER BY c.table_name`, column)
+	if err != nil {
+		return err
+	}
+	for _, table := range tables {
+		if err := e.where(table, pgx.Identifier{column}.Sanitize()+` = $1`, id); err != nil {
+			return err
+		}
+	}
+	if column == "customer_id" { // what is on its way into the tables
+		return e.where("import_rows", `body::jsonb ->> 'customer' = $1`, id)
+	}
+	return nil
+}
+
+func (e *eraser) list(sql string, args ...any) ([]string, error) {
+	rows, err := e.tx.Query(e.ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// reopen gives the slots of a labeler's work back. What came from a file has no slot: its
+// tasks need one ranking less, and those that need none go.
+func (e *eraser) reopen(labeler string) error {
+	if strings.HasPrefix(labeler, imported) {
+		alone, err := e.list(`SELECT t.id::text FROM tasks t JOIN assignments a ON a.task_id = t.id WHERE a.labeler_id = $1 AND t.need <= 1 ORDER BY t.id`, labeler)
+		if err != nil {
+			return err
+		}
+		if _, err := e.tx.Exec(e.ctx, `UPDATE prompts p SET tasks = p.tasks - u.n FROM (SELECT prompt_id, count(*) n FROM tasks WHERE id = ANY($1::uuid[]) GROUP BY prompt_id) u
+			WHERE p.id = u.prompt_id`, alone); err != nil {
+			return err
+		}
+		if err := e.where("tasks", `id = ANY($1::uuid[])`, alone); err != nil {
+			return err
+		}
+		_, err = e.tx.Exec(e.ctx, `UPDATE tasks t SET need = need - 1, done = done - 1 FROM assignments a WHERE a.task_id = t.id AND a.labeler_id = $1`, labeler)
+		return err
+	}
+	_, err := e.tx.Exec(e.ctx, `UPDATE tasks t SET open_slots = open_slots + (purpose = 'work')::int, need = need - (purpose <> 'work')::int, done = done - CASE WHEN a.state = 'leased' THEN 0 ELSE 1 END, position = nextval('task_position')
+		FROM assignments a WHERE a.task_id = t.id AND a.labeler_id = $1 AND NOT a.surplus AND a.state IN ('leased', 'submitted', 'reopened')`, labeler)
+	return err
+}
+
+// where deletes rows of a table after all that refers to them.
+func (e *eraser) where(table, condition string, arg any) error {
+	name := pgx.Identifier{table}.Sanitize()
+	var hasID bool
+	if err := e.tx.QueryRow(e.ctx, `SELECT EXISTS (SELECT 1 FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1 AND column_name = 'id')`, table).Scan(&hasID); err != nil {
+		return err
+	}
+	if hasID {
+		ids, err := e.list(`SELECT id::text FROM `+name+` WHERE `+condition, arg)
+		if err != nil {
+			return err
+		}
+		if e.gone[table] == nil {
+			e.gone[table] = map[string]bool{}
+		}
+		ids = slices.DeleteFunc(ids, func(id string) bool { return e.gone[table][id] })
+		if len(ids) == 0 {
+			return nil
+		}
+		for _, id := range ids {
+			e.gone[table][id] = true
+		}
+		if err := e.children(table, ids); err != nil {
+			return err
+		}
+		condition, arg = `id::text = ANY($1)`, any(ids)
+	}
+	if table == "snapshot_items" {
+		return e.items(condition, arg)
+	}
+	tag, err := e.tx.Exec(e.ctx, `DELETE FROM `+name+` WHERE `+condition, arg)
+	if n := int(tag.RowsAffected()); n > 0 {
+		e.rows[table] += n
+	}
+	return err
+}
+
+// children deletes what refers to rows of a table, by foreign key or, in the tables that
+// keep an id without one, by name.
+func (e *eraser) children(table string, ids []string) error {
+	refs, err := e.list(`SELECT c.conrelid::regclass::text || ' ' || a.attname FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+		WHERE c.contype = 'f' AND c.confrelid = $1::regclass AND cardinality(c.conkey) = 1 ORDER BY 1`, table)
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		child, column, _ := strings.Cut(ref, " ")
+		if err := e.where(child, pgx.Identifier{column}.Sanitize()+`::text = ANY($1)`, ids); err != nil {
+			return err
+		}
+	}
+	switch table {
+	case "prompts", "responses", "demonstrations":
+		return e.where("redactions", `subject = '`+strings.TrimSuffix(table, "s")+`' AND subject_id::text = ANY($1)`, ids)
+	case "assignments":
+		_, err = e.tx.Exec(e.ctx, `UPDATE labelers SET last_assignment = NULL WHERE last_assignment::text = ANY($1)`, ids)
+	}
+	return err
+}
+
+// items takes rows out of snapshots and counts them.
+func (e *eraser) items(condition string, arg any) error {
+	lost, err := e.list(`DELETE FROM snapshot_items WHERE `+condition+` RETURNING snapshot_id::text`, arg)
+	for _, id := range lost {
+		e.snapshots[id]++
+		e.rows["snapshot_items"]++
+	}
+	return err
+}
+
+// Erasures lists the reports of the last erasures, newest first.
+func (s *Store) Erasures(ctx context.Context, limit int) ([]ErasureReport, error) {
+	rows, err := s.pool.Query(ctx, `SELECT report, digest FROM erasures ORDER BY id DESC LIMIT $1`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("erasures: %w", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r ErasureReport, err error) {
+		var digest string
+		err = row.Scan(&r, &digest)
+		r.Digest = digest
+		return r, err
+	})
+}

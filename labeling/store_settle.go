@@ -1,0 +1,455 @@
+package labeling
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// settleLines is about how many staged records are settled in one transaction.
+const settleLines = 2000
+
+// settler is one such transaction: personal data redacted, exact duplicates and prompts
+// that begin alike left out, customers capped and dealt to the splits, and what is left
+// written to the tables a set at a time.
+type settler struct {
+	ctx     context.Context
+	tx      pgx.Tx
+	store   *Store
+	run     ImportRun
+	project Project
+	items   []*settling
+}
+
+// settle takes the next lines of an import out of staging. more is false when it is done.
+// A prompt that somebody else's transaction added meanwhile, or locks met the wrong way
+// round, end the transaction, and it is done again.
+func (s *Store) settle(ctx context.Context, id string) (more bool, err error) {
+	for range 5 {
+		if more, err = s.settleOnce(ctx, id); !violates(err, "prompts_project_id_hash_key") && !deadlocked(err) {
+			break
+		}
+	}
+	return more, err
+}
+
+func (s *Store) settleOnce(ctx context.Context, id string) (more bool, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		t := &settler{ctx: ctx, tx: tx, store: s}
+		rows, err := tx.Query(ctx, `SELECT `+importColumns+` FROM imports WHERE id = $1 FOR UPDATE`, id)
+		if err == nil {
+			t.run, err = pgx.CollectExactlyOneRow(rows, scanImport)
+		}
+		if err != nil || t.run.State == "done" || t.run.State == "failed" {
+			return err
+		}
+		if err := t.load(); err != nil {
+			return err
+		}
+		if len(t.items) == 0 {
+			return t.finish()
+		}
+		more = true
+		return t.work()
+	})
+	return more, err
+}
+
+func (t *settler) work() error {
+	prepareAll(t.items)
+	for _, step := range []func() error{t.prompts, t.rankings, t.demonstrations, t.count} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load locks the project, as whoever counts customers and names snapshots does, and reads
+// the next whole lines.
+func (t *settler) load() error {
+	rows, err := t.tx.Query(t.ctx, `SELECT `+projectColumns+` WHERE p.id = $1 FOR NO KEY UPDATE OF p`, t.run.ProjectID)
+	if err != nil {
+		return err
+	}
+	if t.project, err = pgx.CollectExactlyOneRow(rows, scanProject); err != nil {
+		return err
+	}
+	rows, err = t.tx.Query(t.ctx, `SELECT line, kind, hash, body FROM import_rows WHERE import_id = $1
+		AND line <= (SELECT max(line) FROM (SELECT line FROM import_rows WHERE import_id = $1 ORDER BY line, part LIMIT $2) q) ORDER BY line, part`,
+		t.run.ID, settleLines)
+	if err != nil {
+		return err
+	}
+	var line int
+	var kind int16
+	var hash, body []byte
+	_, err = pgx.ForEachRow(rows, []any{&line, &kind, &hash, &body}, func() error {
+		rec, err := stagedRecord(Kind(kind), body)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", line, err)
+		}
+		t.items = append(t.items, &settling{line: line, rec: rec, hash: [32]byte(hash)})
+		return nil
+	})
+	return err
+}
+
+// knownPrompt is a prompt of the project that the chunk meets or makes.
+type knownPrompt struct {
+	id     string
+	usable bool
+}
+
+// prompts finds or makes the prompt of every ranking and every prompt that was only asked.
+func (t *settler) prompts() error {
+	var hashes, prefixes [][]byte
+	var customers []string
+	for _, it := range t.items {
+		if it.rec.Kind == Demonstrated {
+			continue
+		}
+		if len(it.rec.Completions) > MaxAnswers {
+			it.wrong = invalid("completions", "%d given, a task holds at most %d", len(it.rec.Completions), MaxAnswers)
+			continue
+		}
+		hashes, customers = append(hashes, it.hash[:]), append(customers, it.rec.Customer)
+		if it.prefix != nil {
+			prefixes = append(prefixes, it.prefix)
+		}
+	}
+	known, err := t.known(hashes)
+	if err != nil {
+		return err
+	}
+	alike, err := t.alike(prefixes)
+	if err != nil {
+		return err
+	}
+	deal, err := t.newDealer(customers)
+	if err != nil {
+		return err
+	}
+	var added []*settling
+	var splits []string
+	for _, it := range t.items {
+		if it.rec.Kind == Demonstrated || it.wrong != nil {
+			continue
+		}
+		if p, ok := known[it.hash]; ok {
+			if it.prompt = p.id; !p.usable {
+				it.wrong = invalid("prompt", "its customer withdrew it")
+			}
+			continue
+		}
+		if it.rec.Kind == Asked && it.prefix != nil && alike[string(it.prefix)] {
+			continue // a duplicate
+		}
+		split, err := deal.split(it)
+		if err != nil {
+			it.wrong = err
+			continue
+		}
+		if it.prompt, err = newID(); err != nil {
+			return err
+		}
+		it.fresh = it.rec.Kind == Asked
+		known[it.hash] = knownPrompt{it.prompt, true}
+		alike[string(it.prefix)] = it.prefix != nil
+		added, splits = append(added, it), append(splits, split)
+	}
+	if err := deal.save(); err != nil {
+		return err
+	}
+	return t.addPrompts(added, splits)
+}
+
+func (t *settler) known(hashes [][]byte) (map[[32]byte]knownPrompt, error) {
+	known := map[[32]byte]knownPrompt{}
+	rows, err := t.tx.Query(t.ctx, `SELECT hash, id, usable FROM prompts WHERE project_id = $1 AND hash = ANY($2) ORDER BY id FOR NO KEY UPDATE`, t.project.ID, hashes)
+	if err != nil {
+		return nil, err
+	}
+	var hash []byte
+	var p knownPrompt
+	_, err = pgx.ForEachRow(rows, []any{&hash, &p.id, &p.usable}, func() error {
+		known[[32]byte(hash)] = p
+		return nil
+	})
+	return known, err
+}
+
+func (t *settler) alike(prefixes [][]byte) (map[string]bool, error) {
+	alike := map[string]bool{}
+	rows, err := t.tx.Query(t.ctx, `SELECT DISTINCT prefix FROM prompts WHERE project_id = $1 AND prefix = ANY($2)`, t.project.ID, prefixes)
+	if err != nil {
+		return nil, err
+	}
+	var prefix []byte
+	_, err = pgx.ForEachRow(rows, []any{&prefix}, func() error {
+		alike[string(prefix)] = true
+		return nil
+	})
+	return alike, err
+}
+
+// addPrompts writes new prompts.
+func (t *settler) addPrompts(added []*settling, splits []string) error {
+	err := t.copy("prompts", []string{"id", "project_id", "hash", "messages", "text", "token_ids", "tokenizer_digest", "origin", "customer_id", "consent", "split", "prefix"},
+		len(added), func(i int) []any {
+			it := added[i]
+			digest := ""
+			if len(it.rec.PromptIDs) > 0 {
+				digest = it.rec.Tokenizer
+			}
+			return []any{it.prompt, t.project.ID, it.hash[:], it.messages, it.text(), it.rec.PromptIDs, digest, OriginImport, orNull(it.rec.Customer), false, splits[i], it.prefix}
+		})
+	if err != nil {
+		return err
+	}
+	err = t.copy("prompt_sources", []string{"prompt_id", "origin", "customer_id", "consent"}, len(added), func(i int) []any {
+		return []any{added[i].prompt, OriginImport, added[i].rec.Customer, false}
+	})
+	if err != nil {
+		return err
+	}
+	found := slices.DeleteFunc(slices.Clone(added), func(it *settling) bool { return it.finds == nil })
+	return t.redacted("prompt", len(found), func(i int) (string, []Find, any) { return found[i].prompt, found[i].finds, found[i].was })
+}
+
+// redacted notes what was found in things that are new.
+func (t *settler) redacted(subject string, n int, of func(i int) (id string, finds []Find, was any)) error {
+	ids := make([]string, n)
+	for i := range ids {
+		var err error
+		if ids[i], err = newID(); err != nil {
+			return err
+		}
+	}
+	return t.copy("redactions", []string{"id", "project_id", "subject", "subject_id", "finds", "original", "state"}, n, func(i int) []any {
+		id, finds, was := of(i)
+		state := "open"
+		if was == nil {
+			state = "confirmed" // the original is in the file alone
+		}
+		return []any{ids[i], t.project.ID, subject, id, finds, was, state}
+	})
+}
+
+func (t *settler) copy(table string, columns []string, n int, row func(i int) []any) error {
+	if n == 0 {
+		return nil
+	}
+	_, err := t.tx.CopyFrom(t.ctx, pgx.Identifier{table}, columns, pgx.CopyFromSlice(n, func(i int) ([]any, error) { return row(i), nil }))
+	if err != nil {
+		return fmt.Errorf("%s: %w", table, err)
+	}
+	return nil
+}
+
+// demonstrations writes those that are new.
+func (t *settler) demonstrations() error {
+	var list []*settling
+	var ids, responses, labelers []string
+	var hashes [][]byte
+	var messages [][]Message
+	for _, it := range t.items {
+		if it.rec.Kind != Demonstrated {
+			continue
+		}
+		hash, err := demonstrationHash(it.messages, it.rec.Completions[0])
+		if err != nil {
+			return err
+		}
+		id, err := newID()
+		if err != nil {
+			return err
+		}
+		list, ids, hashes, messages = append(list, it), append(ids, id), append(hashes, hash), append(messages, it.messages)
+		labeler := ""
+		if it.rec.Labeler != "" {
+			labeler = importedLabeler(it.rec.Labeler)
+		}
+		responses, labelers = append(responses, it.rec.Completions[0]), append(labelers, labeler)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	texts := make([]string, len(messages))
+	for i, m := range messages {
+		text, err := jsonText(m)
+		if err != nil {
+			return err
+		}
+		texts[i] = string(text)
+	}
+	rows, err := t.tx.Query(t.ctx, `INSERT INTO demonstrations (id, project_id, hash, messages, response, origin, labeler_id)
+		SELECT u.id, $1, u.hash, u.messages::jsonb, u.response, 'import', u.labeler
+		FROM unnest($2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::text[]) u(id, hash, messages, response, labeler)
+		ON CONFLICT (project_id, hash) WHERE assignment_id IS NULL DO NOTHING RETURNING id`, t.project.ID, ids, hashes, texts, responses, labelers)
+	if err != nil {
+		return err
+	}
+	added, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	isNew := map[string]bool{}
+	for _, id := range added {
+		isNew[id] = true
+	}
+	var found []int
+	for i, it := range list {
+		if it.fresh = isNew[ids[i]]; it.fresh && (it.finds != nil || it.answers != nil) {
+			found = append(found, i)
+		}
+	}
+	return t.redacted("demonstration", len(found), func(i int) (string, []Find, any) {
+		it := list[found[i]]
+		finds := it.finds
+		if it.answers != nil {
+			finds = append(slices.Clip(finds), findsAt("response", it.answers[0])...)
+		}
+		return ids[found[i]], finds, nil
+	})
+}
+
+// count moves the import's counters, keeps the reasons, and takes the lines out of staging.
+func (t *settler) count() error {
+	var imported, duplicates, redacted int
+	var failed []*LineError
+	for at := 0; at < len(t.items); {
+		end := at
+		for end < len(t.items) && t.items[end].line == t.items[at].line {
+			if t.items[end].finds != nil || t.items[end].answers != nil {
+				redacted++
+			}
+			end++
+		}
+		i, d, wrong := outcome(t.items[at:end])
+		if imported, duplicates = imported+i, duplicates+d; wrong != nil {
+			failed = append(failed, &LineError{t.items[at].line, wrong})
+		}
+		at = end
+	}
+	if err := noteErrors(t.ctx, t.tx, t.run.ID, failed); err != nil {
+		return err
+	}
+	if _, err := t.tx.Exec(t.ctx, `DELETE FROM import_rows WHERE import_id = $1 AND line <= $2`, t.run.ID, t.items[len(t.items)-1].line); err != nil {
+		return err
+	}
+	_, err := t.tx.Exec(t.ctx, `UPDATE imports SET imported = imported + $2, duplicates = duplicates + $3, rejected = rejected + $4, redacted = redacted + $5,
+		worked_at = now() WHERE id = $1`, t.run.ID, imported, duplicates, len(failed), redacted)
+	return err
+}
+
+// finish ends an import whose lines are all settled.
+func (t *settler) finish() error {
+	if t.run.State != "settling" {
+		return nil
+	}
+	state := "done"
+	if t.run.Error != "" {
+		state = "failed"
+	}
+	detail := map[string]any{"import": t.run.ID, "project": t.run.ProjectID, "name": t.run.Name, "state": state, "format": t.run.Format, "read": t.run.Read,
+		"imported": t.run.Imported, "duplicates": t.run.Duplicates, "rejected": t.run.Rejected}
+	if _, err := t.tx.Exec(t.ctx, `UPDATE imports SET state = $2, finished_at = now(), worked_at = now() WHERE id = $1`, t.run.ID, state); err != nil {
+		return err
+	}
+	if err := Emit(t.ctx, t.tx, "import.finished", detail); err != nil {
+		return err
+	}
+	return audit(t.ctx, t.tx, t.run.Actor, "labeling.import_finished", t.run.ID, detail)
+}
+
+// importedLabeler is the name under which a labeler of a file is known; one that was
+// exported from here keeps it.
+func importedLabeler(name string) string { return imported + strings.TrimPrefix(name, imported) }
+
+// dealer admits customers' prompts: see Store.admit, whose rules it applies to many.
+type dealer struct {
+	t     *settler
+	by    map[string]*dealt
+	next  int // ordinal
+	fresh []string
+}
+
+type dealt struct {
+	split        string
+	ordinal      int
+	count, added int
+}
+
+func (t *settler) newDealer(customers []string) (*dealer, error) {
+	d := &dealer{t: t, by: map[string]*dealt{}}
+	rows, err := t.tx.Query(t.ctx, `SELECT customer_id, split, prompts FROM contributors WHERE project_id = $1 AND customer_id = ANY($2) FOR NO KEY UPDATE`,
+		t.project.ID, customers)
+	if err != nil {
+		return nil, err
+	}
+	var id string
+	var c dealt
+	if _, err = pgx.ForEachRow(rows, []any{&id, &c.split, &c.count}, func() error {
+		known := c
+		d.by[id] = &known
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	err = t.tx.QueryRow(t.ctx, `SELECT count(*) FROM contributors WHERE project_id = $1`, t.project.ID).Scan(&d.next)
+	return d, err
+}
+
+// split says on which side of the data a new prompt goes.
+func (d *dealer) split(it *settling) (string, error) {
+	p := d.t.project
+	if it.rec.Customer == "" {
+		if it.rec.Split != "" {
+			return it.rec.Split, nil
+		}
+		return SplitByHash(p.ID+" "+hex.EncodeToString(it.hash[:]), p.ValidShare, p.TestShare), nil
+	}
+	c := d.by[it.rec.Customer]
+	if c == nil {
+		c = &dealt{split: it.rec.Split, ordinal: d.next}
+		if c.split == "" {
+			c.split = SplitByArrival(p.ID, d.next, p.ValidShare, p.TestShare)
+		}
+		d.by[it.rec.Customer] = c
+		d.fresh = append(d.fresh, it.rec.Customer)
+		d.next++
+	}
+	if it.rec.Split != "" && it.rec.Split != c.split {
+		return "", invalid("split", "%s: the other prompts of this customer are in %s", it.rec.Split, c.split)
+	}
+	if c.count+c.added >= p.PromptCap {
+		return "", invalid("customer", "it has brought %d prompts, which is all that one may", p.PromptCap)
+	}
+	c.added++
+	return c.split, nil
+}
+
+func (d *dealer) save() error {
+	err := d.t.copy("contributors", []string{"project_id", "customer_id", "ordinal", "split", "prompts"}, len(d.fresh), func(i int) []any {
+		c := d.by[d.fresh[i]]
+		return []any{d.t.project.ID, d.fresh[i], c.ordinal, c.split, c.added}
+	})
+	var ids []string
+	var counts []int
+	for id, c := range d.by {
+		if c.added > 0 && !slices.Contains(d.fresh, id) {
+			ids, counts = append(ids, id), append(counts, c.added)
+		}
+	}
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	_, err = d.t.tx.Exec(d.t.ctx, `UPDATE contributors c SET prompts = c.prompts + u.n FROM unnest($2::text[], $3::int[]) u(id, n)
+		WHERE c.project_id = $1 AND c.customer_id = u.id`, d.t.project.ID, ids, counts)
+	return err
+}
