@@ -2,12 +2,10 @@ package web
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/input"
-	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -124,7 +122,7 @@ func TestRankByMouse(t *testing.T) {
 	b.shot("ranked")
 	b.do(chromedp.Click(chromedp.CSS("#submit")))
 	b.wantStored(shown, 1, 2, 3, 3)
-	b.until(`document.getElementById("progress").textContent.startsWith("1 ranked")`)
+	b.until(`document.getElementById("progress").textContent.startsWith("1 done")`)
 }
 
 func TestRankByKeys(t *testing.T) {
@@ -140,7 +138,7 @@ func TestRankByKeys(t *testing.T) {
 	b.wantStored(shown, 2, 1, 4, 2)
 
 	// The other keys.
-	b.until(`document.getElementById("progress").textContent.startsWith("1 ranked") && ` + taskOpen)
+	b.until(`document.getElementById("progress").textContent.startsWith("1 done") && ` + taskOpen)
 	b.wantOrder("Nothing ranked yet")
 	b.do(chromedp.KeyEvent(kb.Enter)) // not complete: stays
 	b.keys("1234")
@@ -167,7 +165,7 @@ func TestRankByKeys(t *testing.T) {
 	b.wantStored(shown, 1, 2, 3, 3)
 
 	// Undo opens it again; the edit is a second revision.
-	b.until(`document.getElementById("progress").textContent.startsWith("2 ranked") && document.getElementById("order").textContent === "Nothing ranked yet"`)
+	b.until(`document.getElementById("progress").textContent.startsWith("2 done") && document.getElementById("order").textContent === "Nothing ranked yet"`)
 	b.keys("u")
 	b.wantOrder("A > B > C = D")
 	b.keys("4")
@@ -204,16 +202,22 @@ func TestFocusStaysInView(t *testing.T) {
 // TestReloadKeepsDraft: what was done a moment before a reload is there after it, from this browser; and what was saved
 // is there in another one.
 func TestReloadKeepsDraft(t *testing.T) {
-	b := labelingTab(t, 1, 1280, 900)
+	b := labelingTab(t, 1, 1280, 500)
 	b.keys("31")
-	b.do(chromedp.Click(chromedp.CSS("#note summary")), chromedp.SendKeys(chromedp.CSS("#comment"), "the second ends well"))
+	b.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("note").open = true`), chromedp.SendKeys(chromedp.CSS("#comment"), "the second ends well"))
+	b.do(chromedp.Evaluate[chromedp.Void](`scrollTo({ top: 321, behavior: "instant" })`))
+	time.Sleep(50 * time.Millisecond)
+	focus := b.sheet().Focus
 	b.do(chromedp.Reload())
 	b.until(taskOpen)
 	b.wantOrder("B > A")
+	if got := eval[int](b, `Math.round(scrollY)`); got != 321 || b.sheet().Focus != focus {
+		t.Errorf("after the reload the page stands at %d with the frame on %s, was 321 and %s", got, b.sheet().Focus, focus)
+	}
 	if got := eval[string](b, `document.getElementById("comment").value`); got != "the second ends well" {
 		t.Errorf("note %q", got)
 	}
-	b.until(`/^Saved/.test(document.getElementById("saved").textContent)`)
+	b.until(`/^(Saved.*|Restored)$/.test(document.getElementById("saved").textContent)`)
 	if n := b.w.count(`SELECT count(*) FROM assignments WHERE draft->>'comment' = 'the second ends well' AND draft->'ranks' = '[3, 1, 0, 0]'`); n != 1 {
 		t.Error("the draft did not reach the server")
 	}
@@ -227,15 +231,8 @@ func TestReloadKeepsDraft(t *testing.T) {
 func TestOfflineSubmit(t *testing.T) {
 	b := labelingTab(t, 2, 1280, 900)
 	b.allow("ERR_INTERNET_DISCONNECTED")
-	offline := func(on bool) {
-		_, err := chromedp.Call(b.ctx, network.OverrideNetworkState, network.OverrideNetworkStateParams{Offline: on, DownloadThroughput: -1, UploadThroughput: -1})
-		b.w.must(err)
-		_, err = chromedp.Call(b.ctx, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
-			MatchedNetworkConditions: []*network.Conditions{{DownloadThroughput: -1, UploadThroughput: -1, Offline: on}}})
-		b.w.must(err)
-	}
 	shown := b.shown()
-	offline(true)
+	b.offline(true)
 	b.keys("4321")
 	b.do(chromedp.KeyEvent(kb.Enter))
 	b.until(`document.getElementById("banner").textContent.includes("No connection")`)
@@ -243,9 +240,9 @@ func TestOfflineSubmit(t *testing.T) {
 	if n := b.w.count(`SELECT count(*) FROM rankings`); n != 0 {
 		t.Fatal("the browser was not offline")
 	}
-	offline(false)
+	b.offline(false)
 	b.wantStored(shown, 4, 3, 2, 1)
-	b.until(`document.getElementById("progress").textContent.startsWith("1 ranked") && ` + taskOpen)
+	b.until(`document.getElementById("progress").textContent.startsWith("1 done") && ` + taskOpen)
 	if n := b.w.count(`SELECT count(*) FROM rankings`); n != 1 {
 		t.Errorf("%d rankings", n)
 	}
@@ -259,10 +256,7 @@ func TestOfflineSubmit(t *testing.T) {
 func TestPhone(t *testing.T) {
 	b := labelingTab(t, 1, 360, 740)
 	b.fitsWidth()
-	small := eval[[]string](b, `[...document.querySelectorAll("button, select, .handle, summary, .nav a")].filter((e) => e.checkVisibility()).map((e) => [e, e.getBoundingClientRect()]).filter(([e, r]) => r.width < 24 || r.height < 24).map(([e, r]) => e.outerHTML.slice(0, 80) + " " + r.width + "x" + r.height)`)
-	if len(small) > 0 {
-		t.Errorf("too small for a thumb: %s", strings.Join(small, "\n"))
-	}
+	b.targets()
 	type point struct{ X, Y float64 }
 	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector(".divider").scrollIntoView({ block: "start" })`))
 	time.Sleep(100 * time.Millisecond)
@@ -286,6 +280,24 @@ func TestPhone(t *testing.T) {
 	b.do(chromedp.SetValue(chromedp.CSS("#rank-2"), "2"))
 	b.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rank-2").dispatchEvent(new Event("change"))`))
 	b.wantOrder("A > C")
+	// A thumb anywhere else scrolls the page and moves no card.
+	before := b.order()
+	b.do(chromedp.Evaluate[chromedp.Void](`scrollTo({ top: 0, behavior: "instant" })`))
+	at := eval[point](b, `(() => { const r = document.querySelector("#conversation").getBoundingClientRect(); return { X: r.x + 60, Y: r.y + 30 }; })()`)
+	for range 2 {
+		touch(input.DispatchTouchEventTypeTouchStart, point{at.X, 500})
+		for i := range 20 {
+			touch(input.DispatchTouchEventTypeTouchMove, point{at.X, 500 - 15*float64(i)})
+		}
+		touch(input.DispatchTouchEventTypeTouchEnd)
+	}
+	b.until(`scrollY > 200`)
+	if got := b.order(); got != before {
+		t.Errorf("scrolling changed the order from %s to %s", before, got)
+	}
+	// Without dragging: the arrow.
+	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.card[data-key="C"] .up').click()`))
+	b.wantOrder("C > A")
 	b.fitsWidth()
 	b.shot("ranked")
 }

@@ -30,8 +30,9 @@ type task struct {
 	Guideline    int                `json:"guideline"` // version of the instructions
 	Unread       bool               `json:"unread"`    // the labeler has read an older version only
 	Draft        *labeling.Draft    `json:"draft"`
-	Done         int                `json:"done"` // tasks this labeler has ranked
-	Open         int                `json:"open"` // tasks with an open slot, up to labeling.OpenLimit
+	Warning      []string           `json:"warning,omitempty"` // what others reported of the task: the page veils it until it is asked for
+	Done         int                `json:"done"`              // tasks this labeler has ranked
+	Open         int                `json:"open"`              // tasks with an open slot, up to labeling.OpenLimit
 }
 
 // limited counts a call of the labeling page; a refused one does no work.
@@ -84,11 +85,15 @@ func (s *server) sendTask(c *gin.Context, a *labeling.Assignment, err error) {
 	if err == nil {
 		p, err = s.Labeling.Progress(c.Request.Context(), a.ProjectID, user(c).ID)
 	}
+	var warning []string
+	if err == nil {
+		warning, err = s.Labeling.Warning(c.Request.Context(), a.TaskID)
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, task{Assignment: a.ID, Project: a.ProjectID, Question: a.Question, Language: a.Language, State: a.State,
+	c.JSON(http.StatusOK, task{Warning: warning, Assignment: a.ID, Project: a.ProjectID, Question: a.Question, Language: a.Language, State: a.State,
 		LeaseUntil: a.LeaseUntil, LeaseSeconds: int(time.Until(a.LeaseUntil).Seconds()), Messages: a.Messages, Answers: append([]labeling.Answer{}, a.Answers...),
 		Instructions: a.Instructions, Guideline: a.Guideline, Unread: a.Unread, Draft: a.Draft, Done: p.Done, Open: p.Open})
 }

@@ -46,7 +46,8 @@ type labelData struct {
 	OpenLimit int
 }
 
-type flag struct{ Key, Label string }
+// flag is a flag as the page shows it; Letter is the key that sets it.
+type flag struct{ Key, Label, Letter string }
 
 var flagLabels = map[string]sentence{
 	"instruction": "Does not follow the instruction", "inappropriate": "Not fit for an assistant", "hallucination": "States what is not so",
@@ -54,10 +55,16 @@ var flagLabels = map[string]sentence{
 	"identity": "Names its model or maker", "pii": "Personal data (holds the task back)", "unsafe": "Unsafe to show (holds the task back)",
 }
 
+// flagLetters are the keys of the flags; no two are the same.
+var flagLetters = map[string]string{
+	"instruction": "i", "inappropriate": "a", "hallucination": "h", "harmful": "e", "sexual": "s", "violent": "v",
+	"denigrates": "d", "opinion": "o", "identity": "m", "pii": "p", "unsafe": "u",
+}
+
 func flagList() []flag {
 	var list []flag
 	for _, f := range labeling.Flags {
-		list = append(list, flag{f, cmp.Or(string(flagLabels[f]), f)})
+		list = append(list, flag{f, cmp.Or(string(flagLabels[f]), f), flagLetters[f]})
 	}
 	return list
 }

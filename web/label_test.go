@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/labeling/simulate"
 	"github.com/rankloop/rankloop/web/account"
 )
@@ -131,5 +132,41 @@ func TestSimulatedLabelers(t *testing.T) {
 	}
 	if n := w.count(`SELECT count(*) FROM rankings WHERE NOT surplus`); total != tasks || n != tasks {
 		t.Errorf("%d acknowledged, %d stored, %d tasks", total, n, tasks)
+	}
+}
+
+// TestNextEndpoint: a page that says what it has open gets something else; what is no list of ids is refused.
+func TestNextEndpoint(t *testing.T) {
+	w := newWorld(t)
+	mina := w.as("mina", account.RoleLabeler)
+	for i := range 2 {
+		w.addTask(says(fmt.Sprintf("Tell story %d.", i)), demoAnswers...)
+	}
+	var a, again, ahead task
+	mina.json(post, "/label/api/next", `{"held":[]}`).want(t, http.StatusOK).into(t, &a)
+	mina.json(post, "/label/api/next", nil).want(t, http.StatusOK).into(t, &again)
+	held := fmt.Sprintf(`{"held":[%q]}`, a.Assignment)
+	mina.json(post, "/label/api/next", held).want(t, http.StatusOK).into(t, &ahead)
+	if a.Assignment != again.Assignment || ahead.Assignment == a.Assignment || ahead.Draft != nil {
+		t.Errorf("%s, then %s, then ahead %s", a.Assignment, again.Assignment, ahead.Assignment)
+	}
+	mina.json(post, "/label/api/next", fmt.Sprintf(`{"held":[%q,%q]}`, a.Assignment, ahead.Assignment)).want(t, http.StatusNoContent)
+	// Released by the page's beacon, which has no body and no JSON.
+	mina.do(post, "/label/api/assignments/"+ahead.Assignment+"/release", "", "").want(t, http.StatusNoContent)
+	if n := w.count(`SELECT count(*) FROM assignments WHERE state = 'leased'`); n != 1 {
+		t.Errorf("%d held", n)
+	}
+	for _, body := range []string{`{"held":"x"}`, `{"held":["x"]}`, `{"held":[1]}`, `{"held":null,"other":"x"}`, `{"held":[` + strings.Repeat(`"`+a.Assignment+`",`, maxHeldIDs) + `"` + a.Assignment + `"]}`} {
+		mina.json(post, "/label/api/next", body).want(t, http.StatusBadRequest)
+	}
+	mina.json(post, "/label/api/next", `{"project":"01890a5d-ac96-774b-bcce-b302099a8057"}`).want(t, http.StatusNotFound)
+	// Letters of flags are the keys that set them: each has one of its own.
+	letters := map[string]string{}
+	for _, f := range labeling.Flags {
+		l := flagLetters[f]
+		if len(l) != 1 || letters[l] != "" {
+			t.Errorf("flag %s has the key %q, which %q has too", f, l, letters[l])
+		}
+		letters[l] = f
 	}
 }

@@ -192,6 +192,7 @@ func TestModelTextInBrowser(t *testing.T) {
 		w.addTask([]labeling.Message{{Role: "user", Content: strings.Join(part, "\n")}, {Role: "assistant", Content: part[0]}, {Role: "user", Content: part[1]}}, part...)
 	}
 	b.signIn("mina@example.com")
+	const formatted = `made = "p, strong, em, s, code, pre, ul, ol, li, h3, h4, h5, h6, hr, blockquote, table, tbody, tr, th, td, .wide, .address, .language, .esc, .c-note, .c-string, .c-number, .c-word"; `
 	seen := 0
 	for range (len(payloads) + 7) / 8 {
 		b.until(taskOpen)
@@ -206,9 +207,16 @@ func TestModelTextInBrowser(t *testing.T) {
 			}
 			seen++
 		}
-		if n := eval[int](b, `document.querySelectorAll(".answer *:not(.esc), .said *:not(.esc), #instructions :not(p, strong, code, ul, ol, li, h3)").length`); n != 0 {
+		if n := eval[int](b, formatted+`document.querySelectorAll(".answer *:not(.esc), .said *:not(.esc), #instructions :not(" + made + ")").length`); n != 0 {
 			t.Errorf("%d elements were made of text: %s", n, eval[string](b, `document.getElementById("cards").innerHTML.slice(0, 2000)`))
 		}
+		// Formatted, the same texts become elements of our own kinds only, and none has an attribute that could act.
+		b.keys("m")
+		b.until(`document.getElementById("format").getAttribute("aria-pressed") === "true"`)
+		if n := eval[int](b, formatted+`[...document.querySelectorAll(".answer *")].filter((e) => !e.matches(made) || [...e.attributes].some((a) => !["class", "start"].includes(a.name))).length`); n != 0 {
+			t.Errorf("%d elements that text must not make: %s", n, eval[string](b, `document.getElementById("cards").innerHTML.slice(0, 2000)`))
+		}
+		b.keys("m")
 		before := eval[string](b, `document.getElementById("progress").textContent`)
 		b.keys(strings.Repeat("1", len(texts)) + "\r")
 		b.until(fmt.Sprintf(`document.getElementById("progress").textContent !== %q || !document.getElementById("empty").hidden`, before))

@@ -38,6 +38,10 @@ function element(tag, className, text) {
 // showText fills node with text nodes only. Characters that cannot be seen or that turn the reading direction are written out.
 function showText(node, text) {
   node.replaceChildren();
+  appendText(node, text);
+}
+
+function appendText(node, text) {
   const hidden = /(?![\t\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
   let at = 0;
   for (const m of text.matchAll(hidden)) {
@@ -48,13 +52,17 @@ function showText(node, text) {
   node.append(text.slice(at));
 }
 
-// languageOf says what language a text is in, as far as its script tells; "" is unknown, so that nobody reads it aloud as
-// if it were in the page's.
+// languageOf says what language a text is in, as far as its script tells, for line breaking, fonts and speech; "" is
+// unknown, so that nobody reads it aloud as if it were in the page's.
 function languageOf(text) {
-  if (/[\p{sc=Hiragana}\p{sc=Katakana}]/u.test(text)) return "ja";
-  if (/\p{sc=Hangul}/u.test(text)) return "ko";
-  if (/\p{sc=Han}/u.test(text)) return "zh";
-  return "";
+  const count = (re) => (text.slice(0, 4000).match(re) || []).length;
+  const han = count(/\p{Script=Han}/gu);
+  if (count(/[\p{Script=Hiragana}\p{Script=Katakana}]/gu) > han / 10 + 1) return "ja";
+  if (count(/\p{Script=Hangul}/gu) > han) return "ko";
+  if (han < 5) return "";
+  const traditional = count(/[這們個說對時會來學國為後發過還裡麼樣點無與從東車長門問間開關見現當愛歡給讓書應經動將兩種]/gu);
+  const simplified = count(/[这们个说对时会来学国为后发过还里么样点无与从东车长门问间开关见现当爱欢给让书应经动将两种]/gu);
+  return traditional > simplified ? "zh-Hant" : simplified > traditional ? "zh-Hans" : "zh";
 }
 
 // turn is one message of a conversation.
@@ -86,45 +94,5 @@ async function call(method, path, body, headers, options) {
     return { status: res.status, body: parsed, retry: Number(res.headers.get("Retry-After")) || 0 };
   } catch {
     return { status: 0, body: null, retry: 0 };
-  }
-}
-
-// markdown shows the little of it that guidelines use: paragraphs, lists, headings, **strong**, `code`. No links, no HTML.
-function markdown(node, source) {
-  node.replaceChildren();
-  const inline = (parent, text) => {
-    for (const part of text.split(/(\*\*[^*]+\*\*|`[^`]+`)/)) {
-      if (/^\*\*.+\*\*$/.test(part)) parent.append(element("strong", "", part.slice(2, -2)));
-      else if (/^`.+`$/.test(part)) parent.append(element("code", "", part.slice(1, -1)));
-      else parent.append(part);
-    }
-  };
-  for (const block of source.split(/\n\s*\n/)) {
-    let list = null;
-    let paragraph = null;
-    for (const line of block.split("\n")) {
-      const item = line.match(/^\s*(?:([-*])|\d+[.)])\s+(.*)$/);
-      const heading = line.match(/^#{1,6}\s+(.*)$/);
-      if (item) {
-        const kind = item[1] ? "ul" : "ol";
-        if (!list || list.localName !== kind) node.append(list = element(kind));
-        const li = element("li");
-        inline(li, item[2]);
-        list.append(li);
-        paragraph = null;
-      } else if (heading) {
-        node.append(element("h3", "", heading[1]));
-        list = paragraph = null;
-      } else if (line.trim()) {
-        if (list) {
-          list.lastChild.append(" ");
-          inline(list.lastChild, line.trim());
-          continue;
-        }
-        if (paragraph) paragraph.append(" ");
-        else node.append(paragraph = element("p"));
-        inline(paragraph, line.trim());
-      }
-    }
   }
 }

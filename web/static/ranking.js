@@ -2,11 +2,12 @@
 "use strict";
 
 class Ranking {
-  constructor(k, ranks) {
+  // sequence, where it is known, says how ties stood.
+  constructor(k, ranks, sequence) {
     this.k = k;
     this.ranks = ranks && ranks.length === k ? ranks.slice() : new Array(k).fill(0);
     this.sequence = [...Array(k).keys()]; // the order on the page
-    this.past = [];
+    if (sequence && sequence.length === k && this.sequence.every((i) => sequence.includes(i))) this.sequence = sequence.slice();
     this.sort();
   }
 
@@ -32,16 +33,9 @@ class Ranking {
     return out;
   }
 
-  remember() {
-    this.past.push({ ranks: this.ranks.slice(), sequence: this.sequence.slice() });
-    if (this.past.length > 200) this.past.shift();
-  }
-
-  takeBack() {
-    const was = this.past.pop();
-    if (was) Object.assign(this, was);
-    return Boolean(was);
-  }
+  // state is all that a ranking is; restore takes it back.
+  state() { return { ranks: this.ranks.slice(), sequence: this.sequence.slice() }; }
+  restore(state) { Object.assign(this, state); }
 
   // regroup gives ranks to groups: each keeps its own where that still fits, else the next one free.
   regroup(groups, moved) {
@@ -61,7 +55,6 @@ class Ranking {
   // set ranks answer i; 0 takes the rank away.
   set(i, rank) {
     if (rank < 0 || rank > this.k || this.ranks[i] === rank) return false;
-    this.remember();
     this.ranks[i] = rank;
     this.sequence = this.sequence.filter((x) => x !== i).concat(i); // behind those it ties with
     this.sort();
@@ -76,7 +69,6 @@ class Ranking {
     else if (groups[at].length > 1) groups.splice(at, 1, [i], groups[at].filter((x) => x !== i));
     else if (at > 0) groups.splice(at - 1, 2, [i], groups[at - 1]);
     else return false;
-    this.remember();
     this.regroup(groups, i);
     return true;
   }
@@ -90,7 +82,6 @@ class Ranking {
     else if (at < groups.length - 1) groups.splice(at, 2, groups[at + 1], [i]);
     else if (this.left > 0) return this.set(i, 0);
     else return false;
-    this.remember();
     this.regroup(groups, i);
     return true;
   }
@@ -116,8 +107,7 @@ class Ranking {
       const at = groups.findIndex((g) => g.includes(i));
       const cut = groups[at].indexOf(i);
       groups.splice(at, 1, groups[at].slice(0, cut), groups[at].slice(cut));
-      this.remember();
-      // all of the lower part give up the shared rank
+        // all of the lower part give up the shared rank
       const lower = groups[at + 1];
       for (const x of lower) this.ranks[x] = 0;
       this.regroup(groups);
@@ -128,7 +118,6 @@ class Ranking {
 
   // drop places answer i as dragged: order is the page's, above says how many of it are above the line.
   drop(i, order, above) {
-    this.remember();
     const ranked = order.slice(0, above);
     const at = ranked.indexOf(i);
     if (at < 0) {
@@ -150,6 +139,17 @@ class Ranking {
   shown() {
     if (!this.complete) return this.ranks;
     return this.ranks.map((r) => 1 + this.ranks.filter((q) => q < r).length);
+  }
+
+  // contradictions lists pairs [better, worse] whose ratings (0 = none) say the opposite of their ranks.
+  contradictions(ratings) {
+    const out = [];
+    for (const i of this.sequence) {
+      for (const j of this.sequence) {
+        if (this.ranks[i] && this.ranks[j] && this.ranks[i] < this.ranks[j] && ratings[i] && ratings[j] && ratings[i] < ratings[j]) out.push([i, j]);
+      }
+    }
+    return out;
   }
 
   // text is such as "B > A = D".
