@@ -133,8 +133,8 @@ func (s sentences) ofScripts(t *testing.T) {
 // rooms are where sentences come from that reach people, by folder; files of the second list speak to the command line, or
 // of one line of a file that is imported, only.
 var rooms = map[string][]string{
-	".":           {"v1.go", "v1_chat.go", "v1_completions.go", "v1_run.go"},
-	"account":     nil,
+	".":       {"v1.go", "v1_chat.go", "v1_completions.go", "v1_run.go"},
+	"account": nil,
 	"../labeling": {"jsonl.go", "hh.go", "formats.go", "rankings_file.go", "store_import.go", "store_demonstrations.go", "argilla.go", "export.go", "import.go",
 		"instructions.go", "labelstudio.go", "oasst.go", "pairs.go", "settle.go", "store_settle.go", "store_settle_rankings.go", "trl.go"},
 	"../ppo/loop": nil,
