@@ -16,6 +16,8 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrEmpty: nothing is left for this labeler (Claim), nothing matches (Snapshot).
 	ErrEmpty = errors.New("nothing to do")
+	// ErrUnqualified: the project wants labelers to pass its test first.
+	ErrUnqualified = errors.New("not qualified")
 	// ErrCapped: the customer has its full number of prompts in this project.
 	ErrCapped = errors.New("prompt cap of the customer reached")
 	// ErrAlike: the project has a prompt that begins with the same PrefixRunes characters.

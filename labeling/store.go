@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -15,7 +16,10 @@ import (
 // Store is the room's door to Postgres. A public method is one act; where it takes a
 // pgx.Tx the caller joins it with acts of other rooms. A Store is safe for use by
 // many goroutines.
-type Store struct{ pool *pgxpool.Pool }
+type Store struct {
+	pool      *pgxpool.Pool
+	measuring sync.Map // project id -> rates
+}
 
 // NewStore makes a store on a pool whose database is migrated.
 func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }

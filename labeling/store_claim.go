@@ -13,6 +13,23 @@ import (
 // task looked at, whatever the planner believes about the tables' sizes.
 const unseen = `coalesce((SELECT a.state IN ('released', 'expired') FROM assignments a WHERE a.task_id = t.id AND a.labeler_id = $2), true)`
 
+// admitted is true where labeler $2 may be served in project $1: not in quarantine, and qualified where the project asks for
+// it. It does not depend on the task, so it is looked up once a statement.
+const admitted = `EXISTS (SELECT FROM projects p LEFT JOIN labelers l ON l.project_id = p.id AND l.labeler_id = $2
+	WHERE p.id = $1 AND l.quarantined_at IS NULL AND (NOT p.qualify OR l.qualified_at IS NOT NULL))`
+
+// insertLease gives the task that pick(id, k) found to labeler $2 of project $1 as assignment $3, whose order is cut from the
+// permutation $4. One that the labeler gave back, or lost to its lease's end, keeps its id, its order and its draft.
+const insertLease = `
+		INSERT INTO assignments (id, task_id, project_id, labeler_id, state, lease_until, display_order, guideline)
+		SELECT $3, k.id, $1, $2, 'leased', now() + make_interval(secs => p.lease_s),
+			ARRAY(SELECT u.x FROM unnest($4::smallint[]) WITH ORDINALITY u(x, o) WHERE u.x < k.k ORDER BY u.o), p.guideline
+		FROM pick k JOIN projects p ON p.id = $1
+		ON CONFLICT (task_id, labeler_id) DO UPDATE SET state = 'leased', lease_until = excluded.lease_until,
+			lease_epoch = assignments.lease_epoch + 1, guideline = excluded.guideline, claimed_at = now(), closed_at = NULL
+		WHERE assignments.state IN ('released', 'expired')
+		RETURNING id, task_id`
+
 // claimSQL takes one task for labeler $2 of project $1 as assignment $3, whose order is
 // cut from the permutation $4. Which task: the first in a lane above the watermark's,
 // else the first behind the watermark, else the first of all. It returns how many rows
@@ -30,19 +47,11 @@ func claimSQL(lock string) string {
 		SELECT lane, position FROM labelers
 		WHERE project_id = $1 AND labeler_id = $2 AND scanned_at > now() - interval '10 minutes'
 	), pick AS MATERIALIZED (
-		SELECT t.id, t.k, t.lane, t.position FROM tasks t WHERE t.id = coalesce(
+		SELECT t.id, t.k, t.lane, t.position FROM tasks t WHERE ` + admitted + ` AND t.id = coalesce(
 			` + first(`t.lane < (SELECT lane FROM me)`) + `,
 			` + first(`(t.lane, t.position) > ((SELECT lane FROM me), (SELECT position FROM me))`) + `,
 			` + first(`true`) + `)
-	), taken AS (
-		INSERT INTO assignments (id, task_id, project_id, labeler_id, state, lease_until, display_order, guideline)
-		SELECT $3, k.id, $1, $2, 'leased', now() + make_interval(secs => p.lease_s),
-			ARRAY(SELECT u.x FROM unnest($4::smallint[]) WITH ORDINALITY u(x, o) WHERE u.x < k.k ORDER BY u.o), p.guideline
-		FROM pick k JOIN projects p ON p.id = $1
-		ON CONFLICT (task_id, labeler_id) DO UPDATE SET state = 'leased', lease_until = excluded.lease_until,
-			lease_epoch = assignments.lease_epoch + 1, guideline = excluded.guideline, claimed_at = now(), closed_at = NULL
-		WHERE assignments.state IN ('released', 'expired')
-		RETURNING id, task_id
+	), taken AS (` + insertLease + `
 	), slot AS (
 		UPDATE tasks t SET open_slots = open_slots - 1 FROM taken WHERE t.id = taken.task_id
 	), mark AS (
@@ -124,6 +133,9 @@ func (s *Store) take(ctx context.Context, projectID, labelerID string) (string, 
 		}
 		var picked int
 		var taken *string
+		if special, err := s.takeSpecial(ctx, projectID, labelerID, id); special != "" || err != nil {
+			return special, err
+		}
 		err = s.pool.QueryRow(ctx, sql, projectID, labelerID, id, Order(id, MaxAnswers)).Scan(&picked, &taken)
 		switch {
 		case deadlocked(err): // two waited for rows that had traded places in the queue
@@ -133,7 +145,7 @@ func (s *Store) take(ctx context.Context, projectID, labelerID string) (string, 
 			return *taken, nil
 		case picked > 0: // a conflict, not an empty queue
 		case sql == claimWaiting:
-			return "", ErrEmpty
+			return "", s.refusal(ctx, projectID, labelerID)
 		default: // nothing, or only locked rows: wait for the locks to be sure
 			sql = claimWaiting
 		}
@@ -286,35 +298,50 @@ type lease struct {
 	surplus               bool
 	guideline             int
 	openSlots             int
+	purpose               string
+	quarantined           bool // the labeler is in quarantine
 }
 
 // lockLease locks the task, then reads task and assignment.
 func lockLease(ctx context.Context, tx pgx.Tx, assignmentID, labelerID string) (lease, error) {
-	a := lease{id: assignmentID}
 	b := &pgx.Batch{}
-	b.Queue(`SELECT t.id, t.open_slots FROM tasks t JOIN assignments a ON a.task_id = t.id
+	a := queueLease(b, assignmentID, labelerID)
+	return *a, tx.SendBatch(ctx, b).Close()
+}
+
+// queueLease adds lockLease's statements to a batch, which fills the lease.
+func queueLease(b *pgx.Batch, assignmentID, labelerID string) *lease {
+	a := &lease{id: assignmentID}
+	b.Queue(`SELECT t.id, t.open_slots, t.purpose FROM tasks t JOIN assignments a ON a.task_id = t.id
 		WHERE a.id = $1 AND a.labeler_id = $2 FOR NO KEY UPDATE OF t`, assignmentID, labelerID).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&a.taskID, &a.openSlots) })
-	b.Queue(`SELECT a.project_id, p.question, a.state, a.ranking_id, a.display_order, a.surplus, a.guideline
-		FROM assignments a JOIN projects p ON p.id = a.project_id WHERE a.id = $1 AND a.labeler_id = $2`, assignmentID, labelerID).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&a.taskID, &a.openSlots, &a.purpose) })
+	b.Queue(`SELECT a.project_id, p.question, a.state, a.ranking_id, a.display_order, a.surplus, a.guideline, l.quarantined_at IS NOT NULL
+		FROM assignments a JOIN projects p ON p.id = a.project_id LEFT JOIN labelers l ON l.project_id = a.project_id AND l.labeler_id = a.labeler_id
+		WHERE a.id = $1 AND a.labeler_id = $2`, assignmentID, labelerID).
 		QueryRow(func(row pgx.Row) error {
-			return row.Scan(&a.projectID, &a.question, &a.state, &a.rankingID, &a.order, &a.surplus, &a.guideline)
+			return row.Scan(&a.projectID, &a.question, &a.state, &a.rankingID, &a.order, &a.surplus, &a.guideline, &a.quarantined)
 		})
-	return a, tx.SendBatch(ctx, b).Close()
+	return a
 }
 
 func (s *Store) closeLease(ctx context.Context, assignmentID, labelerID string, f func(pgx.Tx, lease) error) error {
 	if !isID(assignmentID) {
 		return ErrNotFound
 	}
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		a, err := lockLease(ctx, tx, assignmentID, labelerID)
-		if err != nil {
-			return err
-		}
-		return f(tx, a)
+	return retry(func() error { // a quarantine of this labeler may be met head on
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			a, err := lockLease(ctx, tx, assignmentID, labelerID)
+			if err != nil {
+				return err
+			}
+			return f(tx, a)
+		})
 	})
 }
+
+// freeSlot gives back the slot of task $1. A task that measures labelers has none: it needs one ranking less.
+const freeSlot = `UPDATE tasks SET open_slots = open_slots + (purpose = 'work')::int, need = need - (purpose <> 'work')::int,
+	position = nextval('task_position') WHERE id = $1`
 
 // free closes a lease in the given state and, if it held a slot, gives that back and
 // moves the task behind every watermark.
@@ -322,7 +349,7 @@ func (a lease) free(ctx context.Context, tx pgx.Tx, state, reason string) error 
 	b := &pgx.Batch{}
 	b.Queue(`UPDATE assignments SET state = $2, skip_reason = $3, closed_at = now() WHERE id = $1`, a.id, state, reason)
 	if a.state == Leased {
-		b.Queue(`UPDATE tasks SET open_slots = open_slots + 1, position = nextval('task_position') WHERE id = $1`, a.taskID)
+		b.Queue(freeSlot, a.taskID)
 	}
 	return tx.SendBatch(ctx, b).Close()
 }

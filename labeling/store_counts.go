@@ -2,25 +2,30 @@ package labeling
 
 import (
 	"context"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 )
 
+// openStep is what Progress.Open is rounded up to in a project with gold tasks.
+const openStep = 20
+
 // Progress is what a labeler has done in a project, and what is left to do for anyone.
 func (s *Store) Progress(ctx context.Context, projectID, labelerID string) (Progress, error) {
 	var p Progress
-	err := s.pool.QueryRow(ctx, `SELECT done, skipped, active_ms FROM labelers WHERE project_id = $1 AND labeler_id = $2`, projectID, labelerID).
-		Scan(&p.Done, &p.Skipped, &p.ActiveMS)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return p, wrap(err, "progress of %s", labelerID)
+	var measured bool
+	err := s.pool.QueryRow(ctx, `
+		SELECT coalesce(l.done, 0), coalesce(l.skipped, 0), coalesce(l.active_ms, 0), o.n, EXISTS (SELECT FROM gold g WHERE g.project_id = $1 AND g.stage = 'stream')
+		FROM (SELECT count(*) AS n FROM (SELECT FROM tasks WHERE project_id = $1 AND open LIMIT $3) t) o
+		LEFT JOIN labelers l ON l.project_id = $1 AND l.labeler_id = $2`, projectID, labelerID, OpenLimit).
+		Scan(&p.Done, &p.Skipped, &p.ActiveMS, &p.Open, &measured)
+	if measured { // a claim that leaves the count as it was would tell a gold task
+		p.Open = min(OpenLimit, (p.Open+openStep-1)/openStep*openStep)
 	}
-	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM tasks WHERE project_id = $1 AND open LIMIT $2) t`, projectID, OpenLimit).Scan(&p.Open)
 	return p, wrap(err, "progress of %s", labelerID)
 }
 
 // CountRankings counts the rankings of a batch that count: one per labeler and task,
-// without surplus, without hidden and held tasks.
+// without surplus, without hidden and held tasks, without those that measure labelers.
 func (s *Store) CountRankings(ctx context.Context, projectID, batch string) (int, error) {
 	c, err := s.BatchCounts(ctx, projectID, batch)
 	return c.Done, err
@@ -32,7 +37,7 @@ func (s *Store) CountRankingsTx(ctx context.Context, tx pgx.Tx, projectID, batch
 	return c.Done, err
 }
 
-// BatchCounts are the counters of a batch, without hidden and held tasks.
+// BatchCounts are the counters of a batch, without hidden and held tasks and those that measure labelers.
 func (s *Store) BatchCounts(ctx context.Context, projectID, batch string) (BatchCounts, error) {
 	return batchCounts(ctx, s.pool, projectID, batch)
 }
@@ -46,7 +51,7 @@ func batchCounts(ctx context.Context, q querier, projectID, batch string) (Batch
 	var c BatchCounts
 	err := q.QueryRow(ctx, `
 		SELECT count(*), count(*) FILTER (WHERE done = need), coalesce(sum(need), 0), coalesce(sum(done), 0), coalesce(sum(open_slots), 0)
-		FROM tasks WHERE project_id = $1 AND batch = $2 AND NOT hidden AND held = ''`, projectID, batch).
+		FROM tasks WHERE project_id = $1 AND batch = $2 AND purpose = 'work' AND NOT hidden AND held = ''`, projectID, batch).
 		Scan(&c.Tasks, &c.Complete, &c.Need, &c.Done, &c.Open)
 	c.Leased = c.Need - c.Done - c.Open
 	return c, wrap(err, "counts of batch %q", batch)
@@ -71,7 +76,8 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 				UPDATE assignments a SET state = CASE WHEN dead.state = 'leased' THEN 'expired' ELSE 'submitted' END, closed_at = now()
 				FROM dead WHERE a.id = dead.id
 			), freed AS (
-				UPDATE tasks t SET open_slots = t.open_slots + f.n, position = nextval('task_position')
+				UPDATE tasks t SET open_slots = t.open_slots + CASE WHEN purpose = 'work' THEN f.n ELSE 0 END,
+					need = need - CASE WHEN purpose = 'work' THEN 0 ELSE f.n END, position = nextval('task_position')
 				FROM (SELECT task_id, count(*) AS n FROM dead WHERE state = 'leased' GROUP BY task_id) f WHERE t.id = f.task_id
 			)
 			SELECT count(*) FROM dead`, sweepLimit).Scan(&n)

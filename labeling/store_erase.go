@@ -187,7 +187,7 @@ func (e *eraser) reopen(labeler string) error {
 		_, err = e.tx.Exec(e.ctx, `UPDATE tasks t SET need = need - 1, done = done - 1 FROM assignments a WHERE a.task_id = t.id AND a.labeler_id = $1`, labeler)
 		return err
 	}
-	_, err := e.tx.Exec(e.ctx, `UPDATE tasks t SET open_slots = open_slots + 1, done = done - CASE WHEN a.state = 'leased' THEN 0 ELSE 1 END, position = nextval('task_position')
+	_, err := e.tx.Exec(e.ctx, `UPDATE tasks t SET open_slots = open_slots + (purpose = 'work')::int, need = need - (purpose <> 'work')::int, done = done - CASE WHEN a.state = 'leased' THEN 0 ELSE 1 END, position = nextval('task_position')
 		FROM assignments a WHERE a.task_id = t.id AND a.labeler_id = $1 AND NOT a.surplus AND a.state IN ('leased', 'submitted', 'reopened')`, labeler)
 	return err
 }

@@ -229,8 +229,8 @@ func setOverlap(ctx context.Context, tx pgx.Tx, projectID string, from, to int) 
 		UPDATE tasks t SET need = greatest($3, need - open_slots), open_slots = greatest($3, need - open_slots) - (need - open_slots),
 			lowered_to = CASE WHEN need - open_slots > $3 THEN $3::int END,
 			position = CASE WHEN $3 > need THEN nextval('task_position') ELSE position END
-		WHERE done < need AND coalesce(lowered_to, need) = $2 AND id IN (
-			SELECT id FROM tasks WHERE project_id = $1 AND done < need AND coalesce(lowered_to, need) = $2 ORDER BY id FOR NO KEY UPDATE)`,
+		WHERE purpose = 'work' AND done < need AND coalesce(lowered_to, need) = $2 AND id IN (
+			SELECT id FROM tasks WHERE project_id = $1 AND purpose = 'work' AND done < need AND coalesce(lowered_to, need) = $2 ORDER BY id FOR NO KEY UPDATE)`,
 		projectID, from, to)
 	return int(tag.RowsAffected()), err
 }

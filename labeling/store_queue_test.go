@@ -371,6 +371,7 @@ func (b *bench) passed(labeler string) int {
 func TestWatermark(t *testing.T) {
 	b := setup(t)
 	b.tasks(400, 2, 3, "")
+	b.settings(func(q *QualitySettings) { q.ControlAfter = 0 })
 	order := func(id string) int { return b.count(`SELECT position FROM tasks WHERE id = $1`, id) }
 	last := 0
 	for range 300 {

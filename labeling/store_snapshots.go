@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// counted is the condition under which assignment a of task t is learned from.
-const counted = `a.ranking_id IS NOT NULL AND NOT a.surplus AND NOT t.hidden AND t.held = ''`
+// counted is the condition under which assignment a of task t is learned from. Tasks that measure labelers are not.
+const counted = `a.ranking_id IS NOT NULL AND NOT a.surplus AND t.purpose = 'work' AND NOT t.hidden AND t.held = ''`
 
 // Snapshot freezes the rankings that match the filter, in the caller's transaction: an
 // immutable list, ordered by task and labeler, under the sha256 of its content. The

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Submit stores finished work, whatever the question: one transaction with its
@@ -32,10 +33,12 @@ func (s *Store) Submit(ctx context.Context, in SubmitInput, after func(ctx conte
 	if err := CheckText("idempotency_key", in.IdempotencyKey); err != nil {
 		return Ranking{}, err
 	}
-	var id string
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-		id, err = submit(ctx, tx, in, after)
-		return err
+	var r Ranking
+	err := retry(func() error {
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+			r, err = submit(ctx, tx, in, after)
+			return err
+		})
 	})
 	if violates(err, "rankings_labeler_id_idempotency_key_key") {
 		err = fmt.Errorf("%w: idempotency key used for another task", ErrConflict)
@@ -43,21 +46,26 @@ func (s *Store) Submit(ctx context.Context, in SubmitInput, after func(ctx conte
 	if err != nil {
 		return Ranking{}, wrap(err, "submit assignment %s", in.AssignmentID)
 	}
-	return s.Ranking(ctx, id)
+	return r, nil
 }
 
-func submit(ctx context.Context, tx pgx.Tx, in SubmitInput, after func(context.Context, pgx.Tx, string) error) (string, error) {
-	a, err := lockLease(ctx, tx, in.AssignmentID, in.LabelerID)
-	if err != nil {
-		return "", err
+func submit(ctx context.Context, tx pgx.Tx, in SubmitInput, after func(context.Context, pgx.Tx, string) error) (r Ranking, err error) {
+	b := &pgx.Batch{}
+	locked, known := queueLease(b, in.AssignmentID, in.LabelerID), queueReplay(b, in)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return r, err
 	}
+	a := *locked
 	hash, err := in.hash()
 	if err != nil {
-		return "", err
+		return r, err
 	}
-	id, err := replay(ctx, tx, a, in, hash)
-	if id != "" || err != nil {
-		return id, err
+	id, err := known.of(ctx, tx, a, hash)
+	if err != nil {
+		return r, err
+	}
+	if id != "" {
+		return readRanking(ctx, tx, id)
 	}
 	order := make([]int, len(a.order))
 	for d, pos := range a.order {
@@ -65,36 +73,45 @@ func submit(ctx context.Context, tx pgx.Tx, in SubmitInput, after func(context.C
 	}
 	q, err := questionNamed(a.question)
 	if err != nil {
-		return "", err
+		return r, err
 	}
 	var texts []string
 	if in.Text != "" && len(order) > 0 { // only what was written is held against what was shown
 		if texts, err = a.texts(ctx, tx); err != nil {
-			return "", err
+			return r, err
 		}
 	}
 	sheet, err := q.parse(in, order, texts)
 	if err != nil {
-		return "", err
+		return r, err
 	}
 	if a.state == Skipped {
-		return "", fmt.Errorf("%w: it is skipped", ErrConflict)
+		return r, fmt.Errorf("%w: it is skipped", ErrConflict)
 	}
 	if a.state == Reopened {
 		if err := frozen(ctx, tx, *a.rankingID); err != nil {
-			return "", err
+			return r, err
 		}
 	}
 	if id, err = newID(); err != nil {
-		return "", err
+		return r, err
 	}
-	if err := a.store(ctx, tx, id, in, hash, sheet); err != nil {
-		return "", err
+	if r, err = a.store(ctx, tx, id, in, hash, sheet); err != nil {
+		return r, err
 	}
 	if after != nil {
-		return id, after(ctx, tx, a.projectID)
+		return r, after(ctx, tx, a.projectID)
 	}
-	return id, nil
+	return r, nil
+}
+
+// retry runs an act again that met a quarantine of its labeler; one follows the other, so a few tries are plenty.
+func retry(act func() error) error {
+	for try := 1; ; try++ {
+		if err := act(); try == 5 || !errors.Is(err, errOvertaken) && !deadlocked(err) {
+			return err
+		}
+	}
 }
 
 // texts are the task's answers in its own order.
@@ -113,26 +130,39 @@ func (in SubmitInput) hash() ([32]byte, error) {
 	return sha256.Sum256(b), err
 }
 
-// replay returns the ranking that an earlier submit of the same body stored, "" if this
-// is a new one. The caller holds the task's lock, under which the same key sent
-// twenty times at once takes its turn.
-func replay(ctx context.Context, tx pgx.Tx, a lease, in SubmitInput, hash [32]byte) (string, error) {
-	var id, assignment string
-	var known []byte
-	err := tx.QueryRow(ctx, `SELECT id, assignment_id, request_hash FROM rankings WHERE labeler_id = $1 AND idempotency_key = $2`,
-		in.LabelerID, in.IdempotencyKey).Scan(&id, &assignment, &known)
+// replay is what is known of the idempotency key of a submit: the ranking that came under it, if any.
+type replay struct {
+	id, assignment string
+	hash           []byte
+}
+
+// queueReplay adds the look for the key to a batch, behind the statement that locks the task: under that lock the same key
+// sent twenty times at once takes its turn.
+func queueReplay(b *pgx.Batch, in SubmitInput) *replay {
+	r := &replay{}
+	b.Queue(`SELECT id, assignment_id, request_hash FROM rankings WHERE labeler_id = $1 AND idempotency_key = $2`, in.LabelerID, in.IdempotencyKey).
+		QueryRow(func(row pgx.Row) error {
+			err := row.Scan(&r.id, &r.assignment, &r.hash)
+			if errors.Is(err, pgx.ErrNoRows) {
+				err = nil
+			}
+			return err
+		})
+	return r
+}
+
+// of returns the ranking that an earlier submit of the same body stored, "" if this is a new one.
+func (r *replay) of(ctx context.Context, tx pgx.Tx, a lease, hash [32]byte) (string, error) {
 	switch {
-	case err == nil && assignment == a.id && string(known) == string(hash[:]):
-		return id, nil
-	case err == nil:
+	case r.id != "" && r.assignment == a.id && string(r.hash) == string(hash[:]):
+		return r.id, nil
+	case r.id != "":
 		return "", fmt.Errorf("%w: idempotency key used before with another body", ErrConflict)
-	case !errors.Is(err, pgx.ErrNoRows) || a.state != Submitted:
-		if errors.Is(err, pgx.ErrNoRows) {
-			err = nil
-		}
-		return "", err
+	case a.state != Submitted:
+		return "", nil
 	}
 	// Submitted under another key: the same body is the same act, another is too late.
+	var known []byte
 	if err := tx.QueryRow(ctx, `SELECT request_hash FROM rankings WHERE id = $1`, *a.rankingID).Scan(&known); err != nil {
 		return "", err
 	}
@@ -156,19 +186,52 @@ func frozen(ctx context.Context, tx pgx.Tx, rankingID string) error {
 	return &FrozenError{Ranking: rankingID, Snapshot: name}
 }
 
-// store writes the ranking with all that belongs to it and moves the counters.
-func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, hash [32]byte, sheet answerSheet) error {
-	slots, done, first := 0, 0, 0 // what changes in the task, and whether the labeler has one more
+// errOvertaken: the labeler went into quarantine, or out of it, in the middle of a submit.
+var errOvertaken = errors.New("overtaken by a quarantine")
+
+// counters are what a submit changes in the task's counters.
+type counters struct {
+	slots, done, need int
+	first             int // the labeler has one ranking more
+	surplus           bool
+}
+
+// counters says what a submit of this lease changes. A labeler in quarantine gives its slot back and is not counted; a task
+// that measures labelers takes whatever comes.
+func (a lease) counters() counters {
+	c := counters{surplus: a.surplus}
+	work := a.purpose == purposeWork
 	switch a.state {
 	case Leased: // its slot was taken by the claim
-		done, first = 1, 1
+		c.first = 1
+		switch {
+		case !a.quarantined:
+			c.done = 1
+		case work:
+			c.slots, c.surplus = -1, true
+		default:
+			c.need, c.surplus = -1, true
+		}
 	case Released, Expired:
-		if first = 1; a.openSlots > 0 {
-			slots, done = 1, 1
-		} else {
-			a.surplus = true
+		c.first = 1
+		switch {
+		case a.quarantined:
+			c.surplus = true
+		case !work:
+			c.done, c.need = 1, 1
+		case a.openSlots > 0:
+			c.slots, c.done = 1, 1
+		default:
+			c.surplus = true
 		}
 	}
+	return c
+}
+
+// store writes the ranking with all that belongs to it and moves the counters.
+func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, hash [32]byte, sheet answerSheet) (r Ranking, err error) {
+	c := a.counters()
+	a.surplus = c.surplus
 	b := &pgx.Batch{}
 	b.Queue(`
 		INSERT INTO rankings (id, project_id, task_id, assignment_id, labeler_id, revision, ranks, comment, idempotency_key, request_hash,
@@ -194,7 +257,7 @@ func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, 
 	if sheet.demonstration {
 		demonstrationID, err := newID()
 		if err != nil {
-			return err
+			return r, err
 		}
 		b.Queue(`INSERT INTO demonstrations (id, project_id, hash, messages, response, origin, labeler_id, assignment_id, prompt_id)
 			SELECT $1, p.project_id, sha256(convert_to(p.messages::text, 'UTF8') || '\x00'::bytea || convert_to($2, 'UTF8')), p.messages, $2, 'labeler', $3, $4, p.id
@@ -207,20 +270,27 @@ func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, 
 				id, a.taskID, pos, rating, sheet.flags[pos])
 		}
 	}
-	b.Queue(`UPDATE assignments SET state = 'submitted', ranking_id = $2, surplus = $3, draft = NULL, closed_at = now() WHERE id = $1`,
-		a.id, id, a.surplus)
-	b.Queue(`UPDATE tasks SET open_slots = open_slots - $2, done = done + $3, held = CASE WHEN $4 <> '' AND held = '' THEN $4 ELSE held END
-		WHERE id = $1`, a.taskID, slots, done, sheet.hold)
+	b.Queue(`UPDATE assignments SET state = 'submitted', ranking_id = $2, surplus = $3, aside = $3 AND (aside OR $4), draft = NULL, closed_at = now() WHERE id = $1`,
+		a.id, id, a.surplus, a.quarantined)
+	b.Queue(`UPDATE tasks SET open_slots = open_slots - $2, done = done + $3, need = need + $4, held = CASE WHEN $5 <> '' AND held = '' THEN $5 ELSE held END
+		WHERE id = $1`, a.taskID, c.slots, c.done, c.need, sheet.hold)
 	b.Queue(`INSERT INTO labelers (project_id, labeler_id, done, active_ms, last_assignment) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (project_id, labeler_id) DO UPDATE SET done = labelers.done + excluded.done,
-			active_ms = labelers.active_ms + excluded.active_ms, last_assignment = excluded.last_assignment`,
-		a.projectID, in.LabelerID, first, in.ActiveMS, a.id)
+			active_ms = labelers.active_ms + excluded.active_ms, last_assignment = excluded.last_assignment
+		WHERE (labelers.quarantined_at IS NOT NULL) = $6`,
+		a.projectID, in.LabelerID, c.first, in.ActiveMS, a.id, a.quarantined).Exec(func(tag pgconn.CommandTag) error {
+		if tag.RowsAffected() == 0 { // quarantined, or released from it, since the lease was read
+			return errOvertaken
+		}
+		return nil
+	})
 	b.Queue(`SELECT audit_append($1, 'labeling.submit', $2, $3)`, actor(in.LabelerID), id,
 		map[string]any{"task": a.taskID, "ranks": sheet.ranks, "surplus": a.surplus, "hold": sheet.hold, "strength": sheet.strength})
 	b.Queue(`SELECT webhook_emit('ranking.submitted', jsonb_build_object('ranking', $1::text, 'task', $2::text, 'project', $3::text))`, id, a.taskID, a.projectID)
 	b.Queue(`SELECT webhook_emit('task.completed', jsonb_build_object('task', $1::text, 'project', $2::text)) FROM tasks WHERE id = $1::uuid AND done = need AND $3 = 1`,
-		a.taskID, a.projectID, done)
-	return tx.SendBatch(ctx, b).Close()
+		a.taskID, a.projectID, c.done)
+	b.Queue(rankingSQL, id).QueryRow(r.scan)
+	return r, tx.SendBatch(ctx, b).Close()
 }
 
 // Reopen is undo: it takes up the labeler's last submit of the project again and
@@ -317,21 +387,32 @@ func (a lease) values(ctx context.Context, tx pgx.Tx) (Draft, error) {
 
 // Ranking returns a revision by id.
 func (s *Store) Ranking(ctx context.Context, id string) (Ranking, error) {
-	var r Ranking
 	if !isID(id) {
-		return r, fmt.Errorf("ranking %q: %w", id, ErrNotFound)
+		return Ranking{}, fmt.Errorf("ranking %q: %w", id, ErrNotFound)
 	}
-	err := s.pool.QueryRow(ctx, `
-		SELECT k.id, k.task_id, k.project_id, k.assignment_id, k.labeler_id, k.revision, k.ranks,
-			ARRAY(SELECT r.id FROM responses r WHERE r.task_id = k.task_id ORDER BY r.position), k.surplus, k.guideline, t.batch, k.created_at,
-			k.text, k.strength
-		FROM rankings k JOIN tasks t ON t.id = k.task_id WHERE k.id = $1`, id).
-		Scan(&r.ID, &r.TaskID, &r.ProjectID, &r.AssignmentID, &r.LabelerID, &r.Revision, &r.Ranks, &r.ResponseIDs, &r.Surplus, &r.Guideline,
-			&r.Batch, &r.CreatedAt, &r.Text, &r.Strength)
+	r, err := readRanking(ctx, s.pool, id)
+	return r, wrap(err, "ranking %s", id)
+}
+
+func readRanking(ctx context.Context, q querier, id string) (r Ranking, err error) {
+	err = r.scan(q.QueryRow(ctx, rankingSQL, id))
+	return r, err
+}
+
+const rankingSQL = `
+	SELECT k.id, k.task_id, k.project_id, k.assignment_id, k.labeler_id, k.revision, k.ranks,
+		ARRAY(SELECT r.id FROM responses r WHERE r.task_id = k.task_id ORDER BY r.position), k.surplus, k.guideline, t.batch, k.created_at,
+		k.text, k.strength
+	FROM rankings k JOIN tasks t ON t.id = k.task_id WHERE k.id = $1`
+
+// scan reads a row of rankingSQL.
+func (r *Ranking) scan(row pgx.Row) error {
+	err := row.Scan(&r.ID, &r.TaskID, &r.ProjectID, &r.AssignmentID, &r.LabelerID, &r.Revision, &r.Ranks, &r.ResponseIDs, &r.Surplus, &r.Guideline,
+		&r.Batch, &r.CreatedAt, &r.Text, &r.Strength)
 	if len(r.Ranks) > len(r.ResponseIDs) {
 		r.ResponseIDs = append(r.ResponseIDs, r.ID)
 	}
-	return r, wrap(err, "ranking %s", id)
+	return err
 }
 
 // Comparisons lists the strict pairs of a ranking.

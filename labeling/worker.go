@@ -35,15 +35,39 @@ func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
 	return err
 }
 
+// judgeEvery is how often the quarantine rule looks at the projects.
+const judgeEvery = 5 * time.Minute
+
+type judgeArgs struct{}
+
+func (judgeArgs) Kind() string { return "labeling.judge" }
+
+func (judgeArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: judgeEvery}}
+}
+
+type judgeWorker struct {
+	river.WorkerDefaults[judgeArgs]
+	store *Store
+}
+
+func (w *judgeWorker) Work(ctx context.Context, _ *river.Job[judgeArgs]) error {
+	return w.store.JudgeAll(ctx)
+}
+
 // AddWorkers registers the room's kinds of jobs. Every process that can lead does so,
 // whether or not it works.
 func AddWorkers(workers *river.Workers, s *Store) {
 	river.AddWorker(workers, &sweepWorker{store: s})
+	river.AddWorker(workers, &judgeWorker{store: s})
 }
 
-// PeriodicJobs are the room's jobs by the clock: leases that ran out end, prompts that wait for a demonstration are offered.
+// PeriodicJobs are the room's jobs by the clock: leases that ran out end, prompts that wait for a demonstration are offered,
+// labelers are looked at.
 func PeriodicJobs() []*river.PeriodicJob {
-	return []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(sweepEvery),
-		func() (river.JobArgs, *river.InsertOpts) { return sweepArgs{}, nil },
-		&river.PeriodicJobOpts{RunOnStart: true})}
+	every := func(d time.Duration, args river.JobArgs) *river.PeriodicJob {
+		return river.NewPeriodicJob(river.PeriodicInterval(d), func() (river.JobArgs, *river.InsertOpts) { return args, nil },
+			&river.PeriodicJobOpts{RunOnStart: true})
+	}
+	return []*river.PeriodicJob{every(sweepEvery, sweepArgs{}), every(judgeEvery, judgeArgs{})}
 }

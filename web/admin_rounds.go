@@ -26,6 +26,7 @@ type roundsData struct {
 	Serving   *registry.Version
 	Schedules []loop.Schedule
 	Alarms    []loop.Alarm
+	Cord      *loop.Cord  // pulled; nil: not
 	Defaults  loop.Config // of the next round
 	JSON      string      // of Defaults
 }
@@ -76,6 +77,10 @@ func (s *server) adminHome(c *gin.Context) {
 		return
 	}
 	if d.Alarms, err = s.Loop.Alarms(ctx, "", 10); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if d.Cord, err = s.cord(ctx); err != nil {
 		s.fail(c, err)
 		return
 	}

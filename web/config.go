@@ -90,6 +90,10 @@ type Loop interface {
 	Decide(ctx context.Context, id, actor string, promote bool) error
 	Alarms(ctx context.Context, roundID string, limit int) ([]loop.Alarm, error)
 
+	PullCord(ctx context.Context, projectID, actor, reason string) error // stops the project's training
+	ReleaseCord(ctx context.Context, projectID, actor string) error
+	Cord(ctx context.Context, projectID string) (loop.Cord, error) // loop.ErrNotFound where it is not pulled
+
 	Schedules(ctx context.Context, projectID string) ([]loop.Schedule, error)
 	AddSchedule(ctx context.Context, s loop.Schedule) (loop.Schedule, error)
 	EnableSchedule(ctx context.Context, id, actor string, on bool) error

@@ -108,6 +108,8 @@ func problemOf(err error) (p *problem, known bool) {
 		return status(http.StatusNotFound, "there is no such thing, or not for you"), true
 	case errors.As(err, &frozen):
 		return status(http.StatusConflict, fmt.Sprintf("this ranking is frozen by the snapshot %s", frozen.Snapshot)), true
+	case is(labeling.ErrUnqualified):
+		return status(http.StatusForbidden, "this project asks you to qualify first: open /label/qualify"), true
 	case is(labeling.ErrTooManyLeases):
 		return status(http.StatusConflict, "you hold too many tasks at once: finish or release one"), true
 	case is(labeling.ErrErased):

@@ -18,7 +18,6 @@ const otherCallsPerMinute = 600
 // task is an assignment as the labeling page gets it.
 type task struct {
 	Assignment   string             `json:"assignment"`
-	Task         string             `json:"task"`
 	Project      string             `json:"project"`
 	Question     string             `json:"question"` // its type
 	Language     string             `json:"language"` // of the messages, BCP 47; "" = not known
@@ -89,7 +88,7 @@ func (s *server) sendTask(c *gin.Context, a *labeling.Assignment, err error) {
 		s.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, task{Assignment: a.ID, Task: a.TaskID, Project: a.ProjectID, Question: a.Question, Language: a.Language, State: a.State,
+	c.JSON(http.StatusOK, task{Assignment: a.ID, Project: a.ProjectID, Question: a.Question, Language: a.Language, State: a.State,
 		LeaseUntil: a.LeaseUntil, LeaseSeconds: int(time.Until(a.LeaseUntil).Seconds()), Messages: a.Messages, Answers: append([]labeling.Answer{}, a.Answers...),
 		Instructions: a.Instructions, Guideline: a.Guideline, Unread: a.Unread, Draft: a.Draft, Done: p.Done, Open: p.Open})
 }

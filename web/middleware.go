@@ -116,13 +116,14 @@ func (s *server) recovery(c *gin.Context) {
 type access int
 
 const (
-	denied   access = iota // the zero value: a route without a rule
-	anyone                 // without signing in
-	signedIn               // with a session, whatever the role
-	labelers               // with a session whose role labels
-	admins                 // with a session whose role administers
-	keys                   // with an API key
-	docs                   // with a session or an API key; for pages that hold no data
+	denied    access = iota // the zero value: a route without a rule
+	anyone                  // without signing in
+	signedIn                // with a session, whatever the role
+	labelers                // with a session whose role labels
+	reviewers               // with a session whose role reviews
+	admins                  // with a session whose role administers
+	keys                    // with an API key
+	docs                    // with a session or an API key; for pages that hold no data
 )
 
 // admit applies the rule of the matched route; a request that matched none goes on to the 404 or 405.
@@ -143,10 +144,10 @@ func (s *server) admit(c *gin.Context) {
 		} else {
 			err = s.useSession(c)
 		}
-	case signedIn, labelers, admins:
+	case signedIn, labelers, reviewers, admins:
 		if err = s.useSession(c); err == nil {
 			role := user(c).Role
-			if rule == labelers && !role.Labels() || rule == admins && !role.Admin() {
+			if rule == labelers && !role.Labels() || rule == reviewers && !role.Reviews() || rule == admins && !role.Admin() {
 				err = status(http.StatusForbidden, "your role does not allow this")
 			}
 		}

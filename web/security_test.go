@@ -99,13 +99,14 @@ func TestAuthorization(t *testing.T) {
 	key := w.withKey(secret)
 	all := account.Roles
 	staff := []account.Role{account.RoleLabeler, account.RoleReviewer, account.RoleAdmin, account.RoleOwner}
+	judges := []account.Role{account.RoleReviewer, account.RoleAdmin, account.RoleOwner}
 	chiefs := []account.Role{account.RoleAdmin, account.RoleOwner}
 	table := []struct {
 		prefix string
 		roles  []account.Role
 		key    bool
 	}{
-		{"/admin", chiefs, false}, {"/label", staff, false}, {"/chat", all, false}, {"/account", all, false}, {"/docs", all, false},
+		{"/admin", chiefs, false}, {"/label", staff, false}, {"/review", judges, false}, {"/chat", all, false}, {"/account", all, false}, {"/docs", all, false},
 		{"/v1", nil, true}, {"/api/v1/openapi.json", all, true}, {"/api/v1", nil, true},
 		{"/healthz", all, true}, {"/readyz", all, true}, {"/static", all, true}, {"/login", all, true}, {"/look", all, true}, {"/logout", all, false},
 	}

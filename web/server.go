@@ -114,6 +114,7 @@ func (s *server) routes() {
 	s.route(labelers, post, "/label/api/assignments/:id/renew", s.renew)
 	s.route(labelers, post, "/label/api/assignments/:id/release", s.release)
 
+	s.qualityRoutes()
 	s.labelPages()
 	s.projectPages()
 	s.adminRoutes()

@@ -47,6 +47,7 @@ type cli struct {
 	Erase      eraseCmd      `cmd:"" help:"Erase a customer or labeler, with a report." group:"Server"`
 	Model      modelCmd      `cmd:"" help:"Inspect, export, promote and roll back models." group:"Offline"`
 	Experiment experimentCmd `cmd:"" help:"Run a repeatable experiment and say whether it holds." group:"Offline"`
+	Crowd      crowdCmd      `cmd:"" help:"Simulate crowds with bad labelers and say how many the quarantine rule finds." group:"Offline"`
 	Bench      benchCmd      `cmd:"" help:"Measure kernels, training and decoding against what the machine can do." group:"Offline"`
 
 	Version versionCmd `cmd:"" help:"Print the version."`

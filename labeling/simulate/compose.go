@@ -216,6 +216,7 @@ const (
 	streamPrompts
 	streamGrammar
 	streamCrowd
+	streamReads
 )
 
 func newRand(seed uint64, stream, i int) *rand.Rand {

@@ -66,3 +66,11 @@ func TestShared(t *testing.T) {
 		}
 	}
 }
+
+// TestPairVariance: answers that the reward model cannot tell apart are worth most.
+func TestPairVariance(t *testing.T) {
+	alike, apart, mixed := pairVariance([]float64{1, 1, 1}), pairVariance([]float64{-20, 0, 20}), pairVariance([]float64{1, 1, 20})
+	if alike != 0.25 || apart > 1e-6 || mixed <= apart || mixed >= alike {
+		t.Errorf("alike %g, apart %g, mixed %g", alike, apart, mixed)
+	}
+}

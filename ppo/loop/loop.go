@@ -56,6 +56,14 @@ func (l *Loop) start(ctx context.Context, tx pgx.Tx, projectID, actor string, c 
 	if err := c.Validate(); err != nil {
 		return Round{}, err
 	}
+	if err := lockCord(ctx, tx, projectID); err != nil {
+		return Round{}, err
+	}
+	if c, err := cord(ctx, tx, projectID); err == nil {
+		return Round{}, fmt.Errorf("%w: training was stopped by a labeler (%s); release it first", ErrConflict, c.Reason)
+	} else if !errors.Is(err, ErrNotFound) {
+		return Round{}, err
+	}
 	serving, err := l.Registry.Serving(ctx, Channel)
 	if errors.Is(err, registry.ErrNotFound) {
 		return Round{}, &InvalidError{"policy", "no policy is serving yet: promote one first"}
@@ -105,24 +113,6 @@ func (l *Loop) Cancel(ctx context.Context, id, actor string) error {
 		}
 		r.Stage = StageCancelled
 		return audit(ctx, tx, actor, "round.cancel", r.ID, map[string]any{"number": r.Number})
-	})
-}
-
-// PullCord stops an open round at once and leaves an alarm with the reason: anyone who ranks may do it (Ziegler et al. 2019,
-// section 4.4, call it the Andon cord).
-func (l *Loop) PullCord(ctx context.Context, id, actor, reason string) error {
-	return l.change(ctx, id, func(tx pgx.Tx, r *Round) error {
-		if r.Stage.Ended() {
-			return fmt.Errorf("%w: round %d has ended", ErrConflict, r.Number)
-		}
-		if err := l.stopRuns(ctx, tx, *r); err != nil {
-			return err
-		}
-		r.Stage, r.Error = StageFailed, "stopped by a person: "+reason
-		if err := l.AddAlarm(ctx, tx, Alarm{RoundID: r.ID, Kind: "cord", Message: reason, Actor: actor}); err != nil {
-			return err
-		}
-		return audit(ctx, tx, actor, "round.cord", r.ID, map[string]any{"reason": reason})
 	})
 }
 

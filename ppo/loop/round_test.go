@@ -233,6 +233,10 @@ func TestRound(t *testing.T) {
 		t.Fatalf("next round: %+v", next)
 	}
 	b.until(t, next.ID, is(loop.StageRank))
+	var tasks, scored int // the first round's reward model says what is worth ranking in the second
+	if err := b.pool.QueryRow(ctx, `SELECT count(*), count(score) FROM tasks WHERE batch = $1`, next.ID).Scan(&tasks, &scored); err != nil || tasks == 0 || scored != tasks {
+		t.Errorf("%d of %d tasks have a score, %v", scored, tasks, err)
+	}
 	if err := b.loop.Cancel(ctx, next.ID, "ada"); err != nil {
 		t.Fatal(err)
 	}

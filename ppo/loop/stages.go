@@ -32,6 +32,9 @@ func (l *Loop) advance(ctx context.Context, tx pgx.Tx, id string) error {
 	switch r.Stage {
 	case StageSample: // the pool of prompts is answered
 		r.Stage = StageRank
+		if _, err := l.Labeling.Arrange(ctx, tx, r.ProjectID, r.ID, r.InitVersionID, r.Config.Seed); err != nil {
+			return err
+		}
 	case StageRank:
 		counts, err := l.Labeling.BatchCountsTx(ctx, tx, r.ProjectID, r.ID)
 		if err != nil || counts.Done < counts.Need {
@@ -58,24 +61,28 @@ func (l *Loop) startReward(ctx context.Context, tx pgx.Tx, r *Round) error {
 		return fmt.Errorf("%w: there is no ranking to learn from", ErrConflict)
 	}
 	r.SnapshotID, r.Stage = snapshot.ID, StageReward
-	r.RewardRunID, err = l.startRun(ctx, tx, KindReward, r.ID)
+	r.RewardRunID, err = l.startRun(ctx, tx, KindReward, *r)
 	return err
 }
 
 func (l *Loop) startPPO(ctx context.Context, tx pgx.Tx, r *Round) (err error) {
 	r.Stage = StagePPO
-	r.PPORunID, err = l.startRun(ctx, tx, KindPPO, r.ID)
+	r.PPORunID, err = l.startRun(ctx, tx, KindPPO, *r)
 	return err
 }
 
 func (l *Loop) startEvaluation(ctx context.Context, tx pgx.Tx, r *Round) (err error) {
 	r.Stage = StageEvaluate
-	r.EvaluateRunID, err = l.startRun(ctx, tx, KindEvaluate, r.ID)
+	r.EvaluateRunID, err = l.startRun(ctx, tx, KindEvaluate, *r)
 	return err
 }
 
-func (l *Loop) startRun(ctx context.Context, tx pgx.Tx, kind, roundID string) (string, error) {
-	v, err := l.Runs.Create(ctx, tx, kind, runConfig{Round: roundID}, &roundID)
+// startRun starts a run of the round. While the Andon cord is pulled it is paused before its first step.
+func (l *Loop) startRun(ctx context.Context, tx pgx.Tx, kind string, r Round) (string, error) {
+	v, err := l.Runs.Create(ctx, tx, kind, runConfig{Round: r.ID}, &r.ID)
+	if err == nil {
+		err = l.haltIfPulled(ctx, tx, r.ProjectID, v.ID)
+	}
 	if err != nil {
 		return "", fmt.Errorf("start %s: %w", kind, err)
 	}

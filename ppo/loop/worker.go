@@ -96,19 +96,31 @@ func (w *sampleWorker) Work(ctx context.Context, job *river.Job[sampleArgs]) err
 	if err != nil {
 		return err
 	}
+	worth, err := l.worth(ctx, prompts, responses)
+	if err != nil {
+		return err
+	}
 	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		now, err := l.lock(ctx, tx, id)
 		if err != nil || now.Stage != StageSample {
 			return err
 		}
+		scores := map[string]float64{}
 		for i, p := range prompts {
 			overlap := 1
 			if r.Config.shared(counts.Tasks + i) {
 				overlap = r.Config.Overlap
 			}
-			if _, err := l.Labeling.AddTask(ctx, tx, p.ID, responses[i], overlap, r.ID); err != nil && !errors.Is(err, labeling.ErrConflict) {
+			t, err := l.Labeling.AddTask(ctx, tx, p.ID, responses[i], overlap, r.ID)
+			if err != nil && !errors.Is(err, labeling.ErrConflict) {
 				return fmt.Errorf("task for prompt %s: %w", p.ID, err)
 			}
+			if err == nil && worth != nil {
+				scores[t.ID] = worth[i]
+			}
+		}
+		if err := l.Labeling.ScoreTasks(ctx, tx, scores); err != nil {
+			return err
 		}
 		if err := l.enqueue.insert(ctx, tx, sampleArgs{RoundID: id}); err != nil {
 			return err

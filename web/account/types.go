@@ -48,6 +48,9 @@ var Roles = []Role{RoleLabeler, RoleReviewer, RoleCustomer, RoleAdmin, RoleOwner
 // Admin says whether the role may change how the installation works.
 func (r Role) Admin() bool { return r == RoleAdmin || r == RoleOwner }
 
+// Reviews says whether the role may decide on what labelers reported or disagree about.
+func (r Role) Reviews() bool { return r == RoleReviewer || r.Admin() }
+
 // Labels says whether the role may rank answers.
 func (r Role) Labels() bool { return r == RoleLabeler || r == RoleReviewer || r.Admin() }
 
