@@ -295,7 +295,7 @@ func (s *server) erase(c *gin.Context) {
 type snapshotsData struct {
 	Snapshots []labeling.Snapshot
 	Formats   []string
-	Error     sentence
+	Error     string
 }
 
 func (s *server) snapshotsPage(c *gin.Context) { s.showSnapshots(c, http.StatusOK, "") }
@@ -306,30 +306,31 @@ func (s *server) showSnapshots(c *gin.Context, code int, problem sentence) {
 		s.fail(c, err)
 		return
 	}
-	s.render(c, code, "snapshots", view{Title: "Snapshots", Nav: "data", Note: note(c), Data: snapshotsData{list, labeling.ExportNames(), problem}})
+	s.render(c, code, "snapshots", view{Title: "Snapshots", Nav: "data", Note: note(c), Data: snapshotsData{list, labeling.ExportNames(), string(problem)}})
 }
 
-// What may be wrong with a snapshot that is asked for.
-const (
-	noRankings sentence = "There is no ranking yet that a snapshot could hold."
-	nameTaken  sentence = "There is a snapshot of that name."
-)
+// snapshotErrors say what was wrong with a snapshot that was asked for.
+var snapshotErrors = map[error]sentence{
+	labeling.ErrEmpty:    "There is no ranking yet that a snapshot could hold.",
+	labeling.ErrConflict: "There is a snapshot of that name.",
+}
 
 func (s *server) makeSnapshot(c *gin.Context) {
 	name, err := formValue(c, "name", 200)
 	if err == nil {
 		_, err = s.Labeling.MakeSnapshot(c.Request.Context(), s.ProjectID, labeling.SnapshotFilter{Name: name}, actor(c))
 	}
-	switch {
-	case errors.Is(err, labeling.ErrEmpty):
-		s.showSnapshots(c, http.StatusConflict, noRankings)
-	case errors.Is(err, labeling.ErrConflict):
-		s.showSnapshots(c, http.StatusConflict, nameTaken)
-	case err != nil:
-		s.fail(c, err)
-	default:
-		done(c, "/admin/snapshots", "snapshot")
+	for known, text := range snapshotErrors {
+		if errors.Is(err, known) {
+			s.showSnapshots(c, http.StatusConflict, text)
+			return
+		}
 	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	done(c, "/admin/snapshots", "snapshot")
 }
 
 func exportFormat(c *gin.Context) (string, error) {
