@@ -130,6 +130,7 @@ func fullWorld(t *testing.T) (*world, []string) {
 	return w, append(w.pagesOf(map[string][]string{
 		"/admin/rounds/:id": {"/admin/rounds/" + ended.ID, "/admin/rounds/" + open.ID},
 		"/admin/models/:id": {"/admin/models/" + w.version.ID},
+		"/review/:id":       {"/review/" + held.ID},
 		"/docs/:page":       manual,
 		"/docs":             nil,
 		"/login":            nil,
