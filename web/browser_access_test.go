@@ -1,7 +1,9 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
 )
@@ -122,6 +125,7 @@ func fullWorld(t *testing.T) (*world, []string) {
 	held := w.addTask(says("Tell a story about a bear."), demoAnswers[:2]...)
 	_, err = w.pool.Exec(t.Context(), `UPDATE tasks SET held = 'pii' WHERE id = $1`, held.ID)
 	w.must(err)
+	imported := w.dataAndQuality(mina)
 	w.must(w.labeling.RefreshDashboard(t.Context(), w.project.ID))
 	var manual []string
 	for _, p := range w.server.help["en"] {
@@ -130,17 +134,58 @@ func fullWorld(t *testing.T) (*world, []string) {
 	return w, append(w.pagesOf(map[string][]string{
 		"/admin/rounds/:id": {"/admin/rounds/" + ended.ID, "/admin/rounds/" + open.ID},
 		"/admin/models/:id": {"/admin/models/" + w.version.ID},
-		"/review/:id":       {"/review/" + held.ID},
 		"/docs/:page":       manual,
 		"/docs":             nil,
 		"/login":            nil,
 
-		"/admin/labeling/tasks/:id":  {"/admin/labeling/tasks/" + held.ID},
-		"/admin/labeling/people/:id": {"/admin/labeling/people/" + mina.ID},
-		"/admin/labeling/pay.csv":    nil, // files
-		"/admin/labeling/pay.json":   nil,
-		"/join/:token":               nil, // without signing in; see TestJoinInBrowser
+		"/admin/labeling/tasks/:id":      {"/admin/labeling/tasks/" + held.ID},
+		"/admin/labeling/people/:id":     {"/admin/labeling/people/" + mina.ID},
+		"/admin/labeling/pay.csv":        nil, // files
+		"/admin/labeling/pay.json":       nil,
+		"/admin/projects/:id":            {"/admin/projects/" + w.project.ID},
+		"/admin/projects/:id/guidelines": {"/admin/projects/" + w.project.ID + "/guidelines"},
+		"/admin/import/:id":              {imported},
+		"/review/:id":                    {"/review/" + held.ID},
+		"/admin/snapshots/:id/export":    nil, // a file
+		"/admin/snapshots/:id/manifest":  nil, // JSON
+		"/join/:token":                   nil, // without signing in; see TestJoinInBrowser
 	}), "/admin/nothing")
+}
+
+// dataAndQuality gives the pages of data, projects, quality and own work something to show, and returns the page of an import
+// with a record that was rejected and one that holds personal data.
+func (w *world) dataAndQuality(labeler account.User) (imported string) {
+	w.Helper()
+	ctx := w.Context()
+	olga := w.as("olga", account.RoleAdmin)
+	imported = olga.sendFile("some.jsonl", `{"prompt":"Name a bird.","chosen":"Robin.","rejected":"Cod.","labeler":"ann"}
+{"prompt":"Same","chosen":"a","rejected":"a"}
+{"prompt":"Write to ann@example.com"}
+`).want(w.T, http.StatusSeeOther).head.Get("Location")
+	w.work()
+	olga.form("/admin/snapshots", "name", "first").want(w.T, http.StatusSeeOther)
+	olga.form("/admin/webhooks", "url", "https://example.com/hook").want(w.T, http.StatusOK)
+	hooks, err := w.labeling.Webhooks(ctx)
+	w.must(err)
+	olga.form("/admin/webhooks/"+hooks[0].ID+"/test").want(w.T, http.StatusSeeOther)
+	w.must(w.labeling.DeliverNext(ctx, func(context.Context, labeling.Delivery) (int, error) { return 500, nil }))
+
+	p := w.project
+	p.Instructions += "\n\n3. **Is kind.**"
+	_, err = w.labeling.UpdateProject(ctx, p, "system", nil)
+	w.must(err)
+	_, err = w.labeling.AddUseCase(ctx, p.ID, "Answer mails of a museum", "system")
+	w.must(err)
+
+	practice := w.addTask(says("Tell a story about a snail."), demoAnswers[:2]...)
+	olga.form("/admin/quality/gold", "task", practice.ID, "stage", "practice", "ranks", "1 2", "explanation", "The first ends well.").want(w.T, http.StatusSeeOther)
+	w.addTask(says("Tell a story about an owl."), demoAnswers...)
+	a, err := w.labeling.Claim(ctx, p.ID, labeler.ID)
+	w.must(err)
+	_, err = w.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: labeler.ID, IdempotencyKey: a.ID, Ranks: []int{2, 1, 3, 3}, Comment: "D repeats C.",
+		ActiveMS: 20_000, WallMS: 25_000}, nil)
+	w.must(err)
+	return imported
 }
 
 // settled waits until a page has drawn what its scripts draw.

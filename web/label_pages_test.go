@@ -54,7 +54,7 @@ func TestProjectsOfLabelers(t *testing.T) {
 	}
 	for range 2 { // by the address, then remembered
 		at := "/label"
-		if mina.get("/label").body == mina.get("/label/projects").body {
+		if strings.Contains(mina.get("/label").body, "<h1>Choose a project</h1>") {
 			at += "?project=" + p.ID
 		}
 		if got := mina.get(at).want(t, 200); !strings.Contains(got.body, `data-project="`+p.ID+`"`) || !strings.Contains(got.body, "rating.js") {
@@ -131,7 +131,7 @@ func TestHistoryPage(t *testing.T) {
 	}
 	_, next, _ := strings.Cut(page, `href="/label/history?before=`)
 	next, _, _ = strings.Cut(next, `"`)
-	if older := mina.get("/label/history?before="+next).want(t, 200).body; strings.Count(older, "/reopen") != 3 || !strings.Contains(older, "Story &lt;0&gt;.") || strings.Contains(older, "before=") {
+	if older := mina.get("/label/history?before="+next).want(t, 200).body; strings.Count(older, "/reopen") != 3 || !strings.Contains(older, "Story &lt;0&gt;.") || strings.Contains(older, `href="/label/history?before=`) {
 		t.Error("the second page is not the rest")
 	}
 	mina.get("/label/history?before=x").want(t, http.StatusBadRequest)

@@ -77,6 +77,8 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"stage":   func(s loop.Stage) string { return l.T(string(stageNames[s])) },
 		"role":    func(r account.Role) string { return named(l, roleNames, r) },
 		"word":    func(v any) string { return named(l, words, fmt.Sprint(v)) },
+		"pii":     func(k string) string { return named(l, piiNames, k) },
+		"fault":   func(f string) string { return named(l, faultNames, f) },
 		"kind":    func(k string) string { return named(l, kindNames, k) },
 		"flag":    func(f string) string { return named(l, flagLabels, f) },
 		"counted": func(p loop.Progress) string { return counted(l, p) },

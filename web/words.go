@@ -13,5 +13,20 @@ var words = map[string]sentence{
 	"system": "System", "user": "User", "assistant": "Assistant",
 	"claimed": "claimed", labeling.Leased: "at work", labeling.Submitted: "submitted", "revised": "revised", labeling.Reopened: "reopened",
 	labeling.Skipped: "skipped", labeling.Released: "given back", labeling.Expired: "expired",
+	"reading": "reading", "settling": "settling", "failed": "failed", "waiting": "waiting", "delivered": "delivered",
+	labeling.FlagPII: "personal data", labeling.FlagUnsafe: "unsafe to show", "other": "another reason",
 	string(account.InvitationUsed): "used up", string(account.InvitationRevoked): "revoked", string(account.InvitationWithdrawn): "withdrawn by its maker's role",
+}
+
+// piiNames are the kinds of personal data that are looked for.
+var piiNames = map[string]sentence{
+	labeling.PIIEmail: "e-mail address", labeling.PIIPhone: "phone number", labeling.PIICard: "payment card", labeling.PIIIBAN: "bank account (IBAN)",
+	labeling.PIIIP: "IP address", labeling.PIINationalID: "national identity number", labeling.PIIAddress: "street address", labeling.PIIName: "name of a person",
+	labeling.PIISecret: "key or password",
+}
+
+// faultNames say what a labeler is suspected of.
+var faultNames = map[string]sentence{
+	"random": "ranks by chance", "careless": "ranks carelessly", "reversed": "ranks the wrong way round", "length": "ranks by length",
+	"brevity": "ranks by brevity", "places": "ranks by place",
 }
