@@ -2,6 +2,7 @@ package labeling
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -9,16 +10,16 @@ import (
 // openStep is what Progress.Open is rounded up to in a project with gold tasks.
 const openStep = 20
 
-// Progress is what a labeler has done in a project, and what is left to do for anyone.
+// Progress is what a labeler has done in a project, and what is left to do for anyone, as it was at most a second ago.
 func (s *Store) Progress(ctx context.Context, projectID, labelerID string) (Progress, error) {
 	var p Progress
-	var measured bool
-	err := s.pool.QueryRow(ctx, `
-		SELECT coalesce(l.done, 0), coalesce(l.skipped, 0), coalesce(l.active_ms, 0), o.n, EXISTS (SELECT FROM gold g WHERE g.project_id = $1 AND g.stage = 'stream')
-		FROM (SELECT count(*) AS n FROM (SELECT FROM tasks WHERE project_id = $1 AND open LIMIT $3) t) o
-		LEFT JOIN labelers l ON l.project_id = $1 AND l.labeler_id = $2`, projectID, labelerID, OpenLimit).
-		Scan(&p.Done, &p.Skipped, &p.ActiveMS, &p.Open, &measured)
-	if measured { // a claim that leaves the count as it was would tell a gold task
+	err := s.pool.QueryRow(ctx, `SELECT done, skipped, active_ms FROM labelers WHERE project_id = $1 AND labeler_id = $2`, projectID, labelerID).
+		Scan(&p.Done, &p.Skipped, &p.ActiveMS)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return p, wrap(err, "progress of %s", labelerID)
+	}
+	r, err := s.rates(ctx, projectID)
+	if p.Open = r.open; r.gold > 0 { // a claim that leaves the count as it was would tell a gold task
 		p.Open = min(OpenLimit, (p.Open+openStep-1)/openStep*openStep)
 	}
 	return p, wrap(err, "progress of %s", labelerID)

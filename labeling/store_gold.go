@@ -111,10 +111,12 @@ func (s *Store) GoldTasks(ctx context.Context, projectID, stage string, limit in
 	return list, wrap(err, "gold tasks of project %s", projectID)
 }
 
-// rates are how often a project measures its labelers. They are asked for at every claim and change rarely.
+// rates are how often a project measures its labelers, and how many tasks are open. They are asked for at every claim and
+// change little in a second.
 type rates struct {
 	gold    float64 // 0 where there are no gold tasks
 	control int
+	open    int // tasks with an open slot, counted to OpenLimit
 	read    time.Time
 }
 
@@ -128,7 +130,8 @@ func (s *Store) rates(ctx context.Context, projectID string) (rates, error) {
 	}
 	r := rates{read: time.Now()}
 	err := s.pool.QueryRow(ctx, `SELECT CASE WHEN EXISTS (SELECT FROM gold g WHERE g.project_id = p.id AND g.stage = 'stream') THEN p.gold_rate ELSE 0 END,
-		p.control_after FROM projects p WHERE p.id = $1`, projectID).Scan(&r.gold, &r.control)
+		p.control_after, (SELECT count(*) FROM (SELECT FROM tasks WHERE project_id = p.id AND open LIMIT $2) t)
+		FROM projects p WHERE p.id = $1`, projectID, OpenLimit).Scan(&r.gold, &r.control, &r.open)
 	if err == nil {
 		s.measuring.Store(projectID, r)
 	}

@@ -74,7 +74,7 @@ func newLab(ctx context.Context, c benchLabelingCmd, show *progress) (_ *lab, er
 	if err := l.addPeople(ctx, max(c.Connections, c.Labelers)); err != nil {
 		return nil, fmt.Errorf("people: %w", err)
 	}
-	if _, err := l.pool.Exec(ctx, `VACUUM ANALYZE`); err != nil {
+	if _, err := l.pool.Exec(ctx, `VACUUM ANALYZE prompts, tasks, responses`); err != nil {
 		return nil, err
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
