@@ -10,7 +10,10 @@ import (
 // openStep is what Progress.Open is rounded up to in a project with gold tasks.
 const openStep = 20
 
-// Progress is what a labeler has done in a project, and what is left to do for anyone, as it was at most a second ago.
+// openFew is how many open tasks are counted anew for everybody: with more, a count of the last second does.
+const openFew = 100
+
+// Progress is what a labeler has done in a project, and what is left to do for anyone.
 func (s *Store) Progress(ctx context.Context, projectID, labelerID string) (Progress, error) {
 	var p Progress
 	err := s.pool.QueryRow(ctx, `SELECT done, skipped, active_ms FROM labelers WHERE project_id = $1 AND labeler_id = $2`, projectID, labelerID).
@@ -19,7 +22,10 @@ func (s *Store) Progress(ctx context.Context, projectID, labelerID string) (Prog
 		return p, wrap(err, "progress of %s", labelerID)
 	}
 	r, err := s.rates(ctx, projectID)
-	if p.Open = r.open; r.gold > 0 { // a claim that leaves the count as it was would tell a gold task
+	if p.Open = r.open; err == nil && p.Open < openFew {
+		err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM tasks WHERE project_id = $1 AND open LIMIT $2) t`, projectID, OpenLimit).Scan(&p.Open)
+	}
+	if r.gold > 0 { // a claim that leaves the count as it was would tell a gold task
 		p.Open = min(OpenLimit, (p.Open+openStep-1)/openStep*openStep)
 	}
 	return p, wrap(err, "progress of %s", labelerID)

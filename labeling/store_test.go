@@ -250,7 +250,7 @@ func TestRankOneTask(t *testing.T) {
 	if _, err = b.store.Claim(b.ctx, b.project.ID, "bob"); !errors.Is(err, ErrEmpty) {
 		t.Errorf("claim of a full task: %v", err)
 	}
-	p, err := NewStore(b.store.pool).Progress(b.ctx, b.project.ID, "ann") // one that has not counted yet
+	p, err := b.store.Progress(b.ctx, b.project.ID, "ann")
 	b.ok(err)
 	if p != (Progress{Done: 1, ActiveMS: 900}) {
 		t.Errorf("progress %+v", p)
