@@ -25,7 +25,7 @@ import (
 func (b *tab) another() (other *tab, stop func()) {
 	b.Helper()
 	ctx, cancel := chromedp.NewContext(b.ctx)
-	other = &tab{T: b.T, ctx: ctx, w: b.w, allowed: b.allowed}
+	other = &tab{T: b.T, ctx: ctx, w: b.w, home: b.home, allowed: b.allowed}
 	b.w.must(chromedp.Do(ctx, chromedp.Navigate("about:blank")))
 	b.w.must(chromedp.Listen(ctx, other.hear))
 	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})

@@ -82,6 +82,8 @@ type tab struct {
 	ctx context.Context
 	w   *world
 
+	home string // the server's address, which it keeps when it comes back
+
 	mu      sync.Mutex
 	wrong   []string
 	allowed []string // parts of console errors that the test causes on purpose
@@ -90,7 +92,7 @@ type tab struct {
 func (w *world) open(width, height int64, dark bool) *tab {
 	w.Helper()
 	ctx, cancel := chromedp.NewContext(browserContext(w.T), chromedp.WithNewBrowserContext())
-	b := &tab{T: w.T, ctx: ctx, w: w}
+	b := &tab{T: w.T, ctx: ctx, w: w, home: w.http.URL}
 	w.Cleanup(cancel)
 	w.must(chromedp.Do(ctx, chromedp.Navigate("about:blank")))
 	w.must(chromedp.Listen(ctx, b.hear))
@@ -132,7 +134,7 @@ func (b *tab) hear(ev any) {
 	case *page.EventJavascriptDialogOpening:
 		complain("dialog: " + e.Message)
 	case *network.EventRequestWillBeSent:
-		if u := e.Request.URL; !strings.HasPrefix(u, b.w.http.URL) && !strings.HasPrefix(u, "about:") && !strings.HasPrefix(u, "data:") && !strings.HasPrefix(u, "blob:") {
+		if u := e.Request.URL; !strings.HasPrefix(u, b.home) && !strings.HasPrefix(u, "about:") && !strings.HasPrefix(u, "data:") && !strings.HasPrefix(u, "blob:") {
 			complain("request to " + u)
 		}
 	}
