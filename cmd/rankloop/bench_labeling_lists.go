@@ -115,7 +115,7 @@ func (l *lab) addHistory(ctx context.Context) (rankings int, err error) {
 			`SET LOCAL session_replication_role = replica`, // foreign keys hold by construction
 			`UPDATE users SET role = 'analyst' WHERE email = 'load0@example.com'`,
 			`CREATE TEMP TABLE past ON COMMIT DROP AS SELECT t.id AS task, t.project_id, w.n, l, ` + idSQL + ` AS assignment, ` + idSQL + ` AS ranking
-				FROM (SELECT id, project_id, row_number() OVER (ORDER BY id) AS n FROM tasks WHERE done = 0) t(id, project_id, n), generate_series(0, 1) l,
+				FROM (SELECT id, project_id, row_number() OVER (ORDER BY id) AS n FROM tasks WHERE open_slots = need) t(id, project_id, n), generate_series(0, 1) l,
 					LATERAL (SELECT (t.n + 500 * l) % ` + strconv.Itoa(listPeople) + ` AS n) w WHERE t.n % 2 = 0`,
 			`INSERT INTO assignments (id, task_id, project_id, labeler_id, state, lease_until, display_order, guideline, ranking_id, claimed_at, closed_at)
 				SELECT assignment, task, project_id, 'reader ' || n, 'submitted', now(), '{2,0,3,1}', 1, ranking, now(), now() FROM past`,

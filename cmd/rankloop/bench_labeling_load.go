@@ -203,6 +203,8 @@ func (l *lab) claims(ctx context.Context) ([]bar, error) {
 				l.postgres.Kill9()
 			}
 			l.kill()
+			for l.pool.Ping(ctx) != nil && pauseFor(ctx, 50*time.Millisecond) { // a server does not start without its database
+			}
 			if err := l.start(ctx); err != nil {
 				stop()
 				all.Wait()
