@@ -21,17 +21,17 @@ type batch[T any] struct {
 // The first error of produce or emit ends it. No goroutine outlives it.
 func parallel[T any](produce func(func(n int, text []byte) error) error, work func(n int, text []byte) T, emit func(T) error) error {
 	workers := runtime.GOMAXPROCS(0)
-	todo := make(chan *batch[T], workers)
+	pending := make(chan *batch[T], workers)
 	order := make(chan *batch[T], 2*workers)
 	stop := make(chan struct{})
 	var failure error // of produce; read after order is closed
 	go func() {
 		defer close(order)
-		defer close(todo)
+		defer close(pending)
 		b := new(batch[T])
 		send := func() error {
 			b.done = make(chan struct{})
-			for _, c := range []chan *batch[T]{order, todo} {
+			for _, c := range []chan *batch[T]{order, pending} {
 				select {
 				case c <- b:
 				case <-stop:
@@ -59,7 +59,7 @@ func parallel[T any](produce func(func(n int, text []byte) error) error, work fu
 	defer working.Wait()
 	for range workers {
 		working.Go(func() {
-			for b := range todo {
+			for b := range pending {
 				start := 0
 				for i, end := range b.ends {
 					b.out = append(b.out, work(b.ns[i], b.text[start:end]))

@@ -2,7 +2,6 @@ package labeling
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -370,86 +369,3 @@ func (t *settler) finish() error {
 // importedLabeler is the name under which a labeler of a file is known; one that was
 // exported from here keeps it.
 func importedLabeler(name string) string { return imported + strings.TrimPrefix(name, imported) }
-
-// dealer admits customers' prompts: see Store.admit, whose rules it applies to many.
-type dealer struct {
-	t     *settler
-	by    map[string]*dealt
-	next  int // ordinal
-	fresh []string
-}
-
-type dealt struct {
-	split        string
-	ordinal      int
-	count, added int
-}
-
-func (t *settler) newDealer(customers []string) (*dealer, error) {
-	d := &dealer{t: t, by: map[string]*dealt{}}
-	rows, err := t.tx.Query(t.ctx, `SELECT customer_id, split, prompts FROM contributors WHERE project_id = $1 AND customer_id = ANY($2) FOR NO KEY UPDATE`,
-		t.project.ID, customers)
-	if err != nil {
-		return nil, err
-	}
-	var id string
-	var c dealt
-	if _, err = pgx.ForEachRow(rows, []any{&id, &c.split, &c.count}, func() error {
-		known := c
-		d.by[id] = &known
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	err = t.tx.QueryRow(t.ctx, `SELECT count(*) FROM contributors WHERE project_id = $1`, t.project.ID).Scan(&d.next)
-	return d, err
-}
-
-// split says on which side of the data a new prompt goes.
-func (d *dealer) split(it *settling) (string, error) {
-	p := d.t.project
-	if it.rec.Customer == "" {
-		if it.rec.Split != "" {
-			return it.rec.Split, nil
-		}
-		return SplitByHash(p.ID+" "+hex.EncodeToString(it.hash[:]), p.ValidShare, p.TestShare), nil
-	}
-	c := d.by[it.rec.Customer]
-	if c == nil {
-		c = &dealt{split: it.rec.Split, ordinal: d.next}
-		if c.split == "" {
-			c.split = SplitByArrival(p.ID, d.next, p.ValidShare, p.TestShare)
-		}
-		d.by[it.rec.Customer] = c
-		d.fresh = append(d.fresh, it.rec.Customer)
-		d.next++
-	}
-	if it.rec.Split != "" && it.rec.Split != c.split {
-		return "", invalid("split", "%s: the other prompts of this customer are in %s", it.rec.Split, c.split)
-	}
-	if c.count+c.added >= p.PromptCap {
-		return "", invalid("customer", "it has brought %d prompts, which is all that one may", p.PromptCap)
-	}
-	c.added++
-	return c.split, nil
-}
-
-func (d *dealer) save() error {
-	err := d.t.copy("contributors", []string{"project_id", "customer_id", "ordinal", "split", "prompts"}, len(d.fresh), func(i int) []any {
-		c := d.by[d.fresh[i]]
-		return []any{d.t.project.ID, d.fresh[i], c.ordinal, c.split, c.added}
-	})
-	var ids []string
-	var counts []int
-	for id, c := range d.by {
-		if c.added > 0 && !slices.Contains(d.fresh, id) {
-			ids, counts = append(ids, id), append(counts, c.added)
-		}
-	}
-	if err != nil || len(ids) == 0 {
-		return err
-	}
-	_, err = d.t.tx.Exec(d.t.ctx, `UPDATE contributors c SET prompts = c.prompts + u.n FROM unnest($2::text[], $3::int[]) u(id, n)
-		WHERE c.project_id = $1 AND c.customer_id = u.id`, d.t.project.ID, ids, counts)
-	return err
-}

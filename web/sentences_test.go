@@ -136,7 +136,7 @@ var rooms = map[string][]string{
 	".":       {"v1.go", "v1_chat.go", "v1_completions.go", "v1_run.go"},
 	"account": nil,
 	"../labeling": {"jsonl.go", "hh.go", "formats.go", "rankings_file.go", "store_import.go", "store_demonstrations.go", "argilla.go", "export.go", "import.go",
-		"instructions.go", "labelstudio.go", "oasst.go", "pairs.go", "settle.go", "store_settle.go", "store_settle_rankings.go", "trl.go"},
+		"instructions.go", "labelstudio.go", "oasst.go", "pairs.go", "settle.go", "store_settle.go", "store_settle_customers.go", "store_settle_rankings.go", "trl.go"},
 	"../ppo/loop": nil,
 }
 
