@@ -99,7 +99,7 @@ func (s *Store) countTasks(ctx context.Context, projectID string, d *Dashboard) 
 	d.States = map[string]int{}
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+taskStateOf+` AS state, count(*), sum(t.need)::bigint, sum(t.done)::bigint
-		FROM tasks t WHERE t.project_id = $1 GROUP BY state`, projectID)
+		FROM tasks t WHERE t.project_id = $1 AND t.purpose = 'work' GROUP BY state`, projectID)
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (s *Store) countedBetween(ctx context.Context, projectID, after, until stri
 	rows, err := s.pool.Query(ctx, `
 		WITH t AS MATERIALIZED ( -- lengths once a task, not once a ranking
 			SELECT id, k, ARRAY(SELECT length(q.text) FROM responses q WHERE q.task_id = tasks.id ORDER BY q.position) AS lengths
-			FROM tasks WHERE project_id = $1 AND id > $2 AND id <= $3 AND done > 0 AND NOT hidden AND held = ''
+			FROM tasks WHERE project_id = $1 AND id > $2 AND id <= $3 AND purpose = 'work' AND done > 0 AND NOT hidden AND held = ''
 		)
 		SELECT t.id::text, t.lengths, a.labeler_id, r.ranks::int[], a.display_order::int[], r.active_ms, r.created_at
 		FROM t

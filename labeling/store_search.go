@@ -122,14 +122,15 @@ func (s *Store) Tasks(ctx context.Context, projectID string, f TaskFilter, limit
 	return page, wrap(s.farther(ctx, projectID, f, &page), "tasks of project %s", projectID)
 }
 
-// taskListSQL is the statement of a page: one row more than the limit tells that there is a next one.
+// taskListSQL is the statement of a page: one row more than the limit tells that there is a next one. A control is a task
+// shown to its labeler once more, and no task of its own to an admin.
 func taskListSQL(projectID string, f TaskFilter, limit int) (string, []any) {
 	var q taskQuery
 	from, newest, _, rest := f.driver(&q, projectID)
 	return `SELECT t.id::text, ` + taskStateOf + `, t.k, t.need, t.done, t.batch, t.held, p.split, p.origin, coalesce(p.customer_id, ''), left(p.text, 160), t.created_at
 		FROM ` + from + `
 		CROSS JOIN LATERAL (SELECT * FROM prompts p WHERE p.id = t.prompt_id OFFSET 0) p
-		WHERE true` + rest.where(&q) + ` ORDER BY ` + newest + ` DESC LIMIT ` + q.bind(limit+1), q.args
+		WHERE t.purpose <> 'control'` + rest.where(&q) + ` ORDER BY ` + newest + ` DESC LIMIT ` + q.bind(limit+1), q.args
 }
 
 // farther finds out whether a page that is not full has seen everything.
