@@ -134,14 +134,8 @@ func (s *Store) WorkImport(ctx context.Context, run ImportRun, file io.Reader) (
 			return run, wrap(err, "import %s", run.ID)
 		}
 	}
-	for {
-		more, err := s.settle(ctx, run.ID)
-		if err != nil {
-			return run, wrap(err, "import %s", run.ID)
-		}
-		if !more {
-			break
-		}
+	if err := s.settleAll(ctx, run.ID); err != nil {
+		return run, wrap(err, "import %s", run.ID)
 	}
 	id := run.ID
 	run, err := s.oneImport(ctx, `WHERE id = $1`, id)
@@ -227,24 +221,16 @@ func stageLine(importID uuid.UUID, f format, n int, text []byte) stagedLine {
 	if len(records) > 1<<15-1 {
 		return stagedLine{n: n, failed: invalid("records", "%d in one line", len(records))}
 	}
-	var b []byte
+	var b copyRow
 	for part, r := range records {
 		hash := promptHash(r.conversation())
-		b = binary.BigEndian.AppendUint16(b, 6)
-		b = append(binary.BigEndian.AppendUint32(b, 16), importID[:]...)
-		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b, 8), uint64(n))
-		b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(b, 2), uint16(part))
-		b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(b, 2), uint16(r.Kind))
-		b = append(binary.BigEndian.AppendUint32(b, 32), hash[:]...)
+		b = append(b.row(6).size(16), importID[:]...).int8(n).int2(part).int2(int(r.Kind)).bytes(hash[:])
 		at := len(b)
-		b = r.appendTo(append(b, 0, 0, 0, 0))
+		b = r.appendTo(b.size(0))
 		binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 	}
 	return stagedLine{n: n, rows: b}
 }
-
-// copyHead begins COPY's binary format: signature, flags, length of the extension.
-var copyHead = []byte("PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00")
 
 func (s *Store) stageChunk(ctx context.Context, id, format string, rows []byte, failed []*LineError, read, line int) error {
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {

@@ -2,7 +2,6 @@ package labeling
 
 import (
 	"encoding/hex"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -19,6 +18,7 @@ type dealt struct {
 	split        string
 	ordinal      int
 	count, added int
+	isNew        bool
 }
 
 func (t *settler) newDealer(customers []string) (*dealer, error) {
@@ -52,7 +52,7 @@ func (d *dealer) split(it *settling) (string, error) {
 	}
 	c := d.by[it.rec.Customer]
 	if c == nil {
-		c = &dealt{split: it.rec.Split, ordinal: d.next}
+		c = &dealt{split: it.rec.Split, ordinal: d.next, isNew: true}
 		if c.split == "" {
 			c.split = SplitByArrival(p.ID, d.next, p.ValidShare, p.TestShare)
 		}
@@ -71,14 +71,14 @@ func (d *dealer) split(it *settling) (string, error) {
 }
 
 func (d *dealer) save() error {
-	err := d.t.copy("contributors", []string{"project_id", "customer_id", "ordinal", "split", "prompts"}, len(d.fresh), func(i int) []any {
+	err := d.t.copy("contributors", []string{"project_id", "customer_id", "ordinal", "split", "prompts"}, len(d.fresh), func(b copyRow, i int) copyRow {
 		c := d.by[d.fresh[i]]
-		return []any{d.t.project.ID, d.fresh[i], c.ordinal, c.split, c.added}
+		return b.uuid(d.t.project.ID).text(d.fresh[i]).int4(c.ordinal).text(c.split).int4(c.added)
 	})
 	var ids []string
 	var counts []int
 	for id, c := range d.by {
-		if c.added > 0 && !slices.Contains(d.fresh, id) {
+		if c.added > 0 && !c.isNew {
 			ids, counts = append(ids, id), append(counts, c.added)
 		}
 	}
