@@ -59,8 +59,11 @@ func (b copyRow) int2(v int) copyRow { return binary.BigEndian.AppendUint16(b.si
 func (b copyRow) int4(v int) copyRow { return binary.BigEndian.AppendUint32(b.size(4), uint32(v)) }
 func (b copyRow) int8(v int) copyRow { return binary.BigEndian.AppendUint64(b.size(8), uint64(v)) }
 
+// postgresEpoch is 2000, in microseconds since 1970.
+const postgresEpoch = 946684800_000_000
+
 // at is a timestamptz: microseconds since 2000.
-func (b copyRow) at(t time.Time) copyRow { return b.int8(int(t.UnixMicro() - 946684800_000_000)) }
+func (b copyRow) at(t time.Time) copyRow { return b.int8(int(t.UnixMicro() - postgresEpoch)) }
 
 // jsonb is version 1 of its format, then the text that add appends.
 func (b copyRow) jsonb(add func([]byte) []byte) copyRow {

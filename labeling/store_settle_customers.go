@@ -37,7 +37,7 @@ func (t *settler) newDealer(customers []string) (*dealer, error) {
 	}); err != nil {
 		return nil, err
 	}
-	err = t.tx.QueryRow(t.ctx, `SELECT count(*) FROM contributors WHERE project_id = $1`, t.project.ID).Scan(&d.next)
+	err = t.tx.QueryRow(t.ctx, `SELECT coalesce(max(ordinal) + 1, 0) FROM contributors WHERE project_id = $1`, t.project.ID).Scan(&d.next)
 	return d, err
 }
 
