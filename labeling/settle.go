@@ -47,12 +47,32 @@ func stagedRecord(kind Kind, body []byte) (Record, error) {
 	return list[0], nil
 }
 
-// prepare reads the record, takes personal data out of it, and hashes what is left.
+// tooMany is the error of a ranking that no task can hold.
+func (it *settling) tooMany() error {
+	if n := len(it.rec.Completions); n > MaxAnswers {
+		return invalid("completions", "%d given, a task holds at most %d", n, MaxAnswers)
+	}
+	return nil
+}
+
+func errWithdrawn() error { return invalid("prompt", "its customer withdrew it") }
+
+func errContradicts() error {
+	return invalid("ranks", "the same labeler has ranked the same answers otherwise")
+}
+
+// prepare reads the record and cleans it.
 func (it *settling) prepare() (err error) {
 	if it.rec, err = stagedRecord(it.kind, it.body); err != nil {
 		return fmt.Errorf("line %d: %w", it.line, err)
 	}
 	it.body = nil
+	it.clean()
+	return nil
+}
+
+// clean takes personal data out of the record, and hashes what is left.
+func (it *settling) clean() {
 	it.was = original{Messages: it.rec.conversation()}
 	it.was.Text = it.was.Messages[len(it.was.Messages)-1].Content
 	if it.messages, it.finds = redactMessages(it.was.Messages); it.finds != nil {
@@ -72,7 +92,6 @@ func (it *settling) prepare() (err error) {
 		it.rec.Completions[i], it.answers[i] = clean, spans
 	}
 	it.prefix = prefixHash(it.messages)
-	return nil
 }
 
 // text is the prompt as it is served.

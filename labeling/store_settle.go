@@ -169,8 +169,7 @@ func (t *settler) prompts() error {
 		if it.rec.Kind == Demonstrated {
 			continue
 		}
-		if len(it.rec.Completions) > MaxAnswers {
-			it.wrong = invalid("completions", "%d given, a task holds at most %d", len(it.rec.Completions), MaxAnswers)
+		if it.wrong = it.tooMany(); it.wrong != nil {
 			continue
 		}
 		hashes, customers = append(hashes, it.hash[:]), append(customers, it.rec.Customer)
@@ -178,16 +177,16 @@ func (t *settler) prompts() error {
 			prefixes = append(prefixes, it.prefix)
 		}
 	}
-	known, err := t.known(hashes)
+	known, err := knownPrompts(t.ctx, t.tx, t.project.ID, hashes, lockRows)
 	if err != nil {
 		return err
 	}
-	alike, err := t.alike(prefixes)
+	alike, err := alikePrompts(t.ctx, t.tx, t.project.ID, prefixes)
 	if err != nil {
 		return err
 	}
-	deal, err := t.newDealer(customers)
-	if err != nil {
+	deal := dealer{project: t.project}
+	if err := deal.load(t.ctx, t.tx, customers, lockRows); err != nil {
 		return err
 	}
 	for _, it := range t.items {
@@ -196,7 +195,7 @@ func (t *settler) prompts() error {
 		}
 		if p, ok := known[it.hash]; ok {
 			if it.prompt = p.id; !p.usable {
-				it.wrong = invalid("prompt", "its customer withdrew it")
+				it.wrong = errWithdrawn()
 			}
 			continue
 		}
@@ -216,12 +215,15 @@ func (t *settler) prompts() error {
 		alike[string(it.prefix)] = it.prefix != nil
 		t.added, t.splits = append(t.added, it), append(t.splits, split)
 	}
-	return deal.save()
+	return deal.save(t)
 }
 
-func (t *settler) known(hashes [][]byte) (map[[32]byte]knownPrompt, error) {
+// lockRows keeps rows as they are read until the transaction ends.
+const lockRows = ` ORDER BY 1, 2 FOR NO KEY UPDATE`
+
+func knownPrompts(ctx context.Context, q querier, project string, hashes [][]byte, lock string) (map[[32]byte]knownPrompt, error) {
 	known := map[[32]byte]knownPrompt{}
-	rows, err := t.tx.Query(t.ctx, `SELECT hash, id, usable FROM prompts WHERE project_id = $1 AND hash = ANY($2) ORDER BY id FOR NO KEY UPDATE`, t.project.ID, hashes)
+	rows, err := q.Query(ctx, `SELECT hash, id, usable FROM prompts WHERE project_id = $1 AND hash = ANY($2)`+lock, project, hashes)
 	if err != nil {
 		return nil, err
 	}
@@ -234,9 +236,10 @@ func (t *settler) known(hashes [][]byte) (map[[32]byte]knownPrompt, error) {
 	return known, err
 }
 
-func (t *settler) alike(prefixes [][]byte) (map[string]bool, error) {
+// alikePrompts tells which beginnings are taken.
+func alikePrompts(ctx context.Context, q querier, project string, prefixes [][]byte) (map[string]bool, error) {
 	alike := map[string]bool{}
-	rows, err := t.tx.Query(t.ctx, `SELECT DISTINCT prefix FROM prompts WHERE project_id = $1 AND prefix = ANY($2)`, t.project.ID, prefixes)
+	rows, err := q.Query(ctx, `SELECT DISTINCT prefix FROM prompts WHERE project_id = $1 AND prefix = ANY($2)`, project, prefixes)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package labeling
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,7 +33,17 @@ type ranked struct {
 // order are another task. A labeler's same ranking of the same answers is a duplicate;
 // another one is rejected, because one of them must be wrong.
 func (t *settler) rankings() error {
-	byPrompt, err := t.tasksOf()
+	fresh := make(map[string]bool, len(t.added))
+	for _, it := range t.added {
+		fresh[it.prompt] = true
+	}
+	var known []string
+	for _, it := range t.items {
+		if it.rec.Kind == Ranked && it.wrong == nil && !fresh[it.prompt] {
+			known = append(known, it.prompt)
+		}
+	}
+	byPrompt, err := answeredTasks(t.ctx, t.tx, known, " ORDER BY id FOR NO KEY UPDATE")
 	if err != nil {
 		return err
 	}
@@ -59,7 +70,7 @@ func (t *settler) rankings() error {
 		labeler := importedLabeler(it.rec.Labeler)
 		if ranks, ok := task.by[labeler]; ok {
 			if !slices.Equal(ranks, it.rec.Ranks) {
-				it.wrong = invalid("ranks", "the same labeler has ranked the same answers otherwise")
+				it.wrong = errContradicts()
 			}
 			continue
 		}
@@ -110,21 +121,10 @@ func (a *answeredTask) name() (err error) {
 	return nil
 }
 
-// tasksOf are the tasks of the prompts that rankings are about, with their answers and the
-// ranks that labelers known from files gave.
-func (t *settler) tasksOf() (map[string][]*answeredTask, error) {
-	fresh := make(map[string]bool, len(t.added))
-	for _, it := range t.added {
-		fresh[it.prompt] = true
-	}
-	var prompts []string
-	for _, it := range t.items {
-		if it.rec.Kind == Ranked && it.wrong == nil && !fresh[it.prompt] {
-			prompts = append(prompts, it.prompt)
-		}
-	}
+// answeredTasks are the tasks of prompts, with their answers and the ranks that labelers known from files gave.
+func answeredTasks(ctx context.Context, q querier, prompts []string, lock string) (map[string][]*answeredTask, error) {
 	byPrompt, byID := map[string][]*answeredTask{}, map[string]*answeredTask{}
-	rows, err := t.tx.Query(t.ctx, `SELECT id, prompt_id FROM tasks WHERE prompt_id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, prompts)
+	rows, err := q.Query(ctx, `SELECT id, prompt_id FROM tasks WHERE prompt_id = ANY($1)`+lock, prompts)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (t *settler) tasksOf() (map[string][]*answeredTask, error) {
 	for id := range byID {
 		ids = append(ids, id)
 	}
-	if rows, err = t.tx.Query(t.ctx, `SELECT task_id, id, text FROM responses WHERE task_id = ANY($1) ORDER BY task_id, position`, ids); err != nil {
+	if rows, err = q.Query(ctx, `SELECT task_id, id, text FROM responses WHERE task_id = ANY($1) ORDER BY task_id, position`, ids); err != nil {
 		return nil, err
 	}
 	if _, err = pgx.ForEachRow(rows, []any{&id, &response, &text}, func() error {
@@ -151,7 +151,7 @@ func (t *settler) tasksOf() (map[string][]*answeredTask, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if rows, err = t.tx.Query(t.ctx, `SELECT a.task_id, a.labeler_id, k.ranks FROM assignments a JOIN rankings k ON k.id = a.ranking_id
+	if rows, err = q.Query(ctx, `SELECT a.task_id, a.labeler_id, k.ranks FROM assignments a JOIN rankings k ON k.id = a.ranking_id
 		WHERE a.task_id = ANY($1) AND starts_with(a.labeler_id, $2)`, ids, imported); err != nil {
 		return nil, err
 	}

@@ -123,3 +123,59 @@ func TestSettleNoticesWhatWentMeanwhile(t *testing.T) {
 	}
 	b.sound()
 }
+
+// A dry run says what the import then says, with reasons, on an empty project, on one that holds half of it, and on one that
+// holds all; and it changes nothing.
+func TestCheckImport(t *testing.T) {
+	long := strings.Repeat("The same beginning of many words. ", 10)
+	file := mixedFile(400) + fmt.Sprintf(`{"prompt":"%[1]s one"}
+{"prompt":"%[1]s two"}
+{"prompt":"%[1]s two","completion":"said"}
+{"prompt":"%[1]s two","completion":"said"}
+{"prompt":"many","completions":["1","2","3","4","5","6","7","8","9","10"],"ranks":[1,2,3,4,5,6,7,8,9,10]}
+{"prompt":"withdrawn","completions":["a","b"],"ranks":[1,2]}
+{"prompt":"x","completions":["a"]}
+{"prompt":"capped 1","completions":["a","b"],"ranks":[1,2],"customer":"full"}
+{"prompt":"capped 2","completions":["a","b"],"ranks":[1,2],"customer":"full"}
+{"prompt":"capped 3","completions":["a","b"],"ranks":[1,2],"customer":"full"}
+{"prompt":"capped 1","completions":["a","b"],"ranks":[1,2],"customer":"full"}
+not JSON
+{"prompt":"Mail ann@example.com"}
+{"prompt":"Mail bo@example.com"}
+`, long)
+	half := mixedFile(150) + fmt.Sprintf(`{"prompt":"%s three"}`+"\n", long)
+	b := setup(t, func(p *Project) { p.PromptCap = 20 })
+	p, _, err := b.add(NewPrompt{Text: "withdrawn", Origin: OriginAPI, CustomerID: "gone", APIKeyID: "k", Consent: true})
+	b.ok(err)
+	b.tx(func(tx pgx.Tx) error {
+		_, err := b.store.SetConsent(b.ctx, tx, "gone", "", false)
+		return err
+	})
+	_ = p
+	b.sql(`INSERT INTO contributors (project_id, customer_id, ordinal, split, prompts) VALUES ($1, 'full', 7, 'train', 18)`, b.project.ID)
+	full := Reading{Format: "rankings"}
+	for _, step := range []struct {
+		name, file string
+		how        Reading
+	}{{"half", half, Reading{}}, {"all", file, Reading{}}, {"again", file, Reading{}}, {"as rankings", file, full}} {
+		before := b.dump()
+		dry, err := b.store.CheckImport(b.ctx, b.project.ID, step.how, strings.NewReader(step.file))
+		b.ok(err)
+		if b.dump() != before {
+			t.Errorf("%s: the dry run changed something", step.name)
+		}
+		real := b.importText(step.file, step.how)
+		if counts(dry) != counts(real) || fmt.Sprint(dry.Reasons) != fmt.Sprint(real.Reasons) || len(real.Reasons) != real.Rejected {
+			t.Errorf("%s: dry %s\n%v\nreal %s\n%v", step.name, counts(dry), dry.Reasons, counts(real), real.Reasons)
+		}
+		t.Log(step.name, counts(real))
+	}
+	b.is(second(b.store.CheckImport(b.ctx, newKey(), Reading{}, strings.NewReader(file))), ErrNotFound)
+	// What cannot be read any further counts as far as it was read.
+	cut := file[:len(file)/2] + strings.Repeat("x", maxLine+10)
+	dry, dryErr := b.store.CheckImport(b.ctx, b.project.ID, Reading{}, strings.NewReader(cut))
+	real, realErr := b.store.ImportFile(b.ctx, NewImport{ProjectID: b.project.ID, Name: "cut", Actor: "test"}, strings.NewReader(cut))
+	if dryErr == nil || fmt.Sprint(dryErr) != fmt.Sprint(realErr) || counts(dry) != counts(real) {
+		t.Errorf("dry %s, %v; real %s, %v", counts(dry), dryErr, counts(real), realErr)
+	}
+}
