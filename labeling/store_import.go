@@ -262,12 +262,21 @@ func noteErrors(ctx context.Context, tx pgx.Tx, id string, failed []*LineError) 
 		return err
 	}
 	failed = failed[:min(len(failed), max(0, maxReasons-kept))]
-	lines, reasons := make([]int, len(failed)), make([]string, len(failed))
+	lines, texts := make([]int, len(failed)), [4][]string{} // reason, field, form, arguments
 	for i, e := range failed {
-		lines[i], reasons[i] = e.Line, strings.ToValidUTF8(strings.ReplaceAll(e.Err.Error(), "\x00", "?"), "?")
+		field, form, args := reasonParts(e.Err)
+		raw, err := jsonText(args)
+		if err != nil {
+			return err
+		}
+		lines[i] = e.Line
+		for j, text := range []string{storable(e.Err.Error()), field, form, string(raw)} {
+			texts[j] = append(texts[j], text)
+		}
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO import_errors (import_id, line, reason) SELECT $1, * FROM unnest($2::bigint[], $3::text[]) ON CONFLICT DO NOTHING`,
-		id, lines, reasons)
+	_, err := tx.Exec(ctx, `INSERT INTO import_errors (import_id, line, reason, field, form, args)
+		SELECT $1, line, reason, field, form, args::jsonb FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[]) u(line, reason, field, form, args)
+		ON CONFLICT DO NOTHING`, id, lines, texts[0], texts[1], texts[2], texts[3])
 	return err
 }
 
@@ -276,15 +285,16 @@ func (s *Store) ImportReasons(ctx context.Context, id string) ([]*LineError, err
 	if !isID(id) {
 		return nil, fmt.Errorf("import %q: %w", id, ErrNotFound)
 	}
-	rows, err := s.pool.Query(ctx, `SELECT line, reason FROM import_errors WHERE import_id = $1 ORDER BY line`, id)
+	rows, err := s.pool.Query(ctx, `SELECT line, reason, field, form, args FROM import_errors WHERE import_id = $1 ORDER BY line`, id)
 	if err != nil {
 		return nil, wrap(err, "import %s", id)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*LineError, error) {
 		var e LineError
-		var reason string
-		err := row.Scan(&e.Line, &reason)
-		e.Err = errors.New(reason)
+		var reason, field, form string
+		var args []any
+		err := row.Scan(&e.Line, &reason, &field, &form, &args)
+		e.Err = storedReason(reason, field, form, args)
 		return &e, err
 	})
 	return list, wrap(err, "import %s", id)

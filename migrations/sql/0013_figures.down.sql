@@ -1,3 +1,4 @@
+ALTER TABLE import_errors DROP COLUMN args, DROP COLUMN form, DROP COLUMN field;
 CREATE INDEX tasks_batch ON tasks (project_id, batch);
 DROP TRIGGER note_gone ON assignments;
 DROP TRIGGER note_aside ON assignments;

@@ -1,4 +1,6 @@
--- labeling: figures by parts. sums are what the room encodes (labeling/figures.go); without a row of labeling_sums all are
+-- labeling: figures by parts; reasons of rejected lines that pages can say in any language.
+--
+-- Figures: sums are what the room encodes (labeling/figures.go); without a row of labeling_sums all are
 -- computed anew.
 CREATE TABLE labeling_sums (
     project_id uuid        PRIMARY KEY REFERENCES projects (id),
@@ -48,3 +50,9 @@ CREATE TRIGGER note_gone AFTER DELETE ON assignments FOR EACH ROW EXECUTE FUNCTI
 
 -- (project_id, batch, id) serves what (project_id, batch) did.
 DROP INDEX tasks_batch;
+
+-- The reason is the sentence form with args in their places, about field; without a form it is text alone.
+ALTER TABLE import_errors
+    ADD COLUMN field text  NOT NULL DEFAULT '',
+    ADD COLUMN form  text  NOT NULL DEFAULT '',
+    ADD COLUMN args  jsonb NOT NULL DEFAULT '[]';
