@@ -287,8 +287,8 @@ func (s *Store) Skip(ctx context.Context, assignmentID, labelerID, reason string
 	return wrap(err, "skip assignment %s", assignmentID)
 }
 
-// lease is an assignment under the lock of its task, which guards the states of all
-// assignments of the task.
+// lease is an assignment. Under the lock of its task it stays what it is: that lock guards the states of all assignments of
+// the task.
 type lease struct {
 	id, taskID, projectID string
 	question              string
@@ -300,18 +300,13 @@ type lease struct {
 	openSlots             int
 	purpose               string
 	quarantined           bool // the labeler is in quarantine
+	known                 bool // the labeler has a row of counters in the project
 }
 
 // lockLease locks the task, then reads task and assignment.
 func lockLease(ctx context.Context, tx pgx.Tx, assignmentID, labelerID string) (lease, error) {
+	a := lease{id: assignmentID}
 	b := &pgx.Batch{}
-	a := queueLease(b, assignmentID, labelerID)
-	return *a, tx.SendBatch(ctx, b).Close()
-}
-
-// queueLease adds lockLease's statements to a batch, which fills the lease.
-func queueLease(b *pgx.Batch, assignmentID, labelerID string) *lease {
-	a := &lease{id: assignmentID}
 	b.Queue(`SELECT t.id, t.open_slots, t.purpose FROM tasks t JOIN assignments a ON a.task_id = t.id
 		WHERE a.id = $1 AND a.labeler_id = $2 FOR NO KEY UPDATE OF t`, assignmentID, labelerID).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&a.taskID, &a.openSlots, &a.purpose) })
@@ -321,7 +316,7 @@ func queueLease(b *pgx.Batch, assignmentID, labelerID string) *lease {
 		QueryRow(func(row pgx.Row) error {
 			return row.Scan(&a.projectID, &a.question, &a.state, &a.rankingID, &a.order, &a.surplus, &a.guideline, &a.quarantined)
 		})
-	return a
+	return a, tx.SendBatch(ctx, b).Close()
 }
 
 func (s *Store) closeLease(ctx context.Context, assignmentID, labelerID string, f func(pgx.Tx, lease) error) error {

@@ -97,3 +97,12 @@ CREATE OR REPLACE FUNCTION audit_verify(OUT checked bigint, OUT unsealed bigint,
         coalesce((array_agg(id ORDER BY position) FILTER (WHERE NOT fits))[1], (SELECT min(id) FROM stray))
     FROM chain
 $$;
+
+-- labeling_tell tells webhooks of a ranking, and of its task where that has all it needs now.
+CREATE FUNCTION labeling_tell(ranking uuid, task uuid, project uuid, completed boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM webhook_emit('ranking.submitted', jsonb_build_object('ranking', $1, 'task', $2, 'project', $3));
+    IF $4 THEN
+        PERFORM webhook_emit('task.completed', jsonb_build_object('task', $2, 'project', $3));
+    END IF;
+END $$;

@@ -73,3 +73,5 @@ CREATE OR REPLACE FUNCTION audit_verify(OUT checked bigint, OUT unsealed bigint,
         (array_agg(id ORDER BY position) FILTER (WHERE NOT fits))[1]
     FROM chain
 $$;
+
+DROP FUNCTION labeling_tell;
