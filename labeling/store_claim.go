@@ -37,7 +37,9 @@ const insertLease = `
 //
 // The pick is evaluated on the statement's snapshot: the same labeler's second tab may
 // have inserted its assignment since. That is the conflict; the caller tries again.
-func claimSQL(lock string) string {
+//
+// further is a condition on the labeler besides.
+func claimSQL(lock, further string) string {
 	first := func(where string) string {
 		return `(SELECT t.id FROM tasks t WHERE t.project_id = $1 AND t.open AND ` + where + ` AND ` + unseen +
 			` ORDER BY t.lane, t.position LIMIT 1 FOR NO KEY UPDATE ` + lock + `)`
@@ -47,7 +49,7 @@ func claimSQL(lock string) string {
 		SELECT lane, position FROM labelers
 		WHERE project_id = $1 AND labeler_id = $2 AND scanned_at > now() - interval '10 minutes'
 	), pick AS MATERIALIZED (
-		SELECT t.id, t.k, t.lane, t.position FROM tasks t WHERE ` + admitted + ` AND t.id = coalesce(
+		SELECT t.id, t.k, t.lane, t.position FROM tasks t WHERE ` + admitted + further + ` AND t.id = coalesce(
 			` + first(`t.lane < (SELECT lane FROM me)`) + `,
 			` + first(`(t.lane, t.position) > ((SELECT lane FROM me), (SELECT position FROM me))`) + `,
 			` + first(`true`) + `)
@@ -65,8 +67,9 @@ func claimSQL(lock string) string {
 }
 
 var (
-	claimSkipping = claimSQL("SKIP LOCKED")
-	claimWaiting  = claimSQL("")
+	claimSkipping = claimSQL("SKIP LOCKED", "")
+	claimWaiting  = claimSQL("", "")
+	claimBelow    = claimSQL("SKIP LOCKED", ` AND (SELECT count(*) FROM assignments h WHERE h.project_id = $1 AND h.labeler_id = $2 AND h.state IN ('leased', 'reopened')) < $5`)
 )
 
 // maxClaimTries bounds the retries after conflicts; one is enough unless the labeler
@@ -90,6 +93,24 @@ func (s *Store) claim(ctx context.Context, projectID, labelerID string, resume b
 	if !isID(projectID) {
 		return nil, fmt.Errorf("claim in project %q: %w", projectID, ErrNotFound)
 	}
+	id, err := newID()
+	if err != nil {
+		return nil, err
+	}
+	kind, err := s.draw(ctx, projectID, id)
+	if err == nil && kind == purposeWork {
+		below := MaxLeases
+		if resume {
+			below = 1
+		}
+		var a *Assignment
+		if a, err = s.takeBelow(ctx, projectID, labelerID, id, below); a != nil {
+			return a, nil
+		}
+	}
+	if err != nil {
+		return nil, wrap(err, "claim for %s", labelerID)
+	}
 	held, err := s.held(ctx, projectID, labelerID)
 	if err == nil && len(held) > 0 && resume {
 		var a *Assignment
@@ -101,9 +122,8 @@ func (s *Store) claim(ctx context.Context, projectID, labelerID string, resume b
 	if err == nil && len(held) >= MaxLeases {
 		err = ErrTooManyLeases
 	}
-	var id string
 	if err == nil {
-		id, err = s.take(ctx, projectID, labelerID)
+		id, err = s.take(ctx, projectID, labelerID, id, kind)
 	}
 	if err != nil {
 		return nil, wrap(err, "claim for %s", labelerID)
@@ -123,20 +143,42 @@ func (s *Store) held(ctx context.Context, projectID, labelerID string) ([]string
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// take runs the claim until it has an assignment or knows that there is none.
-func (s *Store) take(ctx context.Context, projectID, labelerID string) (string, error) {
+// takeBelow is the claim of a labeler at work, who holds fewer than so many leases: one way to the database. nil where it is
+// not as simple as that: more are held, another tab was faster, or nothing is open.
+func (s *Store) takeBelow(ctx context.Context, projectID, labelerID, id string, leases int) (*Assignment, error) {
+	b := &pgx.Batch{}
+	b.Queue(claimBelow, projectID, labelerID, id, Order(id, MaxAnswers), leases)
+	a := &Assignment{}
+	found := false
+	b.Queue(assignmentSQL, id, labelerID, warnings).QueryRow(func(row pgx.Row) error {
+		err := a.scan(row)
+		found = err == nil
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = nil
+		}
+		return err
+	})
+	err := s.pool.SendBatch(ctx, b).Close()
+	if deadlocked(err) {
+		return nil, nil
+	}
+	if err != nil || !found {
+		return nil, err
+	}
+	return a, nil
+}
+
+// take runs the claim until it has an assignment or knows that there is none. kind is what was drawn for id, the first
+// assignment's.
+func (s *Store) take(ctx context.Context, projectID, labelerID, id, kind string) (string, error) {
 	sql := claimSkipping
 	for range maxClaimTries {
-		id, err := newID()
-		if err != nil {
-			return "", err
+		if special, err := s.takeSpecial(ctx, projectID, labelerID, id, kind); special != "" || err != nil {
+			return special, err
 		}
 		var picked int
 		var taken *string
-		if special, err := s.takeSpecial(ctx, projectID, labelerID, id); special != "" || err != nil {
-			return special, err
-		}
-		err = s.pool.QueryRow(ctx, sql, projectID, labelerID, id, Order(id, MaxAnswers)).Scan(&picked, &taken)
+		err := s.pool.QueryRow(ctx, sql, projectID, labelerID, id, Order(id, MaxAnswers)).Scan(&picked, &taken)
 		switch {
 		case deadlocked(err): // two waited for rows that had traded places in the queue
 		case err != nil:
@@ -149,6 +191,12 @@ func (s *Store) take(ctx context.Context, projectID, labelerID string) (string, 
 		default: // nothing, or only locked rows: wait for the locks to be sure
 			sql = claimWaiting
 		}
+		if id, err = newID(); err == nil {
+			kind, err = s.draw(ctx, projectID, id)
+		}
+		if err != nil {
+			return "", err
+		}
 	}
 	return "", ErrConflict
 }
@@ -160,30 +208,46 @@ func (s *Store) Assignment(ctx context.Context, assignmentID, labelerID string) 
 		return nil, fmt.Errorf("assignment %q: %w", assignmentID, ErrNotFound)
 	}
 	a := &Assignment{}
+	if err := a.scan(s.pool.QueryRow(ctx, assignmentSQL, assignmentID, labelerID, warnings)); err != nil {
+		return nil, wrap(err, "assignment %s", assignmentID)
+	}
+	return a, nil
+}
+
+// assignmentSQL reads assignment $1 of labeler $2; $3 are the flags and reasons that warn of a task (Assignment.Warning).
+const assignmentSQL = `
+	SELECT a.id, a.task_id, a.project_id, a.labeler_id, a.state, a.lease_until, a.display_order, a.draft, a.claimed_at, a.guideline,
+		p.messages, ARRAY(SELECT r.text FROM responses r WHERE r.task_id = a.task_id ORDER BY r.position), g.body, j.question,
+		CASE WHEN p.language = '' AND cardinality(j.languages) = 1 THEN j.languages[1] ELSE p.language END,
+		coalesce(k.version < a.guideline, false),
+		ARRAY(SELECT DISTINCT w FROM (
+			SELECT unnest(g.flags) FROM assignments o JOIN ratings g ON g.ranking_id = o.ranking_id WHERE o.task_id = a.task_id
+			UNION ALL
+			SELECT o.skip_reason FROM assignments o WHERE o.task_id = a.task_id AND o.state = 'skipped'
+		) said(w) WHERE w = ANY($3) ORDER BY w),
+		coalesce((SELECT l.done FROM labelers l WHERE l.project_id = a.project_id AND l.labeler_id = a.labeler_id), 0)
+	FROM assignments a
+	JOIN tasks t ON t.id = a.task_id
+	JOIN prompts p ON p.id = t.prompt_id
+	JOIN projects j ON j.id = a.project_id
+	JOIN guidelines g ON g.project_id = a.project_id AND g.version = a.guideline
+	LEFT JOIN guideline_acks k ON k.project_id = a.project_id AND k.labeler_id = a.labeler_id
+	WHERE a.id = $1 AND a.labeler_id = $2 AND NOT t.hidden`
+
+// scan reads a row of assignmentSQL.
+func (a *Assignment) scan(row pgx.Row) error {
 	var texts []string
 	var order []int16
-	err := s.pool.QueryRow(ctx, `
-		SELECT a.id, a.task_id, a.project_id, a.labeler_id, a.state, a.lease_until, a.display_order, a.draft, a.claimed_at, a.guideline,
-			p.messages, ARRAY(SELECT r.text FROM responses r WHERE r.task_id = a.task_id ORDER BY r.position), g.body, j.question,
-			CASE WHEN p.language = '' AND cardinality(j.languages) = 1 THEN j.languages[1] ELSE p.language END,
-			coalesce(k.version < a.guideline, false)
-		FROM assignments a
-		JOIN tasks t ON t.id = a.task_id
-		JOIN prompts p ON p.id = t.prompt_id
-		JOIN projects j ON j.id = a.project_id
-		JOIN guidelines g ON g.project_id = a.project_id AND g.version = a.guideline
-		LEFT JOIN guideline_acks k ON k.project_id = a.project_id AND k.labeler_id = a.labeler_id
-		WHERE a.id = $1 AND a.labeler_id = $2 AND NOT t.hidden`, assignmentID, labelerID).
-		Scan(&a.ID, &a.TaskID, &a.ProjectID, &a.LabelerID, &a.State, &a.LeaseUntil, &order, &a.Draft, &a.ClaimedAt, &a.Guideline,
-			&a.Messages, &texts, &a.Instructions, &a.Question, &a.Language, &a.Unread)
+	err := row.Scan(&a.ID, &a.TaskID, &a.ProjectID, &a.LabelerID, &a.State, &a.LeaseUntil, &order, &a.Draft, &a.ClaimedAt, &a.Guideline,
+		&a.Messages, &texts, &a.Instructions, &a.Question, &a.Language, &a.Unread, &a.Warning, &a.Done)
 	if err != nil {
-		return nil, wrap(err, "assignment %s", assignmentID)
+		return err
 	}
 	for d, pos := range order {
 		a.Order = append(a.Order, int(pos))
 		a.Answers = append(a.Answers, Answer{Key: key(d), Text: texts[pos]})
 	}
-	return a, nil
+	return nil
 }
 
 // Renew is the sign of life of a labeler at work: it starts the lease anew. A lease
