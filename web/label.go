@@ -150,8 +150,12 @@ func (s *server) submit(c *gin.Context) {
 		s.fail(c, bad("/active_ms", "is longer than anybody works"))
 		return
 	}
+	after := s.AfterSubmit
+	if s.Awaited != nil && !s.Awaited(c.Request.Context()) {
+		after = nil
+	}
 	r, err := s.Labeling.Submit(c.Request.Context(), labeling.SubmitInput{AssignmentID: c.Param("id"), LabelerID: user(c).ID, Ranks: b.Ranks,
-		Ratings: b.Ratings, Flags: b.Flags, Comment: b.Comment, Text: b.Text, Strength: b.Strength, IdempotencyKey: c.GetHeader("Idempotency-Key"), ActiveMS: b.ActiveMS, WallMS: b.WallMS}, s.AfterSubmit)
+		Ratings: b.Ratings, Flags: b.Flags, Comment: b.Comment, Text: b.Text, Strength: b.Strength, IdempotencyKey: c.GetHeader("Idempotency-Key"), ActiveMS: b.ActiveMS, WallMS: b.WallMS}, after)
 	if err != nil {
 		s.fail(c, err)
 		return
