@@ -37,9 +37,7 @@ const insertLease = `
 //
 // The pick is evaluated on the statement's snapshot: the same labeler's second tab may
 // have inserted its assignment since. That is the conflict; the caller tries again.
-//
-// further is a condition on the labeler besides.
-func claimSQL(lock, further string) string {
+func claimSQL(lock string) string {
 	first := func(where string) string {
 		return `(SELECT t.id FROM tasks t WHERE t.project_id = $1 AND t.open AND ` + where + ` AND ` + unseen +
 			` ORDER BY t.lane, t.position LIMIT 1 FOR NO KEY UPDATE ` + lock + `)`
@@ -49,7 +47,7 @@ func claimSQL(lock, further string) string {
 		SELECT lane, position FROM labelers
 		WHERE project_id = $1 AND labeler_id = $2 AND scanned_at > now() - interval '10 minutes'
 	), pick AS MATERIALIZED (
-		SELECT t.id, t.k, t.lane, t.position FROM tasks t WHERE ` + admitted + further + ` AND t.id = coalesce(
+		SELECT t.id, t.k, t.lane, t.position FROM tasks t WHERE ` + admitted + ` AND t.id = coalesce(
 			` + first(`t.lane < (SELECT lane FROM me)`) + `,
 			` + first(`(t.lane, t.position) > ((SELECT lane FROM me), (SELECT position FROM me))`) + `,
 			` + first(`true`) + `)
@@ -67,10 +65,48 @@ func claimSQL(lock, further string) string {
 }
 
 var (
-	claimSkipping = claimSQL("SKIP LOCKED", "")
-	claimWaiting  = claimSQL("", "")
-	claimBelow    = claimSQL("SKIP LOCKED", ` AND (SELECT count(*) FROM assignments h WHERE h.project_id = $1 AND h.labeler_id = $2 AND h.state IN ('leased', 'reopened')) < $5`)
+	claimSkipping = claimSQL("SKIP LOCKED")
+	claimWaiting  = claimSQL("")
 )
+
+// claimBehind is the claim of a labeler at work: the first task behind the watermark, where no lane above has an open one and
+// the labeler holds fewer than $5 leases. $4 are the orders of 1, 2, ... answers, one behind the other. It inserts nothing where
+// it is not as simple as that; claimSQL knows what to do then. Most claims are of this kind, and it costs a third less.
+const claimBehind = `
+	WITH me AS MATERIALIZED (
+		SELECT l.lane, l.position, p.lease_s, p.guideline FROM labelers l JOIN projects p ON p.id = l.project_id
+		WHERE l.project_id = $1 AND l.labeler_id = $2 AND l.scanned_at > now() - interval '10 minutes'
+			AND l.quarantined_at IS NULL AND (NOT p.qualify OR l.qualified_at IS NOT NULL)
+			AND (SELECT count(*) FROM assignments h WHERE h.project_id = $1 AND h.labeler_id = $2 AND h.state IN ('leased', 'reopened')) < $5
+	), pick AS MATERIALIZED (
+		SELECT t.id, t.k, t.lane, t.position FROM tasks t
+		WHERE t.project_id = $1 AND t.open AND (t.lane, t.position) > ((SELECT lane FROM me), (SELECT position FROM me)) AND ` + unseen + `
+			AND (SELECT u.lane FROM tasks u WHERE u.project_id = $1 AND u.open AND u.lane < (SELECT lane FROM me) ORDER BY u.lane, u.position LIMIT 1) IS NULL -- by the index, as EXISTS would not
+		ORDER BY t.lane, t.position LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+	), taken AS (
+		INSERT INTO assignments (id, task_id, project_id, labeler_id, state, lease_until, display_order, guideline)
+		SELECT $3, k.id, $1, $2, 'leased', now() + make_interval(secs => m.lease_s), ($4::smallint[])[k.k * (k.k - 1) / 2 + 1 : k.k * (k.k + 1) / 2], m.guideline
+		FROM pick k, me m
+		ON CONFLICT DO NOTHING
+		RETURNING task_id
+	), slot AS (
+		UPDATE tasks t SET open_slots = open_slots - 1 FROM taken WHERE t.id = taken.task_id
+	)
+	UPDATE labelers l SET lane = k.lane, position = k.position FROM pick k, taken WHERE l.project_id = $1 AND l.labeler_id = $2`
+
+// orders are the orders in which assignment id shows 1, 2, ... MaxAnswers answers, one behind the other.
+func orders(id string) []int {
+	var all []int
+	whole := Order(id, MaxAnswers)
+	for k := 1; k <= MaxAnswers; k++ {
+		for _, x := range whole {
+			if x < k {
+				all = append(all, x)
+			}
+		}
+	}
+	return all
+}
 
 // maxClaimTries bounds the retries after conflicts; one is enough unless the labeler
 // claims from many tabs at the same instant.
@@ -144,10 +180,10 @@ func (s *Store) held(ctx context.Context, projectID, labelerID string) ([]string
 }
 
 // takeBelow is the claim of a labeler at work, who holds fewer than so many leases: one way to the database. nil where it is
-// not as simple as that: more are held, another tab was faster, or nothing is open.
+// not as simple as that: more are held, another tab was faster, or nothing is open behind the watermark.
 func (s *Store) takeBelow(ctx context.Context, projectID, labelerID, id string, leases int) (*Assignment, error) {
 	b := &pgx.Batch{}
-	b.Queue(claimBelow, projectID, labelerID, id, Order(id, MaxAnswers), leases)
+	b.Queue(claimBehind, projectID, labelerID, id, orders(id), leases)
 	a := &Assignment{}
 	found := false
 	b.Queue(assignmentSQL, id, labelerID, warnings).QueryRow(func(row pgx.Row) error {

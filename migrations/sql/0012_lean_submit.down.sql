@@ -75,3 +75,15 @@ CREATE OR REPLACE FUNCTION audit_verify(OUT checked bigint, OUT unsealed bigint,
 $$;
 
 DROP FUNCTION labeling_tell;
+
+ALTER TABLE tasks DROP CONSTRAINT tasks_counters, ADD CHECK (k >= 0 AND k <= 9), ADD CHECK (purpose IN ('work', 'gold', 'control')),
+    ADD CHECK (open_slots + done <= need), ADD CHECK (open_slots >= 0), ADD CHECK (done >= 0),
+    ADD CONSTRAINT tasks_need_check CHECK (need >= 1 OR purpose <> 'work' AND need = 0),
+    ADD CHECK ((purpose = 'control') = (control_of IS NOT NULL)), ADD CHECK (lowered_to >= 1);
+ALTER TABLE assignments DROP CONSTRAINT assignments_ranked, ADD CHECK (surplus OR NOT aside), ADD CHECK (labeler_id <> ''),
+    ADD CHECK (state IN ('leased', 'submitted', 'reopened', 'skipped', 'released', 'expired')),
+    ADD CHECK ((state IN ('submitted', 'reopened')) = (ranking_id IS NOT NULL));
+ALTER TABLE labelers ADD CHECK (labeler_id <> '');
+ALTER TABLE rankings DROP CONSTRAINT rankings_ranks, ADD CHECK (strength >= 0 AND strength <= 4), ADD CHECK (length(request_hash) = 32),
+    ADD CHECK (revision >= 1), ADD CONSTRAINT rankings_ranks_check CHECK (cardinality(ranks) BETWEEN 1 AND 9);
+ALTER TABLE audit DROP CONSTRAINT audit_named, ADD CHECK (actor <> ''), ADD CHECK (act <> '');
