@@ -26,8 +26,9 @@ const (
 	streamOrder = 0x7265776172640002
 )
 
-// Trainer trains Config.Seeds reward models one after the other from the same start and keeps the best. A unit of work
-// (Step) is one optimizer step, or the judging of a model that is finished. It satisfies model/run's Trainer.
+// Trainer trains reward models one after the other from the same start, as many as the larger of Config.Seeds and
+// Config.Members, and keeps the best of them: one, or as many as an ensemble has members. A unit of work (Step) is one
+// optimizer step, or the judging of a model that is finished. It satisfies model/run's Trainer.
 type Trainer struct {
 	// AnyKernel lets Load accept a state that was written under another class of kernels. The run then goes on, but is
 	// not the run that an undisturbed one would have been.
@@ -43,18 +44,29 @@ type Trainer struct {
 	// what a saved state holds
 	m      *model.Transformer
 	opt    *model.AdamW
-	member int // model being trained, 0-based; cfg.Seeds when done
-	step   int // optimizer steps it has done
-	best   *model.Transformer
-	chosen chosen
+	member int    // model being trained, 0-based; cfg.models() when done
+	step   int    // optimizer steps it has done
+	kept   []kept // best first, at most cfg.members()
+	whole  *whole // of an ensemble that is done
 }
 
-// chosen is what is known of the best model so far.
-type chosen struct {
-	Member int     `json:"member"`
-	Report Report  `json:"report"`
-	Mean   float64 `json:"mean"` // over the reference answers, raw rewards
-	Std    float64 `json:"std"`
+// kept is a finished model and what is known of it.
+type kept struct {
+	m *model.Transformer
+	judged
+}
+
+// judged is what is known of a finished model.
+type judged struct {
+	Member int    `json:"member"`
+	Report Report `json:"report"`
+	Norm   Norm   `json:"norm"` // over the reference answers, raw rewards
+}
+
+// whole is what is known of an ensemble.
+type whole struct {
+	Report Report `json:"report"`
+	Norm   Norm   `json:"norm"` // over the reference answers, combined rewards
 }
 
 // NewTrainer makes a trainer. m is the model to start from (the SFT policy's weights, with or without a score head); it is
@@ -90,8 +102,8 @@ func NewTrainer(cfg Config, m *model.Transformer, train, valid []Group, referenc
 			return nil, invalid("reference", "answer %d: %s", i, err.(*InvalidError).Reason)
 		}
 	}
-	if cfg.Seeds > 1 && len(valid) == 0 {
-		return nil, invalid("valid", "choosing among %d models needs held-out rankings", cfg.Seeds)
+	if cfg.models() > cfg.members() && len(valid) == 0 {
+		return nil, invalid("valid", "choosing among %d models needs held-out rankings", cfg.models())
 	}
 	t.perModel = cfg.steps(len(t.train))
 	t.start = m.Clone()
@@ -114,7 +126,7 @@ func (t *Trainer) begin(i int) {
 	t.m, t.opt = t.Start(i), newOptimizer(t.cfg)
 }
 
-// Start returns model i (0 <= i < Config.Seeds) as it is before its first step.
+// Start returns model i, 0-based, as it is before its first step.
 func (t *Trainer) Start(i int) *model.Transformer {
 	m := t.start.Clone()
 	m.AddHead(model.HeadScore, t.cfg.Seed+uint64(i)^streamHead)
@@ -122,11 +134,11 @@ func (t *Trainer) Start(i int) *model.Transformer {
 }
 
 // Done says whether all models are trained and judged.
-func (t *Trainer) Done() bool { return t.member == t.cfg.Seeds }
+func (t *Trainer) Done() bool { return t.member == t.cfg.models() }
 
 // Progress counts units: the optimizer steps and the judging of each model.
 func (t *Trainer) Progress() (step, total int) {
-	return t.member*(t.perModel+1) + t.step, t.cfg.Seeds * (t.perModel + 1)
+	return t.member*(t.perModel+1) + t.step, t.cfg.models() * (t.perModel + 1)
 }
 
 // Step does one unit. After an optimizer step the metrics are
@@ -138,7 +150,8 @@ func (t *Trainer) Progress() (step, total int) {
 //	answers    sequences that went through the model: the batch's answers, each once
 //
 // and after the judging of a model heldout_accuracy, heldout_low, heldout_high, heldout_loss, ceiling, reward_mean and
-// reward_std (see Report).
+// reward_std (see Report). After the last of an ensemble the same figures of the ensemble follow as ensemble_accuracy and
+// so on.
 func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -235,75 +248,4 @@ func widen(x []float32) []float64 {
 		out[i] = float64(v)
 	}
 	return out
-}
-
-// judge measures the model that is finished, keeps it if it is the best, and begins the next.
-func (t *Trainer) judge(ctx context.Context) (map[string]float64, error) {
-	t.m.SetMixed(false) // rewards are given in float32
-	mean, std, err := t.normalise(ctx)
-	if err != nil {
-		return nil, err
-	}
-	report, err := Evaluate(ctx, NewScorer(t.m, mean, 1), t.valid)
-	if err != nil {
-		return nil, err
-	}
-	if !t.cfg.Scale {
-		std = 1
-	}
-	if t.best == nil || report.Accuracy > t.chosen.Report.Accuracy {
-		t.best, t.chosen = t.m.Clone(), chosen{Member: t.member, Report: report, Mean: mean, Std: std}
-	}
-	metrics := report.Metrics()
-	metrics["reward_mean"], metrics["reward_std"], metrics["model"] = mean, std, float64(t.member)
-	if t.member+1 < t.cfg.Seeds {
-		t.begin(t.member + 1)
-		return metrics, nil
-	}
-	t.member, t.step = t.cfg.Seeds, 0
-	return metrics, nil
-}
-
-// normalise returns mean and population standard deviation of the raw rewards of the reference answers.
-func (t *Trainer) normalise(ctx context.Context) (mean, std float64, err error) {
-	r, err := NewScorer(t.m, 0, 1).Score(ctx, t.reference)
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, x := range r {
-		mean += x
-	}
-	mean /= float64(len(r))
-	for _, x := range r {
-		std += (x - mean) * (x - mean)
-	}
-	std = math.Sqrt(std / float64(len(r)))
-	if t.cfg.Scale && !(std > 1e-6) {
-		return 0, 0, invalid("reference", "all %d answers score alike, there is no scale to set", len(r))
-	}
-	return mean, std, nil
-}
-
-// Scorer returns the chosen model with its normalisation; ErrNotDone before the last step.
-func (t *Trainer) Scorer() (*Scorer, error) {
-	if !t.Done() {
-		return nil, ErrNotDone
-	}
-	return NewScorer(t.best, t.chosen.Mean, t.chosen.Std), nil
-}
-
-// Model returns the chosen model; ErrNotDone before the last step. Its card is to hold the Norm of Scorer.
-func (t *Trainer) Model() (*model.Transformer, error) {
-	if !t.Done() {
-		return nil, ErrNotDone
-	}
-	return t.best, nil
-}
-
-// Report returns how the chosen model does on the held-out groups; ErrNotDone before the last step.
-func (t *Trainer) Report() (Report, error) {
-	if !t.Done() {
-		return Report{}, ErrNotDone
-	}
-	return t.chosen.Report, nil
 }
