@@ -33,6 +33,8 @@ type Config struct {
 	Precision   string  `json:"precision,omitempty"` // model.PrecisionFloat32 (also "") or model.PrecisionMixed
 	MicroTokens int     `json:"micro_tokens"`        // tokens of one forward pass; a larger batch is accumulated. Bounds memory
 
+	Loss Loss `json:"loss,omitzero"` // the zero value is InstructGPT's
+
 	Combination // of the members' rewards, where there are several
 }
 
@@ -71,6 +73,9 @@ func (c Config) Validate() error {
 		return invalid("precision", "%q is none of float32, mixed", c.Precision)
 	case c.MicroTokens < 1:
 		return invalid("micro_tokens", "must be positive")
+	}
+	if err := c.Loss.validate(); err != nil {
+		return err
 	}
 	return c.Combination.validate()
 }

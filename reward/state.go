@@ -142,7 +142,7 @@ func digestData(train, valid []Group, reference []model.Sequence) string {
 	e := json.NewEncoder(h)
 	for _, part := range [][]Group{train, valid} {
 		for _, g := range part {
-			if err := e.Encode([]any{g.Sequences, g.Rankings}); err != nil {
+			if err := e.Encode([]any{g.Sequences, g.Rankings, g.Strengths, g.Weights}); err != nil {
 				panic(err) // numbers only
 			}
 		}

@@ -76,18 +76,19 @@ func NewTrainer(cfg Config, m *model.Transformer, train, valid []Group, referenc
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg.Loss = cfg.Loss.plain()
 	t := &Trainer{cfg: cfg, valid: valid, reference: reference, opt: newOptimizer(cfg)}
 	shape := m.Config()
 	for i, g := range train {
 		if err := g.check(i, shape); err != nil {
 			return nil, err
 		}
-		if g.pairs() > 0 {
+		if g.pairs(cfg.Loss) > 0 {
 			t.train = append(t.train, g)
 		}
 	}
 	if len(t.train) == 0 {
-		return nil, invalid("train", "no ranking of the %d groups decides a pair", len(train))
+		return nil, invalid("train", "no ranking of the %d groups decides a pair: check that the data have the ranks that you think", len(train))
 	}
 	for i, g := range valid {
 		if err := g.check(i, shape); err != nil {
@@ -143,11 +144,13 @@ func (t *Trainer) Progress() (step, total int) {
 
 // Step does one unit. After an optimizer step the metrics are
 //
-//	loss       mean over the batch's prompts of the mean over their decided pairs, nats (ln 2 = chance)
-//	accuracy   share of the batch's pairs that the model orders as the labelers did, before the step
+//	loss       mean over the batch's prompts of Loss.Group, by default the mean over their decided pairs, nats (ln 2 = chance)
+//	accuracy   share of the batch's decided pairs that the model orders as the labelers did, before the step; left out
+//	           where the batch holds ties only
 //	grad_norm  of all parameters together, before clipping
 //	lr         learning rate of the step
 //	answers    sequences that went through the model: the batch's answers, each once
+//	tokens     of these sequences
 //
 // and after the judging of a model heldout_accuracy, heldout_low, heldout_high, heldout_loss, ceiling, reward_mean and
 // reward_std (see Report). After the last of an ensemble the same figures of the ensemble follow as ensemble_accuracy and
@@ -163,8 +166,8 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 		return t.judge(ctx)
 	}
 	groups := t.batch(t.step)
-	loss, pairs, correct := t.accumulate(groups)
-	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+	sum := t.accumulate(groups)
+	if math.IsNaN(sum.loss) || math.IsInf(sum.loss, 0) {
 		t.m.ZeroGrad()
 		return nil, fmt.Errorf("%w: loss of step %d", ErrNotFinite, t.step)
 	}
@@ -174,10 +177,13 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 		return nil, fmt.Errorf("%w: step %d: %w", ErrNotFinite, t.step, err)
 	}
 	t.step++
-	return map[string]float64{
-		"loss": loss, "accuracy": float64(correct) / float64(pairs), "grad_norm": norm, "lr": lr,
-		"answers": float64(len(flatten(groups))), "model": float64(t.member),
-	}, nil
+	metrics := map[string]float64{
+		"loss": sum.loss, "grad_norm": norm, "lr": lr, "answers": float64(sum.answers), "tokens": float64(sum.tokens), "model": float64(t.member),
+	}
+	if sum.Decided > 0 {
+		metrics["accuracy"] = float64(sum.Correct) / float64(sum.Decided)
+	}
+	return metrics, nil
 }
 
 // batch returns the groups of an optimizer step: consecutive places of an endless row of shuffles of the training
@@ -198,10 +204,18 @@ func (t *Trainer) batch(step int) []Group {
 	return groups
 }
 
-// accumulate adds the gradient of the batch's loss to the model and returns the loss. Each answer goes through the model
-// once. A batch of more than MicroTokens is taken in parts; the numbers are the same but for rounding.
-func (t *Trainer) accumulate(groups []Group) (loss float64, pairs, correct int) {
-	weight := 1 / float64(len(groups)) // every training group decides a pair
+// batchSum is what accumulate has seen.
+type batchSum struct {
+	loss float64
+	Count
+	answers, tokens int // sequences that went through the model, and their tokens
+}
+
+// accumulate adds the gradient of the batch's loss to the model and returns the loss: the mean over the prompts of their
+// loss times their weight. Each answer goes through the model once. A batch of more than MicroTokens is taken in parts; the
+// numbers are the same but for rounding.
+func (t *Trainer) accumulate(groups []Group) (sum batchSum) {
+	share := 1 / float64(len(groups)) // every training group has a pair
 	for len(groups) > 0 {
 		n, tokens := 0, 0
 		for n < len(groups) {
@@ -216,13 +230,16 @@ func (t *Trainer) accumulate(groups []Group) (loss float64, pairs, correct int) 
 			n++
 		}
 		pass := t.m.Forward(flatten(groups[:n]), model.WantScore)
+		sum.answers, sum.tokens = sum.answers+len(pass.Score), sum.tokens+tokens
 		grad := make([]float32, 0, len(pass.Score))
 		rest := pass.Score
 		for _, g := range groups[:n] {
 			r := widen(rest[:len(g.Sequences)])
 			rest = rest[len(g.Sequences):]
-			l, dr, p, c, _ := GroupLoss(r, g.Rankings)
-			loss, pairs, correct = loss+weight*l, pairs+p, correct+c
+			loss, dr, weight, c := t.cfg.Loss.Group(r, g)
+			weight *= share
+			sum.loss += weight * loss
+			sum.Pairs, sum.Decided, sum.Correct = sum.Pairs+c.Pairs, sum.Decided+c.Decided, sum.Correct+c.Correct
 			for _, d := range dr {
 				grad = append(grad, float32(weight*d))
 			}
@@ -230,7 +247,7 @@ func (t *Trainer) accumulate(groups []Group) (loss float64, pairs, correct int) 
 		pass.Backward(model.Grads{Score: grad})
 		groups = groups[n:]
 	}
-	return loss, pairs, correct
+	return sum
 }
 
 // flatten lists the answers of all groups: one sequence per answer.

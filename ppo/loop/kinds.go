@@ -127,6 +127,7 @@ func (l *Loop) groups(cp *checkpoint.Checkpoint, items []labeling.RankedPrompt) 
 		for _, k := range it.Rankings {
 			g.Rankings = append(g.Rankings, k.Ranks)
 			g.Labelers = append(g.Labelers, k.LabelerID)
+			g.Strengths = append(g.Strengths, float64(k.Strength))
 		}
 		if it.Split == labeling.Valid {
 			valid = append(valid, g)
