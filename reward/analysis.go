@@ -130,10 +130,7 @@ func AnalyseRewards(rewards []float64, groups []Group) Analysis {
 	for i, g := range groups {
 		r := rewards[offset : offset+len(g.Sequences)]
 		offset += len(r)
-		size := make([]float64, len(r))
-		for k, s := range g.Sequences {
-			size[k] = float64(len(s.IDs) - s.Start)
-		}
+		size := g.lengths()
 		length.add(r, size)
 		for j, ranks := range g.Rankings {
 			labeler := ""
