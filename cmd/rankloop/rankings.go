@@ -114,6 +114,9 @@ func (f dataFlags) prepare(std streams, file string, set []string) (rewardConfig
 	if !(cfg.ValidShare >= 0 && cfg.ValidShare < 1) {
 		return fail(usageError{fmt.Errorf(`configuration: "valid_share" %g is no share from 0 to below 1`, cfg.ValidShare)})
 	}
+	if err := cfg.Reward.Validate(); err != nil {
+		return fail(usageError{fmt.Errorf("configuration: %w", err)})
+	}
 	records, err := f.read(std, cfg.Data)
 	if err != nil {
 		return fail(err)

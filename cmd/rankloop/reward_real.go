@@ -62,6 +62,9 @@ func (c rewardRealCmd) Run(ctx context.Context, std streams) error {
 	if err := readConfig("", c.Set, &cfg); err != nil {
 		return err
 	}
+	if err := cfg.Validate(); err != nil {
+		return usageError{fmt.Errorf("--set: %w", err)}
+	}
 	if cfg.Seeds > 1 {
 		return usageError{errors.New("--set seeds: choosing among models by the prompts held out would flatter them; 1 is possible")}
 	}
