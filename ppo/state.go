@@ -25,12 +25,13 @@ type identity struct {
 	Reference string `json:"reference"` // digest of the weights the KL is measured to
 	Scorer    string `json:"scorer"`    // digest of the reward model and its normalisation
 	Prompts   string `json:"prompts"`
+	Pairs     string `json:"pairs,omitempty"` // of DPO: those of training and those held out
 	Ptx       string `json:"ptx"`
 	EOS       int32  `json:"eos"`
 	Kernel    string `json:"kernel"` // class of kernels: the bits of a run depend on it
 }
 
-func identify(cfg Config, policy, reference, value *model.Transformer, scorer Scorer, prompts Prompts, eos int32, ptx Ptx) (identity, error) {
+func identify(cfg any, policy, reference, value *model.Transformer, scorer Scorer, prompts Prompts, eos int32, ptx Ptx) (identity, error) {
 	c, err := json.Marshal(cfg)
 	if err != nil {
 		return identity{}, invalid("config", "%v", err)
@@ -63,7 +64,7 @@ func identify(cfg Config, policy, reference, value *model.Transformer, scorer Sc
 func (a identity) differs(b identity) string {
 	for _, f := range []struct{ name, a, b string }{
 		{"configuration", a.Config, b.Config}, {"model shapes", a.Shape, b.Shape}, {"reference policy", a.Reference, b.Reference},
-		{"reward model", a.Scorer, b.Scorer}, {"prompt set", a.Prompts, b.Prompts}, {"pretraining text", a.Ptx, b.Ptx},
+		{"reward model", a.Scorer, b.Scorer}, {"prompt set", a.Prompts, b.Prompts}, {"set of pairs", a.Pairs, b.Pairs}, {"pretraining text", a.Ptx, b.Ptx},
 		{"end token", fmt.Sprint(a.EOS), fmt.Sprint(b.EOS)}, {"class of kernels", a.Kernel, b.Kernel},
 	} {
 		if f.a != f.b {
@@ -118,21 +119,13 @@ func (t *Trainer) Save(dir string) error {
 // Load takes up a saved state. The trainer must have been made with the same inputs as the one that saved it; otherwise the
 // error wraps ErrForeignState and nothing changes.
 func (t *Trainer) Load(dir string) error {
-	var s saved
-	all, err := checkpoint.ReadState(filepath.Join(dir, stateFile), &s)
+	s, r, err := readState(dir, t.ids, t.AnyKernel)
 	if err != nil {
-		return fmt.Errorf("ppo: load: %w", err)
-	}
-	if t.AnyKernel {
-		s.Identity.Kernel = t.ids.Kernel
-	}
-	if d := s.Identity.differs(t.ids); d != "" {
-		return fmt.Errorf("%w: %s", ErrForeignState, d)
+		return err
 	}
 	if s.Iteration < 0 || s.Iteration > t.cfg.Iterations || s.Unit < 0 || s.Unit >= t.cfg.chunks()+t.cfg.updates() {
 		return fmt.Errorf("ppo: load: %w: iteration %d, unit %d", checkpoint.ErrCorrupt, s.Iteration, s.Unit)
 	}
-	r := tensorReader{all: all}
 	policy, policyOpt := t.policy.Clone(), newOptimizer(t.cfg)
 	value, valueOpt := t.value, newOptimizer(t.cfg)
 	r.model("policy", policy, policyOpt, s.PolicyStep)
@@ -155,6 +148,20 @@ func (t *Trainer) Load(dir string) error {
 		t.batch.kl = meanRowSum(KL(b.rows(logpOf), b.rows(refOf), KLK1))
 	}
 	return nil
+}
+
+// readState reads a state that belongs to the run ids.
+func readState(dir string, ids identity, anyKernel bool) (s saved, r tensorReader, err error) {
+	if r.all, err = checkpoint.ReadState(filepath.Join(dir, stateFile), &s); err != nil {
+		return s, r, fmt.Errorf("ppo: load: %w", err)
+	}
+	if anyKernel {
+		s.Identity.Kernel = ids.Kernel
+	}
+	if d := s.Identity.differs(ids); d != "" {
+		return s, r, fmt.Errorf("%w: %s", ErrForeignState, d)
+	}
+	return s, r, nil
 }
 
 // modelTensors adds weights and moments, and tells how many steps the optimizer has taken.
