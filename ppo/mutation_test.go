@@ -34,7 +34,7 @@ var mutants = []mutant{
 	{"the temperature is the sampler's alone", "actor.go", "		a.reference.SetTemperature(how.temperature)\n", "", "TestTemperature"},
 	{"the mix's ratio is upside down", "ptx.go", "t.cfg.Ptx.Ratio * math.Sqrt(ours) / own", "t.cfg.Ptx.Ratio * own / math.Sqrt(ours)", "TestPtxRatio"},
 	{"a stopped run keeps its bad weights", "guard.go", "		copy(weights[i], w)\n	}\n	if g.good", "		_, _ = i, w\n	}\n	if g.good", "TestGoesBack"},
-	{"a group's mean is that of all", "grpo.go", "out[lo+i] = (r - mean) * scale", "out[lo+i] = r * scale", "TestTorchGRPO"},
+	{"a group's mean is that of all", "grpo.go", "out[lo+i] = (r - mean) * scale", "out[lo+i] = (r - 0*mean) * scale", "TestTorchGRPO"},
 	{"GRPO's KL pushes away", "grpo.go", "grad[b][t] = w * (g + c.Beta*dk)", "grad[b][t] = w * (g - c.Beta*dk)", "TestTorchGRPO"},
 	{"GRPO is a mean over all tokens", "grpo.go", "w = 1 / float64(len(newLogp)*max(1, len(row)))", "w = inv", "TestTorchGRPO"},
 	{"the baseline holds the response itself", "rloo.go", "r - (sum-r)/float64(k-1)", "r - sum/float64(k)", "TestTorchRLOO"},
