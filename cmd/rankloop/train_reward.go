@@ -83,10 +83,6 @@ func (c trainRewardCmd) Run(ctx context.Context, std streams) error {
 	}
 	var report reward.Report
 	o := offline{trainFlags: c.trainFlags, name: "reward", finish: func() error {
-		m, err := t.Model()
-		if err != nil {
-			return err
-		}
 		scorer, err := t.Scorer()
 		if err != nil {
 			return err
@@ -94,9 +90,9 @@ func (c trainRewardCmd) Run(ctx context.Context, std streams) error {
 		if report, err = t.Report(); err != nil {
 			return err
 		}
-		mean, std64 := scorer.Norm()
-		return saveModel(&checkpoint.Checkpoint{Model: m, Tokenizer: cp.Tokenizer, Card: checkpoint.Card{Kind: "reward", Metrics: report.Metrics(),
-			RewardMean: mean, RewardStd: std64}}, filepath.Join(c.Out, "model"))
+		done := &checkpoint.Checkpoint{Tokenizer: cp.Tokenizer, Card: checkpoint.Card{Kind: "reward", Metrics: report.Metrics()}}
+		scorer.Fill(done)
+		return saveModel(done, filepath.Join(c.Out, "model"))
 	}}
 	if err := o.run(ctx, std, t); err != nil {
 		return err
@@ -218,14 +214,11 @@ func openReward(name string) (*checkpoint.Checkpoint, *reward.Scorer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if cp.Model.ScalarHead() != model.HeadScore {
-		return nil, nil, fmt.Errorf("%s is no reward model: it has no score.weight", name)
+	scorer, err := reward.Open(cp)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	std := cp.Card.RewardStd
-	if std == 0 {
-		std = 1
-	}
-	return cp, reward.NewScorer(cp.Model, cp.Card.RewardMean, std), nil
+	return cp, scorer, nil
 }
 
 type rewardEvalCmd struct {
