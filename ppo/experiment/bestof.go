@@ -3,10 +3,10 @@ package experiment
 import (
 	"context"
 	"fmt"
-	"math"
 	"sort"
 
 	"github.com/rankloop/rankloop/labeling/simulate"
+	"github.com/rankloop/rankloop/ppo"
 	"github.com/rankloop/rankloop/reward"
 )
 
@@ -15,9 +15,6 @@ const (
 	bestMost    = 64
 	bestPrompts = 250
 )
-
-// bestKL is KL(best of n || policy) where no two samples score alike: ln n - (n-1)/n (Stiennon et al. 2020, G.3).
-func bestKL(n int) float64 { return math.Log(float64(n)) - float64(n-1)/float64(n) }
 
 // bestOf is the best of n by a scorer: the means over prompts.
 type bestOf struct {
@@ -95,11 +92,11 @@ var bestOfSpec = spec{
 		at := map[int]bestOf{}
 		for _, b := range best {
 			at[b.n] = b
-			r.point("best", "reward model", bestKL(b.n), b.proxy.mean)
-			r.point("best", "gold", bestKL(b.n), b.gold.mean)
+			r.point("best", "reward model", ppo.BestOfNKL(b.n), b.proxy.mean)
+			r.point("best", "gold", ppo.BestOfNKL(b.n), b.gold.mean)
 		}
 		for i, n := range []int{1, 4, 16, 64} {
-			r.show(fmt.Sprintf("KL, best of %d", n), bestKL(n))
+			r.show(fmt.Sprintf("KL, best of %d", n), ppo.BestOfNKL(n))
 			r.rate(fmt.Sprintf("reward, best of %d", n), at[n].proxy, bound{})
 			r.rate(fmt.Sprintf("gold, best of %d", n), at[n].gold, bound{})
 			if i > 0 {

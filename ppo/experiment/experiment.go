@@ -19,6 +19,7 @@ type spec struct {
 	fast        bool     // one of the fast set
 	toyOnly     bool     // makes sense in the toy world only
 	once        bool     // does not depend on the seed: done with the first one
+	pure        bool     // arithmetic: needs no model
 	plots       []Plot   // what points are drawn in
 	demands     []demand // over all seeds
 	run         func(ctx context.Context, l *lab, seed int, r *recorder) error
@@ -127,8 +128,10 @@ func (l *lab) experiments(ctx context.Context, name string, seeds []int) ([]Resu
 			tasks = append(tasks, task{s, seed, &recorder{seed: seed, log: l.log, name: s.name}})
 		}
 	}
-	if _, err := l.SFT(ctx); err != nil { // with all threads, before the seeds have one each
-		return nil, Speed{}, err
+	if slices.ContainsFunc(chosen, func(s spec) bool { return !s.pure }) {
+		if _, err := l.SFT(ctx); err != nil { // with all threads, before the seeds have one each
+			return nil, Speed{}, err
+		}
 	}
 	if err := l.work(ctx, tasks); err != nil {
 		return nil, Speed{}, err

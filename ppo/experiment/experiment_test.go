@@ -120,7 +120,7 @@ func TestBroken(t *testing.T) {
 
 // TestShape pins the sizes that the measured values belong to.
 func TestShape(t *testing.T) {
-	for size, want := range map[string]int{SizeFast: 108736, Size1M: 1009024} {
+	for size, want := range map[string]int{SizeFast: 108736, Size1M: 1008896} {
 		r, err := newRecipe(WorldToy, size)
 		if err != nil {
 			t.Fatal(err)

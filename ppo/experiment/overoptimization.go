@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+
+	"github.com/rankloop/rankloop/ppo"
 )
 
 // Over-optimisation (Gao, Schulman and Hilton 2022): a weak reward model is maximised for longer than it is worth. The number
@@ -81,7 +83,7 @@ func runOveroptimization(ctx context.Context, l *lab, seed int, r *recorder) err
 	}
 	var bd, bg []float64
 	for _, x := range best {
-		bd, bg = append(bd, math.Sqrt(bestKL(x.n))), append(bg, x.gold.mean)
+		bd, bg = append(bd, math.Sqrt(ppo.BestOfNKL(x.n))), append(bg, x.gold.mean)
 		r.point("bon", "reward model", bd[len(bd)-1], x.proxy.mean-best[0].proxy.mean)
 		r.point("bon", "gold", bd[len(bd)-1], x.gold.mean-best[0].gold.mean)
 	}

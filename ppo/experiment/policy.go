@@ -32,16 +32,28 @@ func (l *lab) trainer(ctx context.Context, cfg ppo.Config, scorer ppo.Scorer, cr
 			return nil, err
 		}
 	}
-	var prompts ppo.PromptList
-	for _, p := range l.world.prompts(stream(forPrompts, int(cfg.Seed)), 2048) {
-		prompts = append(prompts, p.ids)
-	}
-	t, err := ppo.NewTrainer(cfg, sft, sft, value, scorer, prompts, l.world.eos(), text)
+	t, err := ppo.NewTrainer(cfg, sft, sft, value, scorer, l.promptList(int(cfg.Seed)), l.world.eos(), text)
 	if err != nil {
 		return nil, err
 	}
 	t.Inject(l.fault)
 	return t, nil
+}
+
+// promptList are the prompts that a seed's policies are trained on.
+func (l *lab) promptList(seed int) ppo.PromptList {
+	var out ppo.PromptList
+	for _, p := range l.world.prompts(stream(forPrompts, seed), 2048) {
+		out = append(out, p.ids)
+	}
+	return out
+}
+
+// learner is a trainer of a policy.
+type learner interface {
+	Step(ctx context.Context) (map[string]float64, error)
+	Done() bool
+	Policy() *model.Transformer
 }
 
 // step is what was measured on the rollouts of an iteration.
@@ -88,7 +100,7 @@ func (l *lab) optimise(ctx context.Context, name string, cfg ppo.Config, scorer 
 }
 
 // follow runs a trainer to its end. w, its scorer, may be nil.
-func (l *lab) follow(ctx context.Context, name string, t *ppo.Trainer, w *watched, seed, rollouts int) (outcome, error) {
+func (l *lab) follow(ctx context.Context, name string, t learner, w *watched, seed, rollouts int) (outcome, error) {
 	o := outcome{first: map[string]float64{}}
 	start := time.Now()
 	for !t.Done() {
@@ -110,13 +122,13 @@ func (l *lab) follow(ctx context.Context, name string, t *ppo.Trainer, w *watche
 			s.gold, s.repeats = g.gold, g.repeats
 		}
 		o.trail = append(o.trail, s)
-		if t.Iteration()%8 == 0 {
-			l.log(fmt.Sprintf("%s, seed %d, iteration %d: score %.2f, KL %.2f, length %.1f", name, seed, t.Iteration(), m["score"], m["kl"], m["length"]))
+		if i := len(o.trail) - 1; i%8 == 0 {
+			l.log(fmt.Sprintf("%s, seed %d, iteration %d: score %.2f, KL %.2f, length %.1f", name, seed, i, m["score"], m["kl"], m["length"]))
 		}
 	}
 	l.spent.Lock()
 	l.spent.ppo += time.Since(start)
-	l.spent.episodes += t.Iteration() * rollouts
+	l.spent.episodes += len(o.trail) * rollouts
 	l.spent.Unlock()
 	return l.measure(ctx, o, t.Policy(), seed)
 }

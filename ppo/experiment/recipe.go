@@ -16,7 +16,7 @@ import (
 // Sizes of the toy world's decoder.
 const (
 	SizeFast = "fast" // 108,736 weights
-	Size1M   = "1m"   // 1,008,256 weights
+	Size1M   = "1m"   // 1,008,896 weights
 )
 
 // InvalidError names an option that cannot be used, and why.

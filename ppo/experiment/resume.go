@@ -149,11 +149,7 @@ func refused(ctx context.Context, l *lab, seed int, sft *model.Transformer, s *r
 	if err != nil {
 		return err
 	}
-	var prompts ppo.PromptList
-	for _, p := range l.world.prompts(stream(forPrompts, seed), 2048) {
-		prompts = append(prompts, p.ids)
-	}
-	other, err := ppo.NewTrainer(cfg, sft, base, value, s, prompts, l.world.eos(), nil)
+	other, err := ppo.NewTrainer(cfg, sft, base, value, s, l.promptList(seed), l.world.eos(), nil)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rankloop/rankloop/model/eval"
+	"github.com/rankloop/rankloop/ppo"
 )
 
 func near(t *testing.T, what string, got, want, by float64) {
@@ -98,8 +99,8 @@ func TestBestKL(t *testing.T) {
 		p := math.Pow(float64(i)/m, n) - math.Pow(float64(i-1)/m, n)
 		kl += p * math.Log(p*m)
 	}
-	near(t, "KL of the best of 4", bestKL(n), kl, 1e-3)
-	near(t, "KL of one", bestKL(1), 0, 0)
+	near(t, "KL of the best of 4", ppo.BestOfNKL(n), kl, 1e-3)
+	near(t, "KL of one", ppo.BestOfNKL(1), 0, 0)
 }
 
 func TestSmooth(t *testing.T) {
@@ -160,5 +161,18 @@ func TestLabels(t *testing.T) {
 	near(t, "by chance", first(labeler{random: true}), 0.25, 0.03)
 	if noisy := first(labeler{noise: 8}); noisy > 0.8 || noisy < 0.3 {
 		t.Errorf("noise of 8: %g", noisy)
+	}
+}
+
+// TestGoldAt reads between the steps of a way.
+func TestGoldAt(t *testing.T) {
+	way := []step{{kl: 0, gold: 1}, {kl: 1, gold: 2}, {kl: 3, gold: 4}, {kl: 2.5, gold: 0}}
+	gold, reached := goldAt(way, 2)
+	near(t, "gold at 2", gold, 3, 1e-12)
+	if !reached {
+		t.Error("not reached")
+	}
+	if gold, reached = goldAt(way, 9); reached || gold != 4 {
+		t.Errorf("beyond the end: %g %v", gold, reached)
 	}
 }

@@ -4,6 +4,6 @@ package experiment
 func table() []spec {
 	return []spec{
 		gradient, sampler, pretrain, sftSpec, rewardCurve, ppoGold, ppoReward, klFrontier, overoptimization, bestOfSpec,
-		loopSpec, ensemble, labelerNoise, pretrainingMix, resume, faults,
+		loopSpec, ensemble, algorithms, labelerNoise, pretrainingMix, resume, faults,
 	}
 }
