@@ -34,6 +34,7 @@ var helpTitles = []struct {
 	{"rounds", "Rounds and models"},
 	{"data", "Data in and out"},
 	{"eval", "Evaluation"},
+	{"experiments", "Experiments"},
 	{"attention", "Attention, seen"},
 	{"speed", "Speed"},
 	{"api", "The API"},

@@ -70,9 +70,9 @@ func TestFaults(t *testing.T) {
 func broken(t *testing.T) *lab {
 	t.Helper()
 	of := shared()
-	l := &lab{recipe: of.recipe, world: of.world, digest: of.digest, corpus: of.corpus, demos: of.demos, log: func(line string) { t.Log(line) }}
+	l := &lab{recipe: of.recipe, world: of.world, models: of.models, digest: of.digest, corpus: of.corpus, demos: of.demos, log: func(line string) { t.Log(line) }}
 	for _, name := range []string{"base", "sft"} {
-		l.models.get(name, func() (*model.Transformer, error) {
+		l.language.get(name, func() (*model.Transformer, error) {
 			if name == "base" {
 				return of.Base(context.Background())
 			}
@@ -101,7 +101,7 @@ func TestBroken(t *testing.T) {
 		{"no penalty", "ppo-reward", "KL", func(l *lab) { l.recipe.Beta = 0 }},
 		{"a reward model that does not learn", "best-of-n", "rise of gold from 1 to 16", func(l *lab) { l.recipe.RewardLR = 0 }},
 		{"a reward model that does not learn, measured", "reward-curve", "gold accuracy", func(l *lab) { l.recipe.RewardLR = 0 }},
-		{"fine-tuning that does nothing", "sft", "SFT answers on topic", func(l *lab) { l.models.made["sft"] = l.models.made["base"] }},
+		{"fine-tuning that does nothing", "sft", "SFT answers on topic", func(l *lab) { l.language.made["sft"] = l.language.made["base"] }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := broken(t)
@@ -125,7 +125,7 @@ func TestShape(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := model.New(r.Shape, 1)
+		m, err := model.New(r.Language.Shape, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,10 +143,10 @@ func small(t *testing.T, opt Options) *lab {
 		t.Fatal(err)
 	}
 	r := &l.recipe
-	r.PretrainSteps, r.SFTSteps, r.Ranked, r.Weak, r.Relabel, r.Held = 30, 30, 64, 32, 16, 40
+	r.Language.PretrainSteps, r.Language.SFTSteps = 30, 30
+	r.Ranked, r.Weak, r.Relabel, r.Held = 64, 32, 16, 40
 	r.Iterations, r.Rollouts, r.Push, r.PushRollouts, r.RewardEpochs = 2, 64, 6, 64, 1
-	l.corpus, l.demos = l.corpus[:r.PretrainSteps*r.BatchTexts], l.demos[:r.SFTSteps*r.BatchTexts]
-	l.digest = r.identify(l.corpus, l.demos)
+	l.prepare()
 	return l
 }
 

@@ -21,7 +21,8 @@ import (
 type lab struct {
 	recipe  recipe
 	world   world
-	digest  string // of recipe, texts and kernels
+	models  string // digest of what base and SFT come from
+	digest  string // of recipe and models
 	cache   string
 	workers int
 	log     func(string)
@@ -29,7 +30,7 @@ type lab struct {
 
 	corpus, demos []model.Sequence // of the toy
 
-	models   shelf[*model.Transformer]
+	language shelf[*model.Transformer]
 	rewards  shelf[rewardModel]
 	policies shelf[outcome]
 
@@ -82,36 +83,43 @@ func newLab(opt Options) (*lab, error) {
 		if l.world, err = newStarterWorld(sft); err != nil {
 			return nil, err
 		}
-		l.digest = r.identify()
+		l.models = digest(sft.Model.Digest())
+		l.digest = digest(r, l.models)
 		return l, nil
 	}
-	w := toyWorld{simulate.Toy()}
-	l.world = w
-	l.corpus = w.corpus(stream(forCorpus, 0), r.PretrainSteps*r.BatchTexts)
-	l.demos = w.demos(stream(forDemos, 0), r.SFTSteps*r.BatchTexts)
-	l.digest = r.identify(l.corpus, l.demos)
+	l.world = toyWorld{simulate.Toy()}
+	l.prepare()
 	return l, nil
+}
+
+// prepare draws the toy's texts.
+func (l *lab) prepare() {
+	r := l.recipe.Language
+	l.corpus = l.world.corpus(stream(forCorpus, 0), r.PretrainSteps*r.BatchTexts)
+	l.demos = l.world.demos(stream(forDemos, 0), r.SFTSteps*r.BatchTexts)
+	l.models = digest(r, l.corpus, l.demos)
+	l.digest = digest(l.recipe, l.models)
 }
 
 // Base returns the pretrained model.
 func (l *lab) Base(ctx context.Context) (*model.Transformer, error) {
-	return l.models.get("base", func() (*model.Transformer, error) {
+	return l.language.get("base", func() (*model.Transformer, error) {
 		if l.recipe.World == WorldStarter {
 			return shipped(starter.Base())
 		}
 		return l.cached("base", func() (*model.Transformer, error) {
-			m, err := model.New(l.recipe.Shape, stream(forInit, 0))
+			m, err := model.New(l.recipe.Language.Shape, stream(forInit, 0))
 			if err != nil {
 				return nil, err
 			}
-			return m, l.fit(ctx, "pretraining", m, l.corpus, l.recipe.PretrainSteps, l.recipe.PretrainLR)
+			return m, l.fit(ctx, "pretraining", m, l.corpus, l.recipe.Language.PretrainSteps, l.recipe.Language.PretrainLR)
 		})
 	})
 }
 
 // SFT returns the model fine-tuned on demonstrations.
 func (l *lab) SFT(ctx context.Context) (*model.Transformer, error) {
-	return l.models.get("sft", func() (*model.Transformer, error) {
+	return l.language.get("sft", func() (*model.Transformer, error) {
 		if l.recipe.World == WorldStarter {
 			return shipped(starter.SFT())
 		}
@@ -121,7 +129,7 @@ func (l *lab) SFT(ctx context.Context) (*model.Transformer, error) {
 				return nil, err
 			}
 			m := base.Clone()
-			return m, l.fit(ctx, "fine-tuning", m, l.demos, l.recipe.SFTSteps, l.recipe.SFTLR)
+			return m, l.fit(ctx, "fine-tuning", m, l.demos, l.recipe.Language.SFTSteps, l.recipe.Language.SFTLR)
 		})
 	})
 }
@@ -140,7 +148,7 @@ func (l *lab) cached(name string, make func() (*model.Transformer, error)) (*mod
 	if l.cache == "" {
 		return make()
 	}
-	dir := filepath.Join(l.cache, l.digest[:16], name)
+	dir := filepath.Join(l.cache, l.models[:16], name)
 	if c, err := checkpoint.Load(dir); err == nil {
 		l.log(fmt.Sprintf("%s: taken from %s", name, dir))
 		return c.Model, nil
@@ -149,7 +157,7 @@ func (l *lab) cached(name string, make func() (*model.Transformer, error)) (*mod
 	if err != nil {
 		return nil, err
 	}
-	c := &checkpoint.Checkpoint{Model: m, Card: checkpoint.Card{Kind: name, Snapshot: l.digest, Notes: "of rankloop experiment"}}
+	c := &checkpoint.Checkpoint{Model: m, Card: checkpoint.Card{Kind: name, Snapshot: l.models, Notes: "of rankloop experiment"}}
 	if err := c.Save(dir, "F32"); err != nil {
 		return nil, fmt.Errorf("keep %s: %w", name, err)
 	}
@@ -166,8 +174,8 @@ func (l *lab) fit(ctx context.Context, what string, m *model.Transformer, texts 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		batch := make([]model.Sequence, 0, l.recipe.BatchTexts)
-		for len(batch) < l.recipe.BatchTexts {
+		batch := make([]model.Sequence, 0, l.recipe.Language.BatchTexts)
+		for len(batch) < l.recipe.Language.BatchTexts {
 			if len(order) == 0 {
 				order = rng.Perm(len(texts))
 			}

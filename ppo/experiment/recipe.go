@@ -28,10 +28,7 @@ func (e *InvalidError) Error() string { return e.Field + ": " + e.Reason }
 // seeds from 100 on.
 type recipe struct {
 	World, Size string
-	Shape       model.Config // of the toy's decoder; the starter's is what ships
-
-	BatchTexts, PretrainSteps, SFTSteps int     // texts of a step; steps
-	PretrainLR, SFTLR                   float64 // peak rates
+	Language    language
 
 	RewardEpochs, RewardBatch int
 	RewardLR                  float64
@@ -49,6 +46,13 @@ type recipe struct {
 	PushBeta             float64
 }
 
+// language is what the toy's base and SFT are made by; the starter's are what ships.
+type language struct {
+	Shape                               model.Config
+	BatchTexts, PretrainSteps, SFTSteps int     // texts of a step; steps
+	PretrainLR, SFTLR                   float64 // peak rates
+}
+
 func newRecipe(world, size string) (recipe, error) {
 	if world == "" {
 		world = WorldToy
@@ -58,25 +62,27 @@ func newRecipe(world, size string) (recipe, error) {
 	}
 	r := recipe{
 		World: world, Size: size,
-		BatchTexts: 64, PretrainSteps: 600, SFTSteps: 1200, PretrainLR: 3e-3, SFTLR: 3e-3,
-		RewardEpochs: 4, RewardBatch: 16, RewardLR: 1e-3, Ranked: 1024, Weak: 256, Relabel: 512, Held: 1000,
-		Iterations: 24, Rollouts: 192, PolicyLR: 1e-3, Beta: 0.2, Push: 40, PushRollouts: 256, PushBeta: 0.05,
-		Shape: model.Config{
-			Family: "gpt2", Vocab: simulate.ToyVocab, Context: 79, Layers: 2, Width: 64, Heads: 4, Tied: true,
-			BOS: int(simulate.ToyBOS), EOS: int(simulate.ToyEOS), // 79 positions, of which the toy uses 23
+		Language: language{
+			Shape: model.Config{
+				Family: "gpt2", Vocab: simulate.ToyVocab, Context: 79, Layers: 2, Width: 64, Heads: 4, Tied: true,
+				BOS: int(simulate.ToyBOS), EOS: int(simulate.ToyEOS), // 79 positions, of which the toy uses 23
+			},
+			BatchTexts: 64, PretrainSteps: 600, SFTSteps: 1200, PretrainLR: 3e-3, SFTLR: 3e-3,
 		},
+		RewardEpochs: 4, RewardBatch: 16, RewardLR: 1e-3, Ranked: 1024, Weak: 400, Relabel: 512, Held: 1000,
+		Iterations: 24, Rollouts: 192, PolicyLR: 1e-3, Beta: 0.2, Push: 40, PushRollouts: 256, PushBeta: 0.05,
 	}
 	switch {
 	case world == WorldStarter && size == SizeFast:
-		r.Shape, r.Held, r.Push = model.Config{}, 400, 24
+		r.Language, r.Held, r.Push = language{}, 400, 24
 		r.RewardEpochs, r.RewardScale, r.PolicyLR, r.Beta, r.PushBeta = 2, true, 3e-4, 0.4, 0.1 // as in rankloop demo
 	case world == WorldStarter:
 		return r, &InvalidError{"size", fmt.Sprintf("%q: the starter model has the one size that ships", size)}
 	case world != WorldToy:
 		return r, &InvalidError{"world", fmt.Sprintf("%q is none of toy, starter", world)}
 	case size == Size1M:
-		r.Shape.Layers, r.Shape.Width = 5, 128
-		r.PretrainLR, r.SFTLR, r.RewardLR, r.PolicyLR = 1.5e-3, 1.5e-3, 5e-4, 5e-4
+		r.Language.Shape.Layers, r.Language.Shape.Width = 5, 128
+		r.Language.PretrainLR, r.Language.SFTLR, r.RewardLR, r.PolicyLR = 1.5e-3, 1.5e-3, 5e-4, 5e-4
 	case size != SizeFast:
 		return r, &InvalidError{"size", fmt.Sprintf("%q is none of fast, 1m", size)}
 	}
@@ -100,11 +106,10 @@ func (r recipe) ppo(w world, seed int) ppo.Config {
 	return c
 }
 
-// digest names the recipe together with the texts that base and SFT learn and the class of kernels: where it is the same, base
-// and SFT are the same to the bit.
-func (r recipe) identify(data ...[]model.Sequence) string {
+// digest names what the bits of a model or a report depend on, besides the class of kernels, which it adds.
+func digest(of ...any) string {
 	h := sha256.New()
-	if err := json.NewEncoder(h).Encode([]any{r, kernel.Class(), data}); err != nil {
+	if err := json.NewEncoder(h).Encode(append(of, kernel.Class())); err != nil {
 		panic(err) // numbers and strings only
 	}
 	return hex.EncodeToString(h.Sum(nil))

@@ -217,6 +217,7 @@ var rewardCurve = spec{
 	plots: []Plot{{Name: "curve", Title: "Accuracy over ranked prompts", X: "ranked prompts of 4 answers", Y: "share of pairs", LogX: true}},
 	demands: []demand{
 		{what: "gold accuracy", mean: atLeast(0.90)},
+		{what: "agreement of two labelers", mean: within(0.70, 0.735)}, // of the toy, 71.7%; 0.722 in the starter's world
 		// one model learns something by chance from rankings that say nothing: the mean over seeds must not
 		{what: "noisy accuracy, random labels", mean: within(0.47, 0.53)},
 	},
@@ -233,7 +234,7 @@ func runRewardCurve(ctx context.Context, l *lab, seed int, r *recorder) error {
 		b.set = b.set && toy
 		return b
 	}
-	r.check("agreement of two labelers", l.agreement(held, seed), only(within(0.70, 0.735)))
+	r.show("agreement of two labelers", l.agreement(held, seed))
 	curve := map[int]float64{}
 	for _, n := range []int{128, 512, l.recipe.Ranked, 2048} {
 		a, err := l.judged(ctx, seed, n, labeler{}, held)
