@@ -82,6 +82,14 @@ func broken(t *testing.T) *lab {
 	return l
 }
 
+// lend gives a laboratory a reward model of the shared one.
+func lend(l *lab, seed, n int) {
+	l.rewards.get(fmt.Sprint(seed, n, labeler{}), func() (rewardModel, error) {
+		s, err := shared().Reward(context.Background(), seed, n, labeler{})
+		return rewardModel{s}, err
+	})
+}
+
 // TestBroken plants bugs: no experiment that depends on what is broken may hold. The faults of ppo stop the run by its health
 // checks, but for the score's sign, of which the trainer knows nothing without a canary: that is what the bounds are for.
 func TestBroken(t *testing.T) {
@@ -106,6 +114,10 @@ func TestBroken(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			l := broken(t)
 			c.plant(l)
+			if l.recipe.RewardLR > 0 {
+				lend(l, 0, l.recipe.Ranked)
+				lend(l, 0, l.recipe.Weak)
+			}
 			all, _, err := l.experiments(context.Background(), c.experiment, []int{0})
 			if err != nil {
 				t.Fatal(err)
