@@ -12,6 +12,7 @@ type Group struct {
 	PromptID  string
 	Split     string           // train, valid or test
 	Sequences []model.Sequence // [K] prompt and answer; Start is where the answer begins
+	Lengths   []float64        // [K] lengths of the answers for Analyse, as characters; nil = tokens, which a cut text has too few of
 	Rankings  [][]int          // [labeler][K] competition ranks, 1 = best, equal = tied
 	Labelers  []string         // [labeler] who gave them; may be empty
 	Strengths []float64        // [labeler] how much better the first is to them, 1 slightly to 4 much, 0 = not given; nil = none given
@@ -33,6 +34,18 @@ func (g Group) weight(i int) float64 {
 	return g.Weights[i]
 }
 
+// lengths of the answers, tokens where the group does not say.
+func (g Group) lengths() []float64 {
+	if g.Lengths != nil {
+		return g.Lengths
+	}
+	out := make([]float64, len(g.Sequences))
+	for k, s := range g.Sequences {
+		out[k] = float64(len(s.IDs) - s.Start)
+	}
+	return out
+}
+
 // check reports what makes the group unusable for a model of that shape. i is its place, for the message.
 func (g Group) check(i int, cfg model.Config) error {
 	if len(g.Sequences) == 0 {
@@ -42,6 +55,9 @@ func (g Group) check(i int, cfg model.Config) error {
 		if err := checkSequence(s, cfg); err != nil {
 			return invalid("groups", "group %d (%s), answer %d: %s", i, g.PromptID, k, err.(*InvalidError).Reason)
 		}
+	}
+	if g.Lengths != nil && len(g.Lengths) != len(g.Sequences) {
+		return invalid("groups", "group %d (%s) has %d lengths for %d answers", i, g.PromptID, len(g.Lengths), len(g.Sequences))
 	}
 	if n := len(g.Rankings); g.Strengths != nil && len(g.Strengths) != n || g.Weights != nil && len(g.Weights) != n {
 		return invalid("groups", "group %d (%s) has %d rankings, %d strengths, %d weights", i, g.PromptID, n, len(g.Strengths), len(g.Weights))

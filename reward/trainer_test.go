@@ -3,6 +3,7 @@ package reward
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -26,7 +27,7 @@ func testGroups(seed uint64, n, k, labelers int, noise float64) []Group {
 	groups := make([]Group, n)
 	for i := range groups {
 		g := &groups[i]
-		g.PromptID = string(rune('a' + i%26))
+		g.PromptID = fmt.Sprint(i)
 		gold := make([]float64, k)
 		for j := range k {
 			s := model.Sequence{IDs: []int32{1, int32(2 + rng.IntN(3))}, Start: 2}

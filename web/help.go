@@ -32,6 +32,7 @@ var helpTitles = []struct {
 	{"ranking", "Ranking answers"},
 	{"questions", "Other questions, own work, prompts"},
 	{"rounds", "Rounds and models"},
+	{"reward", "Reward models"},
 	{"data", "Data in and out"},
 	{"eval", "Evaluation"},
 	{"experiments", "Experiments"},
