@@ -33,6 +33,8 @@ type lab struct {
 	language shelf[*model.Transformer]
 	rewards  shelf[rewardModel]
 	policies shelf[outcome]
+	held     shelf[rankedSet]
+	answers  shelf[[]answer] // of SFT, by seed
 
 	spent struct {
 		sync.Mutex

@@ -162,7 +162,7 @@ func (l *lab) ofSFT(ctx context.Context, seed int) ([]answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.fresh(ctx, sft, seed, forSFT)
+	return l.answers.get(fmt.Sprint(seed), func() ([]answer, error) { return l.fresh(ctx, sft, seed, forSFT) })
 }
 
 // goldScorer gives the gold score itself.

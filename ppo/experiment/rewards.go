@@ -199,8 +199,10 @@ func (l *lab) heldOut(ctx context.Context) (rankedSet, error) {
 	if err != nil {
 		return rankedSet{}, err
 	}
-	draw := simulate.HeldOut(stream(forHeldOut, 0))
-	return l.rank(ctx, sft, l.world.prompts(draw, l.recipe.Held), draw, labeler{})
+	return l.held.get("", func() (rankedSet, error) {
+		draw := simulate.HeldOut(stream(forHeldOut, 0))
+		return l.rank(ctx, sft, l.world.prompts(draw, l.recipe.Held), draw, labeler{})
+	})
 }
 
 // judged trains or takes a reward model and measures it on held-out answers.
