@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// The adaptive controller of the frontier. Calibrated on seeds 100 to 104: with Ziegler's horizon of 10,000 episodes the
+// The adaptive controller of the frontier. Calibrated on seeds 100 and 101: with Ziegler's horizon of 10,000 episodes the
 // coefficient would not have moved within the run.
 const (
 	adaptiveTarget     = 3.0 // nats an answer

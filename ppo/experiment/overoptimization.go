@@ -9,8 +9,9 @@ import (
 )
 
 // Over-optimisation (Gao, Schulman and Hilton 2022): a weak reward model is maximised for longer than it is worth. The number
-// of ranked prompts behind the weak model (recipe.Weak), the KL coefficient and the length of the run (PushBeta, Push) were
-// calibrated on seeds 100 to 104; the bounds are those of the acceptance test.
+// of ranked prompts behind the weak model (recipe.Weak: a gold accuracy near 0.9; 480 prompts are often too few to learn
+// anything) and the KL coefficient (PushBeta: with 0.05, gold had not turned after 40 iterations) were calibrated on seeds 100
+// and 101. The bounds are those of the acceptance test.
 var overoptimization = spec{
 	name: "overoptimization", title: "A11: pushed against a weak reward model, the reward rises while gold falls", fast: true,
 	plots: []Plot{

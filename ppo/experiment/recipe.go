@@ -69,13 +69,13 @@ func newRecipe(world, size string) (recipe, error) {
 			},
 			BatchTexts: 64, PretrainSteps: 600, SFTSteps: 1200, PretrainLR: 3e-3, SFTLR: 3e-3,
 		},
-		RewardEpochs: 4, RewardBatch: 16, RewardLR: 1e-3, Ranked: 1024, Weak: 400, Relabel: 512, Held: 1000,
-		Iterations: 24, Rollouts: 192, PolicyLR: 1e-3, Beta: 0.2, Push: 40, PushRollouts: 256, PushBeta: 0.05,
+		RewardEpochs: 4, RewardBatch: 16, RewardLR: 1e-3, Ranked: 1024, Weak: 512, Relabel: 512, Held: 1000,
+		Iterations: 24, Rollouts: 192, PolicyLR: 1e-3, Beta: 0.2, Push: 40, PushRollouts: 256, PushBeta: 0.02,
 	}
 	switch {
 	case world == WorldStarter && size == SizeFast:
 		r.Language, r.Held, r.Push = language{}, 400, 24
-		r.RewardEpochs, r.RewardScale, r.PolicyLR, r.Beta, r.PushBeta = 2, true, 3e-4, 0.4, 0.1 // as in rankloop demo
+		r.RewardEpochs, r.RewardScale, r.PolicyLR, r.Beta, r.PushBeta = 2, true, 3e-4, 0.4, 0.05 // as in rankloop demo
 	case world == WorldStarter:
 		return r, &InvalidError{"size", fmt.Sprintf("%q: the starter model has the one size that ships", size)}
 	case world != WorldToy:
