@@ -40,6 +40,7 @@ var helpTitles = []struct {
 	{"best-of-n", "Best of n, rejection sampling"},
 	{"data", "Data in and out"},
 	{"eval", "Evaluation"},
+	{"experiments", "Experiments"},
 	{"attention", "Attention, seen"},
 	{"speed", "Speed"},
 	{"api", "The API"},
