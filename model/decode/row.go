@@ -145,7 +145,7 @@ func (s *stepper) step(rows []*row) {
 		}
 		s.caches, s.ids, s.lead = append(s.caches, r.cache), append(s.ids, r.feed[:min(chunk, len(r.feed))]), append(s.lead, r)
 	}
-	s.m.ExtendValues(s.caches, s.ids, func(i int, logits []float32, value float32) {
+	s.m.ExtendValues(s.caches, s.ids, nil, func(i, _ int, logits []float32, value float32) {
 		if r := s.lead[i]; len(r.feed) > chunk {
 			r.feed = r.feed[chunk:]
 		} else {
