@@ -29,6 +29,11 @@ func AttentionCached(o []float32, ldo int, q []float32, ldq int, kv Paged, Tq, T
 		attendOne(o, q, kv, Tk, H, KV, D, window, scale)
 		return
 	}
+	attendMany(o, ldo, q, ldq, kv, Tq, Tk, H, KV, D, window, scale)
+}
+
+// attendMany is the attention of several positions.
+func attendMany(o []float32, ldo int, q []float32, ldq int, kv Paged, Tq, Tk, H, KV, D, window int, scale float32) {
 	width := bandWidth(Tk, window)
 	Parallel(KV, attentionGrain(Tq, width, H/KV*D), func(lo, hi int) {
 		withScratch(width*min(Tq, attentionRows), func(s *scratch) {
@@ -71,7 +76,7 @@ type held struct {
 }
 
 // head is where head g of D channels lies.
-func (p *Paged) head(g, D int) held {
+func (p Paged) head(g, D int) held {
 	return held{pages: p.Pages, keys: p.Keys + g*D*p.Size, values: p.Values + g*D, size: p.Size, ldv: p.LDV}
 }
 
