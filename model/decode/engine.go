@@ -111,7 +111,7 @@ type Engine struct {
 // Stats is what an engine is doing and has done.
 type Stats struct {
 	Active, Waiting                         int // choices under way, and those that wait
-	PagesUsed, PagesKept, PagesTotal        int // held by requests; by prefixes alone; of all
+	PagesUsed, PagesKept, PagesTotal        int // held; of these, remembered for what begins alike, which makes room where no request uses it; of all
 	PageBytes                               int64
 	Requests, Refused, Cancelled            int64 // taken on; sent away busy; left by their callers
 	PromptTokens, CachedTokens, Completions int64 // tokens of prompts; of these, not read again; written

@@ -259,7 +259,7 @@ func mix(t *testing.T, m *model.Transformer, tok token.Tokenizer, seed uint64) (
 func checkPages(t *testing.T, what string, e *Engine) {
 	t.Helper()
 	s, b := e.Stats(), e.batch
-	if s.PagesUsed != 0 || s.Active != 0 || s.Waiting != 0 || b.promised != 0 || b.pages.Total()-b.pages.Free() != s.PagesKept || b.prefixes.idle() != s.PagesKept {
+	if s.PagesUsed != s.PagesKept || s.Active != 0 || s.Waiting != 0 || b.promised != 0 || b.pages.Total()-b.pages.Free() != s.PagesKept || b.prefixes.idle() != s.PagesKept {
 		t.Fatalf("%s: afterwards %+v, %d promised, %d of %d free", what, s, b.promised, b.pages.Free(), b.pages.Total())
 	}
 	for b.prefixes.evict() {

@@ -158,7 +158,7 @@ func (e *Engine) count() {
 		e.stats.Active += len(f.seats)
 	}
 	e.stats.PagesKept = b.prefixes.size
-	e.stats.PagesUsed = b.pages.Total() - b.pages.Free() - b.prefixes.size
+	e.stats.PagesUsed = b.pages.Total() - b.pages.Free()
 }
 
 // leave ends a flow early or in the end; e.mu is held.
