@@ -162,3 +162,35 @@ func BenchmarkUrgent(b *testing.B) {
 		}
 	})
 }
+
+// A pass pauses in its middle, however long it is.
+func TestUrgentWithinAPass(t *testing.T) {
+	before := turns.patience
+	defer func() { turns.patience = before }()
+	turns.patience = 20 * time.Second
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	a, b := make([]float32, 300*300), make([]float32, 300*300)
+	begun := make(chan struct{})
+	all.Go(func() {
+		BeginBackground()
+		defer EndBackground()
+		close(begun)
+		for c := make([]float32, 300*300); !stop.Load(); {
+			NN(300, 300, 300, a, 300, b, 300, c, 300, false)
+		}
+	})
+	<-begun
+	for range 5 {
+		Urgent(func() {
+			turns.mu.Lock()
+			defer turns.mu.Unlock()
+			if turns.running != 0 {
+				t.Errorf("%d go on beside urgent work", turns.running)
+				stop.Store(true)
+			}
+		})
+	}
+	stop.Store(true)
+	all.Wait()
+}
