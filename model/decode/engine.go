@@ -44,7 +44,7 @@ type EngineOptions struct {
 	Queue     int   // choices that may wait for a place; 128
 	MaxTokens int   // most tokens of one completion; the model's context
 	Memory    int64 // bytes for keys and values; 1 GiB, at least one text as long as the context
-	Page      int   // positions of a page of it, a multiple of 16; 32, or 16 where the context is short
+	Page      int   // positions of a page of it, a multiple of 16; 32
 	Chunk     int   // most tokens of prompts that are read in one step; 128
 }
 
@@ -61,12 +61,7 @@ func (o EngineOptions) withDefaults(context int) EngineOptions {
 	if o.Memory <= 0 {
 		o.Memory = 1 << 30
 	}
-	if o.Page <= 0 {
-		o.Page = 32
-		if context <= 256 {
-			o.Page = 16
-		}
-	}
+	set(&o.Page, 32)
 	return o
 }
 
