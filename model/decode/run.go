@@ -131,7 +131,7 @@ func (e *Engine) admit() {
 	for rank := range priorities {
 		for {
 			f := e.queue.next(rank)
-			if f == nil || !b.place(f) || !b.begin(f, e) {
+			if f == nil || !b.place(f) || !e.begin(f) {
 				break
 			}
 			e.queue.begin(f)
@@ -188,7 +188,8 @@ func (b *batch) place(f *flow) bool {
 }
 
 // begin gives a flow its seats and memory, false where there is not enough.
-func (b *batch) begin(f *flow, e *Engine) bool {
+func (e *Engine) begin(f *flow) bool {
+	b := e.batch
 	var held []*model.Page
 	var end *prefix
 	if f.Customer != "" {
