@@ -69,6 +69,7 @@ func (p *planes) hidden(lo, hi int) {
 func (p *planes) product(dst []float32, lo, hi int) {
 	C, V := p.m.cfg.Width, p.m.cfg.Vocab
 	p.m.body.head().timesT(hi-lo, V, C, p.heads.h[lo*C:hi*C], C, dst, V, false)
+	p.m.temper(dst[:(hi-lo)*V])
 }
 
 // readHeads computes what is asked for at rows lo..hi of the heads.
@@ -177,6 +178,7 @@ func (p *planes) headsAtOnce(g headGrads) {
 // backRows takes the gradients from the logits z of rows lo..hi, which it changes, to the head and to what it read.
 func (p *planes) backRows(z []float32, lo, hi int, g headGrads) {
 	p.backLogits(z, lo, hi, g)
+	p.m.temper(z[:(hi-lo)*p.m.cfg.Vocab]) // d(z/T) = dz/T
 	p.backProduct(z, lo, hi, g)
 }
 

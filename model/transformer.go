@@ -52,6 +52,7 @@ type Transformer struct {
 
 	lora      *LoRA   // what the adapters were made from, nil = none
 	mixed     bool    // products round their factors to bfloat16
+	sharpness float32 // 1/temperature: the factor of every logit, 0 = 1
 	packed    Weights // form of weights that can only be read, empty = none
 	recompute bool    // passes keep the inputs of layers only
 	drop      dropout
@@ -226,6 +227,7 @@ func (m *Transformer) share() *Transformer {
 		q.panels, q.byRow = p.panels, p.byRow // nobody writes to them
 	}
 	c.SetMixed(m.mixed)
+	c.sharpness = m.sharpness
 	c.recompute, c.drop, c.packed = m.recompute, m.drop, m.packed
 	return c
 }

@@ -16,7 +16,7 @@ func invalid(field, format string, args ...any) error {
 	return &InvalidError{field, fmt.Sprintf(format, args...)}
 }
 
-// Config says how a policy is trained. It is stored as JSON with the run.
+// Config says how a policy is trained by PPO. It is stored as JSON with the run. Options lists every field with its source.
 type Config struct {
 	Iterations int `json:"iterations"` // rollout batches
 	Rollouts   int `json:"rollouts"`   // B, episodes of an iteration
@@ -38,21 +38,31 @@ type Config struct {
 	ValueClip float64 `json:"value_clip"` // half width of the interval round the old value
 	ValueCoef float64 `json:"value_coef"` // weight of the critic's loss
 	Entropy   float64 `json:"entropy"`    // weight of the entropy bonus
+	AdamConfig
+
+	DualClip float64 `json:"dual_clip,omitempty"` // largest factor on a negative advantage (Ye et al. 2020); 0 = none, else above 1
+	TargetKL float64 `json:"target_kl,omitempty"` // approxkl above which an iteration's remaining optimizer steps are left out; 0 = none
 
 	// Precision is model.PrecisionFloat32 (also "") or model.PrecisionMixed, of every model but the scorer's.
 	Precision string `json:"precision,omitempty"`
 
 	Critic string `json:"critic,omitempty"` // CriticSeparate (also "") or CriticShared
 
-	WhitenRewards      bool `json:"whiten_rewards"`       // scale rewards to variance 1, keeping their mean
-	WhitenPerMinibatch bool `json:"whiten_per_minibatch"` // whiten within each minibatch instead of the whole rollout batch
+	WhitenRewards      bool `json:"whiten_rewards"`           // scale rewards to variance 1, keeping their mean
+	WhitenPerMinibatch bool `json:"whiten_per_minibatch"`     // whiten within each minibatch instead of the whole rollout batch
+	RawAdvantages      bool `json:"raw_advantages,omitempty"` // do not whiten the advantages
 
-	KL    KLConfig  `json:"kl"`
-	EOS   EOSConfig `json:"eos"`
-	Ptx   PtxConfig `json:"ptx"`
-	EMA   float64   `json:"ema"`  // decay of the averaged weights per optimizer step (InstructGPT: 0.992); 0 = none
-	Seed  uint64    `json:"seed"` // of sampling and of every order
-	Micro int       `json:"micro_tokens"`
+	Temperature float64         `json:"temperature,omitempty"` // of sampling, and of every log-probability with it; 0 = 1
+	Truncate    *TruncateConfig `json:"truncate,omitempty"`    // where a response ends besides its end token
+
+	KL    KLConfig    `json:"kl"`
+	EOS   EOSConfig   `json:"eos"`
+	Score ScoreConfig `json:"score,omitzero"`
+	Ptx   PtxConfig   `json:"ptx"`
+	Guard GuardConfig `json:"guard,omitzero"`
+	EMA   float64     `json:"ema"`  // decay of the averaged weights per optimizer step (InstructGPT: 0.992); 0 = none
+	Seed  uint64      `json:"seed"` // of sampling and of every order
+	Micro int         `json:"micro_tokens"`
 }
 
 // Where values come from.
@@ -61,127 +71,100 @@ const (
 	CriticShared   = "shared"   // a value head on the policy's trunk: one pass and one optimizer for both, half the work (Ziegler)
 )
 
-// mixed says whether products are in mixed precision.
-func (c Config) mixed() bool { return c.Precision == model.PrecisionMixed }
-
-// weights is the form in which models are kept that are only read: the one whose bits are those of training.
-func (c Config) weights() model.Weights {
-	if c.mixed() {
+// weightsFor is the form in which models are kept that are only read: the one whose bits are those of training.
+func weightsFor(precision string) model.Weights {
+	if precision == model.PrecisionMixed {
 		return model.WeightsBF16
 	}
 	return model.WeightsFloat32
 }
 
+// mixed says whether products are in mixed precision.
+func (c Config) mixed() bool { return c.Precision == model.PrecisionMixed }
+
 // shared says whether the critic is a head of the policy.
 func (c Config) shared() bool { return c.Critic == CriticShared }
 
-// KLConfig is the penalty for leaving the reference, and where a run stops.
-type KLConfig struct {
-	Coef    float64 `json:"coef"`    // beta; where Target is set, the start
-	Target  float64 `json:"target"`  // nats per episode that the coefficient is steered to; 0 = fixed coefficient
-	Horizon float64 `json:"horizon"` // episodes (Ziegler: 10000)
-	Min     float64 `json:"min"`     // the run stops below this KL per episode: samples are then not the policy's
-	Max     float64 `json:"max"`     // the run stops above; 0 = no limit
-}
-
-// What happens to the score of a response without end token.
-const (
-	EOSSet      = "set"      // the score becomes EOSConfig.Value (N+: -1, below the reference answers' mean of 0)
-	EOSSubtract = "subtract" // EOSConfig.Value is subtracted (TRL's missing_eos_penalty)
-	EOSKeep     = "keep"     // nothing
-)
-
-// EOSConfig says what a response that was cut at MaxTokens scores.
-type EOSConfig struct {
-	Missing string  `json:"missing"` // EOSSet, EOSSubtract or EOSKeep
-	Value   float64 `json:"value"`
-}
-
-// PtxConfig is the pretraining mix of PPO-ptx. The coefficient depends on how losses are reduced: InstructGPT's 27.8
-// means nothing here, where both losses are means over tokens. Choose it by the ratio of gradient norms, which the
-// metrics grad_norm and ptx_grad_norm tell.
-type PtxConfig struct {
-	Coef  float64 `json:"coef"`  // weight of the pretraining loss; 0 = no mix
-	Batch int     `json:"batch"` // texts per optimizer step
-}
-
-// DefaultConfig suits models of 0.1 to 10 million parameters whose reward has a standard deviation near 1 over the
-// reference answers. The learning rates of the papers are 100 to 300 times smaller and belong to larger models.
-func DefaultConfig() Config {
-	return Config{
-		Iterations: 24, Rollouts: 192, Minibatch: 64, Epochs: 1, MaxTokens: 48, Chunk: 64,
-		LR: 1e-3, ValueLR: 1e-3, Schedule: "constant", AdamEps: 1e-5, ClipNorm: 1,
-		Gamma: 1, Lambda: 0.95, Clip: 0.2, ValueClip: 0.2, ValueCoef: 0.1,
-		KL:    KLConfig{Coef: 0.1, Horizon: 10000, Min: -0.5, Max: 50},
-		EOS:   EOSConfig{Missing: EOSSet, Value: -1},
-		Micro: 8192,
-	}
-}
-
-// Preset returns a named configuration: "small" (DefaultConfig), "instructgpt" (its published values, which suit
-// models of a billion parameters) or "ziegler" (lm-human-preferences' style tasks).
-func Preset(name string) (Config, error) {
-	c := DefaultConfig()
-	switch name {
-	case "", "small":
-	case "instructgpt": // Ouyang et al. 2022, C.4; the policy's own learning rate is not printed there: 9e-6 is the critic's
-		c.Iterations, c.Rollouts, c.Minibatch, c.Epochs, c.MaxTokens = 500, 512, 64, 1, 1024
-		c.LR, c.ValueLR, c.Warmup, c.AdamEps = 9e-6, 9e-6, 10, 1e-8
-		c.KL.Coef, c.EMA = 0.02, 0.992
-	case "ziegler": // openai/lm-human-preferences launch.py and train_policy.py, style tasks
-		c.Iterations, c.Rollouts, c.Minibatch, c.Epochs, c.MaxTokens = 1953, 512, 512, 4, 24
-		c.LR, c.ValueLR, c.Schedule, c.AdamEps = 1e-5, 1e-5, "linear", 1e-5
-		c.KL = KLConfig{Coef: 0.15, Target: 6, Horizon: 10000, Min: -0.5, Max: 50}
-		c.WhitenRewards, c.WhitenPerMinibatch = true, true
-	default:
-		return c, invalid("preset", "%q is none of small, instructgpt, ziegler", name)
-	}
-	return c, nil
+func (c Config) sampling() sampling {
+	return sampling{c.MaxTokens, c.Micro, c.Seed, weightsFor(c.Precision), c.Temperature, c.Truncate, c.shared()}
 }
 
 // Validate reports the first field that cannot be used, as *InvalidError.
 func (c Config) Validate() error {
-	for _, f := range []struct {
+	err := positive(
+		count{"iterations", c.Iterations}, count{"rollouts", c.Rollouts}, count{"minibatch", c.Minibatch}, count{"epochs", c.Epochs},
+		count{"max_tokens", c.MaxTokens}, count{"chunk", c.Chunk}, count{"micro_tokens", c.Micro})
+	if err == nil {
+		err = within(
+			span{"lr", c.LR, 0, 1}, span{"value_lr", c.ValueLR, 0, 1}, span{"adam_eps", c.AdamEps, 1e-30, 1}, span{"decay", c.Decay, 0, 1},
+			span{"clip_norm", c.ClipNorm, 0, math.MaxFloat32}, span{"gamma", c.Gamma, 0, 1}, span{"lambda", c.Lambda, 0, 1},
+			span{"clip", c.Clip, 0, 10}, span{"value_clip", c.ValueClip, 0, math.MaxFloat32}, span{"value_coef", c.ValueCoef, 0, 1e6},
+			span{"entropy", c.Entropy, 0, 1e6}, span{"dual_clip", c.DualClip, 0, 1e6}, span{"target_kl", c.TargetKL, 0, 1e6},
+			span{"temperature", c.Temperature, 0, 100}, span{"ema", c.EMA, 0, 1})
+	}
+	for _, part := range []interface{ validate() error }{c.AdamConfig, c.KL, c.EOS, c.Score, c.Ptx, c.Guard, c.Truncate} {
+		if err == nil {
+			err = part.validate()
+		}
+	}
+	if err == nil {
+		err = checkCommon(c.Warmup, c.Schedule, c.Precision, c.EMA)
+	}
+	switch {
+	case err != nil:
+		return err
+	case c.Minibatch > c.Rollouts:
+		return invalid("minibatch", "%d is more than the %d rollouts", c.Minibatch, c.Rollouts)
+	case c.Critic != "" && c.Critic != CriticSeparate && c.Critic != CriticShared:
+		return invalid("critic", "%q is none of separate, shared", c.Critic)
+	case c.DualClip > 0 && c.DualClip <= 1:
+		return invalid("dual_clip", "%g is not above 1, where the ratio starts", c.DualClip)
+	case c.RawAdvantages && c.WhitenPerMinibatch && !c.WhitenRewards:
+		return invalid("whiten_per_minibatch", "raw_advantages leaves nothing to whiten")
+	}
+	return nil
+}
+
+// count and span are fields of a configuration with what they may be.
+type (
+	count struct {
 		name string
 		v    int
-	}{{"iterations", c.Iterations}, {"rollouts", c.Rollouts}, {"minibatch", c.Minibatch}, {"epochs", c.Epochs},
-		{"max_tokens", c.MaxTokens}, {"chunk", c.Chunk}, {"micro_tokens", c.Micro}} {
+	}
+	span struct {
+		name      string
+		v, lo, hi float64
+	}
+)
+
+func positive(fields ...count) error {
+	for _, f := range fields {
 		if f.v < 1 {
 			return invalid(f.name, "%d is not positive", f.v)
 		}
 	}
-	for _, f := range []struct {
-		name   string
-		v      float64
-		lo, hi float64
-	}{{"lr", c.LR, 0, 1}, {"value_lr", c.ValueLR, 0, 1}, {"adam_eps", c.AdamEps, 1e-30, 1}, {"decay", c.Decay, 0, 1},
-		{"clip_norm", c.ClipNorm, 0, math.MaxFloat32}, {"gamma", c.Gamma, 0, 1}, {"lambda", c.Lambda, 0, 1},
-		{"clip", c.Clip, 0, 10}, {"value_clip", c.ValueClip, 0, math.MaxFloat32}, {"value_coef", c.ValueCoef, 0, 1e6},
-		{"entropy", c.Entropy, 0, 1e6}, {"kl.coef", c.KL.Coef, 0, 1e6}, {"kl.target", c.KL.Target, 0, 1e6},
-		{"kl.min", c.KL.Min, -1e6, 0}, {"kl.max", c.KL.Max, 0, 1e9}, {"eos.value", c.EOS.Value, -1e6, 1e6},
-		{"ptx.coef", c.Ptx.Coef, 0, 1e6}, {"ema", c.EMA, 0, 1}} {
+	return nil
+}
+
+func within(fields ...span) error {
+	for _, f := range fields {
 		if !(f.v >= f.lo && f.v <= f.hi) {
 			return invalid(f.name, "%g is not in [%g, %g]", f.v, f.lo, f.hi)
 		}
 	}
+	return nil
+}
+
+// checkCommon looks at what all objectives have.
+func checkCommon(warmup int, schedule, precision string, ema float64) error {
 	switch {
-	case c.Minibatch > c.Rollouts:
-		return invalid("minibatch", "%d is more than the %d rollouts", c.Minibatch, c.Rollouts)
-	case c.Warmup < 0:
+	case warmup < 0:
 		return invalid("warmup", "must not be negative")
-	case c.Schedule != "constant" && c.Schedule != "linear" && c.Schedule != "cosine":
-		return invalid("schedule", "%q is none of constant, linear, cosine", c.Schedule)
-	case c.Critic != "" && c.Critic != CriticSeparate && c.Critic != CriticShared:
-		return invalid("critic", "%q is none of separate, shared", c.Critic)
-	case c.Precision != "" && c.Precision != model.PrecisionFloat32 && c.Precision != model.PrecisionMixed:
-		return invalid("precision", "%q is none of float32, mixed", c.Precision)
-	case c.KL.Target > 0 && !(c.KL.Horizon > 0):
-		return invalid("kl.horizon", "a target needs a positive horizon")
-	case c.EOS.Missing != EOSSet && c.EOS.Missing != EOSSubtract && c.EOS.Missing != EOSKeep:
-		return invalid("eos.missing", "%q is none of set, subtract, keep", c.EOS.Missing)
-	case c.Ptx.Coef > 0 && c.Ptx.Batch < 1:
-		return invalid("ptx.batch", "a pretraining mix needs at least 1 text per step")
-	case c.EMA == 1:
+	case schedule != "constant" && schedule != "linear" && schedule != "cosine":
+		return invalid("schedule", "%q is none of constant, linear, cosine", schedule)
+	case precision != "" && precision != model.PrecisionFloat32 && precision != model.PrecisionMixed:
+		return invalid("precision", "%q is none of float32, mixed", precision)
+	case ema == 1:
 		return invalid("ema", "1 never moves")
 	}
 	return nil
@@ -189,15 +172,21 @@ func (c Config) Validate() error {
 
 // rate scales a peak learning rate for an iteration (0-based).
 func (c Config) rate(peak float64, iteration int) float64 {
-	x := float64(iteration) / float64(c.Iterations)
-	switch c.Schedule {
+	return rate(peak, c.Schedule, c.Warmup, iteration, c.Iterations)
+}
+
+// rate scales a peak learning rate for step k of n (0-based): linear goes to 0, cosine to a tenth, and the first warmup steps
+// rise from a tenth.
+func rate(peak float64, schedule string, warmup, k, n int) float64 {
+	x := float64(k) / float64(n)
+	switch schedule {
 	case "linear":
 		peak *= 1 - x
 	case "cosine":
 		peak *= 0.1 + 0.9*0.5*(1+math.Cos(math.Pi*x))
 	}
-	if iteration < c.Warmup {
-		peak *= 0.1 + 0.9*float64(iteration)/float64(c.Warmup)
+	if k < warmup {
+		peak *= 0.1 + 0.9*float64(k)/float64(warmup)
 	}
 	return peak
 }

@@ -11,7 +11,7 @@ import (
 // HealthError says that a run was stopped because its numbers cannot be those of a sound run. Nothing was learned from the
 // batch that raised it.
 type HealthError struct {
-	Check  string // what was looked at: "sampler", "reference", "kl", "rewards", "score"
+	Check  string // what was looked at: "sampler", "reference", "kl", "rewards", "score", "ratio"
 	Value  float64
 	Reason string
 }
@@ -30,24 +30,19 @@ const (
 	probes = 8
 )
 
-// SetCanary gives the trainer pairs of sequences whose order is known, best the held-out rankings of the reward model. At
-// the start of a run the scorer must put better above worse more often than not; where it clearly does not, its sign or its
-// normalisation is wrong and the run stops before the first update. len(better) == len(worse).
-func (t *Trainer) SetCanary(better, worse []model.Sequence) { t.better, t.worse = better, worse }
-
 // checkStart runs before the first rollout of a run.
-func (t *Trainer) checkStart(ctx context.Context) error {
-	if err := t.checkReference(ctx); err != nil {
+func (a *actor) checkStart(ctx context.Context) error {
+	if err := a.checkReference(ctx); err != nil {
 		return err
 	}
-	if len(t.better) == 0 || len(t.better) != len(t.worse) {
+	if len(a.better) == 0 || len(a.better) != len(a.worse) {
 		return nil
 	}
-	better, err := t.scores(ctx, t.better)
+	better, err := a.scores(ctx, a.better)
 	if err != nil {
 		return err
 	}
-	worse, err := t.scores(ctx, t.worse)
+	worse, err := a.scores(ctx, a.worse)
 	if err != nil {
 		return err
 	}
@@ -69,12 +64,12 @@ func (t *Trainer) checkStart(ctx context.Context) error {
 
 // checkReference lets the reference speak for itself: what it samples must have the log-probabilities that the trainer
 // reads from it. A reference read one token off passes every test on rewards.
-func (t *Trainer) checkReference(ctx context.Context) error {
-	prompts := make([][]int32, min(probes, t.prompts.Len()))
+func (a *actor) checkReference(ctx context.Context) error {
+	prompts := make([][]int32, min(probes, a.prompts.Len()))
 	for i := range prompts {
-		prompts[i] = t.prompts.Prompt(uint64(i))
+		prompts[i] = a.prompts.Prompt(uint64(i))
 	}
-	episodes, err := t.sample(ctx, t.reference, prompts, t.cfg.Seed^streamProbe)
+	episodes, err := a.sample(ctx, a.reference, prompts, a.how.seed^streamProbe)
 	if err != nil {
 		return err
 	}
@@ -83,7 +78,7 @@ func (t *Trainer) checkReference(ctx context.Context) error {
 		seqs[i] = e.seq
 	}
 	worst := 0.0
-	for i, row := range t.referenceLogprobs(seqs) {
+	for i, row := range a.referenceLogprobs(seqs) {
 		for j, x := range row {
 			worst = math.Max(worst, math.Abs(x-episodes[i].logp[j]))
 		}
@@ -95,30 +90,33 @@ func (t *Trainer) checkReference(ctx context.Context) error {
 }
 
 // checkBatch looks at a whole rollout batch before anything is learned from it.
-func (t *Trainer) checkBatch(m map[string]float64) error {
-	kl := m["kl"]
+func (t *Trainer) checkBatch(m map[string]float64, penalty float64) error {
 	for _, name := range []string{"score", "reward", "kl", "explained_variance"} {
 		if math.IsNaN(m[name]) || math.IsInf(m[name], 0) {
 			return fmt.Errorf("%w: %s", ErrNotFinite, name)
 		}
 	}
-	if want := m["score"] - t.control.Coef()*kl; math.Abs(m["reward"]-want) > 1e-6*(1+math.Abs(want)) {
+	if want := m["score"] - t.control.Coef()*penalty; math.Abs(m["reward"]-want) > 1e-6*(1+math.Abs(want)) {
 		return &HealthError{"rewards", m["reward"], fmt.Sprintf("rewards do not add up to score - coefficient*KL = %g", want)}
 	}
-	if t.iteration == 0 && t.same && math.Abs(kl) > startKL {
+	return t.checkKL(m["kl"], t.iteration, t.cfg.KL.Min, t.cfg.KL.Max)
+}
+
+// checkKL looks at the KL per episode of a rollout batch.
+func (a *actor) checkKL(kl float64, iteration int, low, high float64) error {
+	switch {
+	case iteration == 0 && a.same && math.Abs(kl) > startKL:
 		return &HealthError{"reference", kl, "the policy is still its reference, the KL between them must be 0"}
-	}
-	if kl < t.cfg.KL.Min {
-		return &HealthError{"kl", kl, fmt.Sprintf("KL per episode below %g: the samples are not the policy's", t.cfg.KL.Min)}
-	}
-	if t.cfg.KL.Max > 0 && kl > t.cfg.KL.Max {
-		return &HealthError{"kl", kl, fmt.Sprintf("KL per episode above the limit of %g nats: the policy has left its reference", t.cfg.KL.Max)}
+	case kl < low:
+		return &HealthError{"kl", kl, fmt.Sprintf("KL per episode below %g: the samples are not the policy's", low)}
+	case high > 0 && kl > high:
+		return &HealthError{"kl", kl, fmt.Sprintf("KL per episode above the limit of %g nats: the policy has left its reference", high)}
 	}
 	return nil
 }
 
-// checkStep looks at the losses of an optimizer step before it is taken.
-func (t *Trainer) checkStep(u int, drift float64, losses ...float64) error {
+// checkStep looks at an optimizer step before it is taken: u is its number within the iteration, ratio the mean of pi/pi_old.
+func checkStep(u int, drift, ratio float64, guard GuardConfig, losses ...float64) error {
 	for _, l := range losses {
 		if math.IsNaN(l) || math.IsInf(l, 0) {
 			return fmt.Errorf("%w: loss of optimizer step %d", ErrNotFinite, u)
@@ -126,6 +124,9 @@ func (t *Trainer) checkStep(u int, drift float64, losses ...float64) error {
 	}
 	if u == 0 && !(drift <= samplerDrift) {
 		return &HealthError{"sampler", drift, "before the first update the trainer's log-probabilities differ from the sampler's"}
+	}
+	if guard.Ratio > 0 && !(ratio <= guard.Ratio) {
+		return &HealthError{"ratio", ratio, fmt.Sprintf("the mean ratio of optimizer step %d is above %g: the policy has run away from the one that sampled", u, guard.Ratio)}
 	}
 	return nil
 }
@@ -141,9 +142,6 @@ const (
 	FaultReference   Fault = "reference"    // the reference's are
 	FaultScoreSign   Fault = "score-sign"   // the policy minimises the reward
 )
-
-// Inject plants a bug, so that the experiment "faults" can show that the checks above see it.
-func (t *Trainer) Inject(f Fault) { t.fault = f }
 
 // shifted reads a row one token late, and the last one twice.
 func shifted(row []float64) []float64 {

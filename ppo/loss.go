@@ -21,6 +21,14 @@ type PolicyStats struct {
 //
 // All rows have the shape [B][T]; clip is the half width of the interval.
 func PolicyLoss(newLogp, oldLogp, advantages [][]float64, clip float64) (loss float64, grad [][]float64, stats PolicyStats) {
+	return DualClipLoss(newLogp, oldLogp, advantages, clip, 0)
+}
+
+// DualClipLoss is PolicyLoss with a second bound where the advantage is negative and the ratio large (Ye et al. 2020, "Mastering
+// complex control in MOBA games", eq. 5, negated), so that one token cannot make the loss arbitrarily large:
+//
+//	loss = mean of min(PolicyLoss' term, -A*dual) where A < 0; dual > 1, 0 = no such bound
+func DualClipLoss(newLogp, oldLogp, advantages [][]float64, clip, dual float64) (loss float64, grad [][]float64, stats PolicyStats) {
 	grad = like(newLogp)
 	n := Count(newLogp)
 	stats.Tokens = n
@@ -32,15 +40,11 @@ func PolicyLoss(newLogp, oldLogp, advantages [][]float64, clip float64) (loss fl
 		for t := range row {
 			d := row[t] - oldLogp[b][t]
 			ratio := math.Exp(d)
-			a := advantages[b][t]
-			free := -a * ratio
-			clipped := -a * min(max(ratio, 1-clip), 1+clip)
-			if clipped > free {
-				stats.ClipFrac += inv // outside the interval the clipped branch is constant
-				loss += clipped * inv
-			} else {
-				loss += free * inv
-				grad[b][t] = free * inv // d(-A e^d)/dd = -A e^d
+			l, g, clipped := surrogate(ratio, advantages[b][t], clip, dual)
+			loss += l * inv
+			grad[b][t] = g * inv
+			if clipped {
+				stats.ClipFrac += inv
 			}
 			stats.ApproxKL += 0.5 * d * d * inv
 			stats.K1 -= d * inv
@@ -51,6 +55,46 @@ func PolicyLoss(newLogp, oldLogp, advantages [][]float64, clip float64) (loss fl
 	}
 	stats.Loss = loss
 	return loss, grad, stats
+}
+
+// surrogate is one term of the clipped loss, its derivative with respect to log(ratio), and whether a clip decides it.
+func surrogate(ratio, a, clip, dual float64) (loss, grad float64, held bool) {
+	free := -a * ratio
+	clipped := -a * min(max(ratio, 1-clip), 1+clip)
+	switch {
+	case clipped > free:
+		return clipped, 0, true // outside the interval the clipped branch is constant
+	case dual > 0 && a < 0 && free > -a*dual:
+		return -a * dual, 0, true
+	}
+	return free, free, false // d(-A e^d)/dd = -A e^d
+}
+
+// KLLoss is the KL to the reference as a term of the loss, the mean over tokens of an estimate (see KL), and its gradient with
+// respect to newLogp: d for k2, 1 - exp(-d) for k3.
+func KLLoss(newLogp, ref [][]float64, estimator string) (loss float64, grad [][]float64) {
+	grad = like(newLogp)
+	n := Count(newLogp)
+	if n == 0 {
+		return 0, grad
+	}
+	for b, row := range newLogp {
+		for t := range row {
+			l, g := klTerm(row[t]-ref[b][t], estimator)
+			loss += l / float64(n)
+			grad[b][t] = g / float64(n)
+		}
+	}
+	return loss, grad
+}
+
+// klTerm is one token's estimate and its derivative with respect to d; k3 unless another is named.
+func klTerm(d float64, estimator string) (loss, grad float64) {
+	if estimator == KLK2 {
+		return d * d / 2, d
+	}
+	e := math.Exp(-d)
+	return e - 1 + d, 1 - e
 }
 
 // ValueStats describes the critic's fit. Means are over all tokens.

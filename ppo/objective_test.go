@@ -127,7 +127,8 @@ func TestReferenceObjectives(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			r := func(rows [][]float64) [][]float64 { return ragged(rows, c.Mask) }
 			p, want := c.Params, c.Expect
-			kl, nonScore, rewards := KLRewards(r(c.Rollout), r(c.Ref), c.Scores, p.KLCoef)
+			kl := KL(r(c.Rollout), r(c.Ref), KLK1)
+			nonScore, rewards := TokenRewards(kl, make([]float64, len(c.Scores)), p.KLCoef), TokenRewards(kl, c.Scores, p.KLCoef)
 			nearRows(t, "kl", kl, r(want.KL))
 			nearRows(t, "non-score reward", nonScore, r(want.NonScore))
 			nearRows(t, "rewards", rewards, r(want.Rewards))
@@ -364,7 +365,8 @@ func TestEmptyRows(t *testing.T) {
 	if l, _, _ := ValueLoss(empty, empty, empty, 0.2); l != 0 {
 		t.Error("value loss of nothing")
 	}
-	kl, _, r := KLRewards(empty, empty, []float64{1, 2}, 0.1)
+	kl := KL(empty, empty, KLK3)
+	r := TokenRewards(kl, []float64{1, 2}, 0.1)
 	if meanRowSum(kl) != 0 || meanRowSum(r) != 0 || meanRowSum(nil) != 0 {
 		t.Error("rewards of nothing")
 	}

@@ -2,28 +2,45 @@ package ppo
 
 import "math"
 
-// KLRewards turns the scores of whole responses into rewards of tokens (InstructGPT eq. 2 without its pretraining term).
+// KL estimates KL(pi || ref) at each sampled token, in nats: with d = logp - ref,
 //
-//	kl[b][t]      = logp[b][t] - ref[b][t]                 an estimate whose mean over samples of pi is KL(pi || ref)
-//	nonScore[b][t] = -coef * kl[b][t]
-//	rewards[b][t] = nonScore[b][t] + scores[b] where t is the last token of the row
+//	k1 = d        k2 = d^2/2        k3 = exp(-d) - 1 + d
 //
-// logp are log-probabilities under the policy that sampled, ref those under the reference, in nats. An empty row has no
-// token that could carry its score.
-func KLRewards(logp, ref [][]float64, scores []float64, coef float64) (kl, nonScore, rewards [][]float64) {
-	kl, nonScore, rewards = like(logp), like(logp), like(logp)
+// (Schulman, "Approximating KL divergence", 2020). The mean of k1 and k3 over samples of pi is the KL.
+func KL(logp, ref [][]float64, estimator string) [][]float64 {
+	kl := like(logp)
 	for b, row := range logp {
 		for t := range row {
 			d := row[t] - ref[b][t]
-			kl[b][t] = d
-			nonScore[b][t] = -coef * d
-			rewards[b][t] = nonScore[b][t]
+			switch estimator {
+			case KLK2:
+				kl[b][t] = d * d / 2
+			case KLK3:
+				kl[b][t] = math.Exp(-d) - 1 + d
+			default:
+				kl[b][t] = d
+			}
+		}
+	}
+	return kl
+}
+
+// TokenRewards turns the scores of whole responses into rewards of tokens (InstructGPT eq. 2 without its pretraining term).
+//
+//	rewards[b][t] = -coef * kl[b][t], + scores[b] where t is the last token of the row
+//
+// An empty row has no token that could carry its score.
+func TokenRewards(kl [][]float64, scores []float64, coef float64) [][]float64 {
+	rewards := like(kl)
+	for b, row := range kl {
+		for t, d := range row {
+			rewards[b][t] = -coef * d
 		}
 		if n := len(row); n > 0 {
 			rewards[b][n-1] += scores[b]
 		}
 	}
-	return kl, nonScore, rewards
+	return rewards
 }
 
 // whitenEps stands inside the square root, as in lm-human-preferences.

@@ -2,12 +2,8 @@ package ppo
 
 import (
 	"context"
-	"fmt"
-	"math"
-	"math/rand/v2"
 
 	"github.com/rankloop/rankloop/model"
-	"github.com/rankloop/rankloop/model/decode"
 )
 
 // episode is one response with all that was recorded when it was sampled. Rows have one entry per response token.
@@ -26,7 +22,8 @@ type batch struct {
 	rewards    [][]float64 // rewards of tokens, not whitened
 	advantages [][]float64 // whitened, unless that happens per minibatch
 	returns    [][]float64
-	kl         float64 // mean KL per episode
+	each       []float64 // advantage of each episode, where it has one for the whole (GRPO, RLOO, rejection sampling)
+	kl         float64   // mean KL per episode
 }
 
 // Sample is one episode of an iteration, kept for people to read.
@@ -35,8 +32,10 @@ type Sample struct {
 	Prompt    []int32 `json:"prompt"`
 	Response  []int32 `json:"response"`
 	Score     float64 `json:"score"` // after the end-token rule
-	KL        float64 `json:"kl"`    // nats, of this response
+	KL        float64 `json:"kl"`    // nats, of this response: the sum of KLTokens
 	Ended     bool    `json:"ended"`
+
+	KLTokens []float64 `json:"kl_tokens"` // log pi - log ref of each response token
 }
 
 const (
@@ -69,12 +68,15 @@ func (t *Trainer) rollout(ctx context.Context, c int) (map[string]float64, error
 	for i := range prompts {
 		prompts[i] = t.prompt(t.iteration*t.cfg.Rollouts + lo + i)
 	}
-	seed := rand.New(rand.NewPCG(t.cfg.Seed^streamSample, uint64(t.iteration)<<32|uint64(c))).Uint64()
-	episodes, err := t.sample(ctx, t.packed(), prompts, seed)
+	episodes, err := t.sample(ctx, t.packed(), prompts, t.chunkSeed(t.iteration, c))
 	if err != nil {
 		return nil, err
 	}
-	if err := t.annotate(ctx, episodes); err != nil {
+	var values func([]model.Sequence, []episode)
+	if t.value != nil {
+		values = t.criticValues
+	}
+	if err := t.annotate(ctx, episodes, values); err != nil {
 		return nil, err
 	}
 	before := t.batch
@@ -90,96 +92,6 @@ func (t *Trainer) rollout(ctx context.Context, c int) (map[string]float64, error
 	return metrics, nil
 }
 
-// packed is the policy in the form in which sampling reads its weights fastest, with the bits of training.
-func (t *Trainer) packed() *model.Transformer {
-	defer clock(&t.times.Rollout)()
-	if t.reader == nil {
-		t.reader = t.policy.PackedCopy(t.cfg.weights())
-	}
-	return t.reader
-}
-
-// sample draws a response to each prompt from m at temperature 1.
-func (t *Trainer) sample(ctx context.Context, m *model.Transformer, prompts [][]int32, seed uint64) ([]episode, error) {
-	defer clock(&t.times.Rollout)()
-	params := decode.Params{MaxTokens: t.cfg.MaxTokens, Temperature: 1, TopP: 1, Seed: seed}
-	out, err := decode.Generate(ctx, m, prompts, params, t.eos, nil)
-	if err != nil {
-		return nil, fmt.Errorf("sample: %w", err)
-	}
-	episodes := make([]episode, len(out))
-	for i, c := range out {
-		ids := append(append(make([]int32, 0, len(prompts[i])+len(c.IDs)), prompts[i]...), c.IDs...)
-		episodes[i] = episode{
-			seq:   model.Sequence{IDs: ids, Start: len(prompts[i])},
-			ended: t.eos < 0 || len(c.IDs) > 0 && c.IDs[len(c.IDs)-1] == t.eos,
-			logp:  widen(c.Logprobs), value: widen(c.Values),
-		}
-	}
-	return episodes, nil
-}
-
-// annotate adds the reference's log-probabilities, the values of a critic of its own and the scores. A shared critic's values
-// came with the samples.
-func (t *Trainer) annotate(ctx context.Context, episodes []episode) error {
-	seqs := make([]model.Sequence, len(episodes))
-	for i := range episodes {
-		seqs[i] = episodes[i].seq
-	}
-	i := 0
-	for _, part := range parts(seqs, t.cfg.Micro) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		some := episodes[i : i+len(part)]
-		if t.extra&ExtraOld != 0 {
-			t.again(part, some)
-		}
-		for j, row := range t.referenceLogprobs(part) {
-			some[j].ref = row
-		}
-		if !t.cfg.shared() {
-			t.criticValues(part, some)
-		}
-		i += len(part)
-	}
-	scores, err := t.scores(ctx, seqs)
-	if err != nil {
-		return err
-	}
-	for i := range episodes {
-		e := &episodes[i]
-		e.score = scores[i]
-		if t.fault == FaultOldLogprobs {
-			e.logp = shifted(e.logp)
-		}
-		for what, row := range map[string][]float64{"log-probability": e.logp, "reference log-probability": e.ref, "value": e.value, "score": {e.score}} {
-			for _, x := range row {
-				if math.IsNaN(x) || math.IsInf(x, 0) {
-					return fmt.Errorf("%w: %s of an episode", ErrNotFinite, what)
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// again computes with a pass what the sampler told.
-func (t *Trainer) again(seqs []model.Sequence, episodes []episode) {
-	defer clock(&t.times.Old)()
-	want := model.WantLogprobs
-	if t.cfg.shared() {
-		want |= model.WantValues
-	}
-	pass := t.policy.Score(t.positions(seqs), want)
-	for i := range episodes {
-		episodes[i].logp = widen(response(pass.Logprobs[i], seqs[i]))
-		if t.cfg.shared() {
-			episodes[i].value = widen(response(pass.Values[i], seqs[i]))
-		}
-	}
-}
-
 func (t *Trainer) criticValues(seqs []model.Sequence, episodes []episode) {
 	defer clock(&t.times.Values)()
 	for i, row := range t.value.Score(seqs, model.WantValues).Values {
@@ -187,53 +99,40 @@ func (t *Trainer) criticValues(seqs []model.Sequence, episodes []episode) {
 	}
 }
 
-func (t *Trainer) referenceLogprobs(seqs []model.Sequence) [][]float64 {
-	defer clock(&t.times.Reference)()
-	out := make([][]float64, len(seqs))
-	for i, row := range t.reference.Score(t.positions(seqs), model.WantLogprobs).Logprobs {
-		out[i] = widen(response(row, seqs[i]))
-		if t.fault == FaultReference {
-			out[i] = shifted(out[i])
-		}
-	}
-	return out
-}
-
-func (t *Trainer) scores(ctx context.Context, seqs []model.Sequence) ([]float64, error) {
-	defer clock(&t.times.Reward)()
-	out, err := t.scorer.Score(ctx, seqs)
-	if err != nil {
-		return nil, fmt.Errorf("score: %w", err)
-	}
-	if len(out) != len(seqs) {
-		return nil, fmt.Errorf("ppo: the scorer gave %d scores for %d responses", len(out), len(seqs))
-	}
-	if t.fault == FaultScoreSign {
-		for i := range out {
-			out[i] = -out[i]
-		}
-	}
-	return out, nil
-}
-
-// finalScore is an episode's score after the end-token rule.
-func (c EOSConfig) finalScore(score float64, ended bool) float64 {
-	switch {
-	case ended || c.Missing == EOSKeep:
-		return score
-	case c.Missing == EOSSet:
-		return c.Value
-	}
-	return score - c.Value
-}
-
 // finish turns the episodes of an iteration into rewards, advantages and returns, and checks their health.
 func (t *Trainer) finish() (map[string]float64, error) {
 	b := &t.batch
-	scores := make([]float64, len(b.episodes))
+	metrics, scores := b.describe(&t.scoring)
+	logp, ref, values := b.rows(logpOf), b.rows(refOf), b.rows(valueOf)
+	coef, now := t.control.Coef(), logp
+	switch t.fault {
+	case FaultPenalty:
+		coef = -coef
+	case FaultKLSign:
+		now, ref = ref, now
+	}
+	kl := KL(now, ref, KLK1)
+	penalty := kl
+	if e := t.cfg.KL.Estimator; e != "" && e != KLK1 {
+		penalty = KL(now, ref, e)
+	}
+	b.rewards, b.kl = TokenRewards(penalty, scores, coef), meanRowSum(kl)
+	b.advantages, b.returns = t.advantages(b.rewards, values)
+	metrics["reward"], metrics["kl"], metrics["kl_coef"] = meanRowSum(b.rewards), b.kl, t.control.Coef()
+	metrics["explained_variance"] = ExplainedVariance(values, b.returns)
+	if err := t.checkBatch(metrics, meanRowSum(penalty)); err != nil {
+		return nil, err
+	}
+	t.keep(t.weights(), t.iteration)
+	t.samples = remember(t.samples, t.iteration, b.episodes, scores, kl)
+	return metrics, nil
+}
+
+// describe measures what every trainer tells of a rollout batch, and gives the final scores.
+func (b batch) describe(s *scoring) (metrics map[string]float64, scores []float64) {
+	scores, scale := s.final(b.episodes)
 	var score, ended, length, repeats, bigrams float64
 	for i, e := range b.episodes {
-		scores[i] = t.cfg.EOS.finalScore(e.score, e.ended)
 		score += scores[i]
 		if e.ended {
 			ended++
@@ -244,29 +143,13 @@ func (t *Trainer) finish() (map[string]float64, error) {
 		repeats, bigrams = repeats+float64(r), bigrams+float64(n)
 	}
 	n := float64(len(b.episodes))
-	logp, values := b.rows(logpOf), b.rows(valueOf)
-	coef := t.control.Coef()
-	ref := b.rows(refOf)
-	now := logp
-	switch t.fault {
-	case FaultPenalty:
-		coef = -coef
-	case FaultKLSign:
-		now, ref = ref, now
+	metrics = map[string]float64{
+		"score": score / n, "entropy": -mean(b.rows(logpOf)), "eos_rate": ended / n, "length": length / n, "repeat_rate": repeats / max(1, bigrams),
 	}
-	kl, _, rewards := KLRewards(now, ref, scores, coef)
-	b.rewards, b.kl = rewards, meanRowSum(kl)
-	b.advantages, b.returns = t.advantages(rewards, values)
-	metrics := map[string]float64{
-		"score": score / n, "reward": meanRowSum(rewards), "kl": b.kl, "kl_coef": t.control.Coef(),
-		"entropy": -mean(logp), "eos_rate": ended / n, "length": length / n, "repeat_rate": repeats / max(1, bigrams),
-		"explained_variance": ExplainedVariance(values, b.returns),
+	if s.score.Scale != "" && s.score.Scale != ScaleNone {
+		metrics["score_scale"] = scale
 	}
-	if err := t.checkBatch(metrics); err != nil {
-		return nil, err
-	}
-	t.keep(scores, kl)
-	return metrics, nil
+	return metrics, scores
 }
 
 // advantages whitens over the rows it is given, as far as the configuration asks for it.
@@ -276,24 +159,25 @@ func (t *Trainer) advantages(rewards, values [][]float64) (advantages, returns [
 		rewards = Whiten(rewards, false)
 	}
 	advantages, returns = GAE(rewards, values, t.cfg.Gamma, t.cfg.Lambda)
-	if whiten {
+	if whiten && !t.cfg.RawAdvantages {
 		advantages = Whiten(advantages, true)
 	}
 	return advantages, returns
 }
 
-// keep remembers a few episodes for people to read.
-func (t *Trainer) keep(scores []float64, kl [][]float64) {
-	for i, e := range t.batch.episodes[:min(samplesPerIteration, len(t.batch.episodes))] {
-		s := Sample{Iteration: t.iteration, Prompt: e.seq.IDs[:e.seq.Start:e.seq.Start], Response: e.seq.IDs[e.seq.Start:], Score: scores[i], Ended: e.ended}
+// remember keeps the first few episodes of an iteration for people to read.
+func remember(samples []Sample, iteration int, episodes []episode, scores []float64, kl [][]float64) []Sample {
+	for i, e := range episodes[:min(samplesPerIteration, len(episodes))] {
+		s := Sample{Iteration: iteration, Prompt: e.seq.IDs[:e.seq.Start:e.seq.Start], Response: e.seq.IDs[e.seq.Start:], Score: scores[i], KLTokens: kl[i], Ended: e.ended}
 		for _, x := range kl[i] {
 			s.KL += x
 		}
-		t.samples = append(t.samples, s)
+		samples = append(samples, s)
 	}
-	if extra := len(t.samples) - samplesKept; extra > 0 {
-		t.samples = append([]Sample(nil), t.samples[extra:]...)
+	if extra := len(samples) - samplesKept; extra > 0 {
+		samples = append([]Sample(nil), samples[extra:]...)
 	}
+	return samples
 }
 
 // repeated counts the neighbouring pairs of tokens of a response, and those of them it had said before.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/checkpoint"
@@ -24,12 +25,13 @@ type identity struct {
 	Reference string `json:"reference"` // digest of the weights the KL is measured to
 	Scorer    string `json:"scorer"`    // digest of the reward model and its normalisation
 	Prompts   string `json:"prompts"`
+	Pairs     string `json:"pairs,omitempty"` // of DPO: those of training and those held out
 	Ptx       string `json:"ptx"`
 	EOS       int32  `json:"eos"`
 	Kernel    string `json:"kernel"` // class of kernels: the bits of a run depend on it
 }
 
-func identify(cfg Config, policy, reference, value *model.Transformer, scorer Scorer, prompts Prompts, eos int32, ptx Ptx) (identity, error) {
+func identify(cfg any, policy, reference, value *model.Transformer, scorer Scorer, prompts Prompts, eos int32, ptx Ptx) (identity, error) {
 	c, err := json.Marshal(cfg)
 	if err != nil {
 		return identity{}, invalid("config", "%v", err)
@@ -62,7 +64,7 @@ func identify(cfg Config, policy, reference, value *model.Transformer, scorer Sc
 func (a identity) differs(b identity) string {
 	for _, f := range []struct{ name, a, b string }{
 		{"configuration", a.Config, b.Config}, {"model shapes", a.Shape, b.Shape}, {"reference policy", a.Reference, b.Reference},
-		{"reward model", a.Scorer, b.Scorer}, {"prompt set", a.Prompts, b.Prompts}, {"pretraining text", a.Ptx, b.Ptx},
+		{"reward model", a.Scorer, b.Scorer}, {"prompt set", a.Prompts, b.Prompts}, {"set of pairs", a.Pairs, b.Pairs}, {"pretraining text", a.Ptx, b.Ptx},
 		{"end token", fmt.Sprint(a.EOS), fmt.Sprint(b.EOS)}, {"class of kernels", a.Kernel, b.Kernel},
 	} {
 		if f.a != f.b {
@@ -83,35 +85,30 @@ type saved struct {
 	Episodes   int      `json:"episodes"`
 	Finished   bool     `json:"finished"` // the batch has its advantages
 	Samples    []Sample `json:"samples"`
+	PtxCoef    float64  `json:"ptx_coef,omitempty"`
+	Moments    moments  `json:"moments,omitzero"`
+	Enough     bool     `json:"enough,omitempty"`
+	GoodAt     int      `json:"good_at,omitempty"`
 }
 
 // Save writes the whole state into dir, as one file that appears whole or not at all.
 func (t *Trainer) Save(dir string) error {
 	defer runtime.KeepAlive(t) // weights may be mapped pages that go with the model
+	if t.stopped != nil {
+		return fmt.Errorf("%w: %w", ErrStopped, t.stopped)
+	}
 	s := saved{
+		PtxCoef: t.ptxCoef, Moments: t.scoring.moments, Enough: t.enough, GoodAt: t.at,
 		Identity: t.ids, Iteration: t.iteration, Unit: t.unit, KLCoef: t.control.Coef(),
 		Episodes: len(t.batch.episodes), Finished: t.batch.advantages != nil, Samples: t.samples,
 	}
 	var tensors []checkpoint.Tensor
-	add := func(prefix string, m *model.Transformer, o *model.AdamW) int {
-		step, m1, m2 := o.State()
-		for i, p := range m.Params() {
-			tensors = append(tensors, f32(prefix+".w."+p.Name, p.Data))
-			if step > 0 {
-				tensors = append(tensors, f32(prefix+".m."+p.Name, m1[i]), f32(prefix+".v."+p.Name, m2[i]))
-			}
-		}
-		return step
-	}
-	s.PolicyStep = add("policy", t.policy, t.policyOpt)
+	tensors, s.PolicyStep = modelTensors(tensors, "policy", t.policy, t.policyOpt)
 	if t.value != nil {
-		s.ValueStep = add("value", t.value, t.valueOpt)
+		tensors, s.ValueStep = modelTensors(tensors, "value", t.value, t.valueOpt)
 	}
-	for i, p := range t.policy.Params() {
-		if t.ema != nil {
-			tensors = append(tensors, f32("ema.w."+p.Name, t.ema[i]))
-		}
-	}
+	tensors = append(tensors, averageTensors(t.policy, t.ema)...)
+	tensors = append(tensors, t.goodTensors(t.weights())...)
 	tensors = append(tensors, t.batch.tensors()...)
 	if err := checkpoint.WriteState(filepath.Join(dir, stateFile), s, tensors); err != nil {
 		return fmt.Errorf("ppo: save: %w", err)
@@ -122,21 +119,13 @@ func (t *Trainer) Save(dir string) error {
 // Load takes up a saved state. The trainer must have been made with the same inputs as the one that saved it; otherwise the
 // error wraps ErrForeignState and nothing changes.
 func (t *Trainer) Load(dir string) error {
-	var s saved
-	all, err := checkpoint.ReadState(filepath.Join(dir, stateFile), &s)
+	s, r, err := readState(dir, t.ids, t.AnyKernel)
 	if err != nil {
-		return fmt.Errorf("ppo: load: %w", err)
-	}
-	if t.AnyKernel {
-		s.Identity.Kernel = t.ids.Kernel
-	}
-	if d := s.Identity.differs(t.ids); d != "" {
-		return fmt.Errorf("%w: %s", ErrForeignState, d)
+		return err
 	}
 	if s.Iteration < 0 || s.Iteration > t.cfg.Iterations || s.Unit < 0 || s.Unit >= t.cfg.chunks()+t.cfg.updates() {
 		return fmt.Errorf("ppo: load: %w: iteration %d, unit %d", checkpoint.ErrCorrupt, s.Iteration, s.Unit)
 	}
-	r := tensorReader{all: all}
 	policy, policyOpt := t.policy.Clone(), newOptimizer(t.cfg)
 	value, valueOpt := t.value, newOptimizer(t.cfg)
 	r.model("policy", policy, policyOpt, s.PolicyStep)
@@ -144,13 +133,9 @@ func (t *Trainer) Load(dir string) error {
 		value = value.Clone()
 		r.model("value", value, valueOpt, s.ValueStep)
 	}
-	var ema [][]float32
-	for _, p := range policy.Params() {
-		if t.ema != nil {
-			ema = append(ema, r.f32("ema.w."+p.Name, len(p.Data)))
-		}
-	}
-	b := r.batch(s.Episodes, s.Finished)
+	ema := r.average(policy, t.ema != nil)
+	good := r.good(trained(ema, policy, value))
+	b := r.batch(s.Episodes, s.Finished, true)
 	if r.err != nil {
 		return fmt.Errorf("ppo: load: %w", r.err)
 	}
@@ -158,11 +143,57 @@ func (t *Trainer) Load(dir string) error {
 	t.reader = nil
 	t.iteration, t.unit, t.samples = s.Iteration, s.Unit, s.Samples
 	t.control.Restore(s.KLCoef)
+	t.good, t.at, t.ptxCoef, t.scoring.moments, t.enough = good, s.GoodAt, s.PtxCoef, s.Moments, s.Enough
 	if s.Finished {
-		kl, _, _ := KLRewards(b.rows(logpOf), b.rows(refOf), make([]float64, len(b.episodes)), 0)
-		t.batch.kl = meanRowSum(kl)
+		t.batch.kl = meanRowSum(KL(b.rows(logpOf), b.rows(refOf), KLK1))
 	}
 	return nil
+}
+
+// readState reads a state that belongs to the run ids.
+func readState(dir string, ids identity, anyKernel bool) (s saved, r tensorReader, err error) {
+	if r.all, err = checkpoint.ReadState(filepath.Join(dir, stateFile), &s); err != nil {
+		return s, r, fmt.Errorf("ppo: load: %w", err)
+	}
+	if anyKernel {
+		s.Identity.Kernel = ids.Kernel
+	}
+	if d := s.Identity.differs(ids); d != "" {
+		return s, r, fmt.Errorf("%w: %s", ErrForeignState, d)
+	}
+	return s, r, nil
+}
+
+// modelTensors adds weights and moments, and tells how many steps the optimizer has taken.
+func modelTensors(to []checkpoint.Tensor, prefix string, m *model.Transformer, o *model.AdamW) ([]checkpoint.Tensor, int) {
+	step, m1, m2 := o.State()
+	for i, p := range m.Params() {
+		to = append(to, f32(prefix+".w."+p.Name, p.Data))
+		if step > 0 {
+			to = append(to, f32(prefix+".m."+p.Name, m1[i]), f32(prefix+".v."+p.Name, m2[i]))
+		}
+	}
+	return to, step
+}
+
+func averageTensors(m *model.Transformer, ema [][]float32) (to []checkpoint.Tensor) {
+	for i, p := range m.Params() {
+		if ema != nil {
+			to = append(to, f32("ema.w."+p.Name, ema[i]))
+		}
+	}
+	return to
+}
+
+// goodTensors are the last good weights, where they are not those in training.
+func (g *guard) goodTensors(now [][]float32) (to []checkpoint.Tensor) {
+	if g.good == nil || sameWeights(g.good, now) {
+		return nil
+	}
+	for i, w := range g.good {
+		to = append(to, f32(fmt.Sprintf("good.%d", i), w))
+	}
+	return to
 }
 
 func f32(name string, data []float32) checkpoint.Tensor {
@@ -197,7 +228,13 @@ func (b batch) tensors() []checkpoint.Tensor {
 	}
 	out := []checkpoint.Tensor{
 		i64("batch.index", index), i64("batch.ids", ids), f64("batch.scores", scores),
-		f64("batch.logp", flat(b.rows(logpOf))), f64("batch.ref", flat(b.rows(refOf))), f64("batch.value", flat(b.rows(valueOf))),
+		f64("batch.logp", flat(b.rows(logpOf))), f64("batch.ref", flat(b.rows(refOf))),
+	}
+	if values := flat(b.rows(valueOf)); len(values) > 0 {
+		out = append(out, f64("batch.value", values))
+	}
+	if b.each != nil {
+		out = append(out, f64("batch.each", b.each))
 	}
 	if b.advantages != nil {
 		out = append(out, f64("batch.rewards", flat(b.rewards)), f64("batch.advantages", flat(b.advantages)), f64("batch.returns", flat(b.returns)))
@@ -266,7 +303,33 @@ func (r *tensorReader) model(prefix string, m *model.Transformer, o *model.AdamW
 	}
 }
 
-func (r *tensorReader) batch(episodes int, finished bool) (b batch) {
+// average reads averaged weights, where there are any.
+func (r *tensorReader) average(m *model.Transformer, wanted bool) (ema [][]float32) {
+	for _, p := range m.Params() {
+		if wanted {
+			ema = append(ema, r.f32("ema.w."+p.Name, len(p.Data)))
+		}
+	}
+	return ema
+}
+
+// good reads the last good weights: a copy of those in training where the state has no others.
+func (r *tensorReader) good(now [][]float32) [][]float32 {
+	_, apart := r.all["good.0"]
+	good := make([][]float32, len(now))
+	for i, w := range now {
+		if apart {
+			good[i] = r.f32(fmt.Sprintf("good.%d", i), len(w))
+		} else {
+			good[i] = slices.Clone(w)
+		}
+	}
+	return good
+}
+
+// batch reads episodes, with values where there is a critic. finished says that advantages are there: of tokens with a critic, of
+// episodes without.
+func (r *tensorReader) batch(episodes int, finished, critic bool) (b batch) {
 	if episodes == 0 || r.err != nil {
 		return b
 	}
@@ -282,9 +345,14 @@ func (r *tensorReader) batch(episodes int, finished bool) (b batch) {
 	}
 	ids := r.i64("batch.ids", tokens)
 	scores := r.f64("batch.scores", episodes)
-	logp, ref, value := r.f64("batch.logp", answers), r.f64("batch.ref", answers), r.f64("batch.value", answers)
-	var rewards, advantages, returns []float64
-	if finished {
+	logp, ref := r.f64("batch.logp", answers), r.f64("batch.ref", answers)
+	var value, rewards, advantages, returns []float64
+	if critic {
+		value = r.f64("batch.value", answers)
+	} else if finished {
+		b.each = r.f64("batch.each", episodes)
+	}
+	if finished && critic {
 		rewards, advantages, returns = r.f64("batch.rewards", answers), r.f64("batch.advantages", answers), r.f64("batch.returns", answers)
 	}
 	take := func(from *[]float64, n int) []float64 {
@@ -299,9 +367,12 @@ func (r *tensorReader) batch(episodes int, finished bool) (b batch) {
 			e.seq.IDs[j] = int32(ids[j])
 		}
 		ids = ids[n:]
-		e.logp, e.ref, e.value = take(&logp, n-start), take(&ref, n-start), take(&value, n-start)
+		e.logp, e.ref = take(&logp, n-start), take(&ref, n-start)
+		if critic {
+			e.value = take(&value, n-start)
+		}
 		b.episodes = append(b.episodes, e)
-		if finished {
+		if finished && critic {
 			b.rewards = append(b.rewards, take(&rewards, n-start))
 			b.advantages = append(b.advantages, take(&advantages, n-start))
 			b.returns = append(b.returns, take(&returns, n-start))

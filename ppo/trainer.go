@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/rankloop/rankloop/model"
@@ -17,6 +16,8 @@ var (
 	// ErrForeignState says that a saved state belongs to another run: another configuration, reference, reward model,
 	// prompt set or class of kernels.
 	ErrForeignState = errors.New("ppo: the saved state belongs to another run")
+
+	errAfterLast = errors.New("ppo: step after the last")
 )
 
 // Streams of randomness: one per purpose, so that none disturbs another.
@@ -34,30 +35,22 @@ type Trainer struct {
 	// not the run that an undisturbed one would have been.
 	AnyKernel bool
 
-	cfg       Config
-	reference *model.Transformer
-	scorer    Scorer
-	prompts   Prompts
-	ptx       Ptx
-	eos       int32
-	ids       identity
-	same      bool // the policy started as the reference
-	better    []model.Sequence
-	worse     []model.Sequence
-	fault     Fault
-	extra     Extra
-	times     Times
-	reader    *model.Transformer // the policy, packed for sampling; nil when its weights have moved on
-	order     []int              // of the prompts, in pass orderPass
-	orderPass int
+	actor
+	cfg Config
+	ptx Ptx
+	ids identity
 
-	// what a saved state holds
-	policy, value       *model.Transformer // value is nil where the critic is shared
+	// what a saved state holds, besides the policy
+	guard
+	value               *model.Transformer // nil where the critic is shared
 	policyOpt, valueOpt *model.AdamW
 	ema                 [][]float32 // in the order of policy.Params(); nil = none
 	control             KLController
-	iteration           int // 0-based; cfg.Iterations when done
-	unit                int // within the iteration: chunks, then optimizer steps
+	scoring             scoring
+	ptxCoef             float64 // of the pretraining mix; 0 = not chosen yet
+	iteration           int     // 0-based; cfg.Iterations when done
+	unit                int     // within the iteration: chunks, then optimizer steps
+	enough              bool    // the iteration's remaining optimizer steps are left out
 	batch               batch
 	samples             []Sample
 }
@@ -68,7 +61,7 @@ type Trainer struct {
 // critic with a value head, see Critic; where cfg.Critic is CriticShared it is not looked at, and the policy's copy gets a
 // value head that says 0, unless it has one. policy, reference and value are copied.
 // eos is the token that ends a response, -1 where there is none: then every response counts as ended. ptx may be nil
-// where cfg.Ptx.Coef is 0.
+// where there is no mix.
 func NewTrainer(cfg Config, policy, reference, value *model.Transformer, scorer Scorer, prompts Prompts, eos int32, ptx Ptx) (*Trainer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -78,8 +71,8 @@ func NewTrainer(cfg Config, policy, reference, value *model.Transformer, scorer 
 	} else if value.ScalarHead() != model.HeadValue {
 		return nil, invalid("value", "the critic has no value head")
 	}
-	if cfg.Ptx.Coef > 0 && ptx == nil {
-		return nil, invalid("ptx", "the mix has a coefficient of %g, but there is no text", cfg.Ptx.Coef)
+	if cfg.Ptx.on() && ptx == nil {
+		return nil, invalid("ptx", "a mix is wanted, but there is no text")
 	}
 	shape := policy.Config()
 	longest := min(shape.Context, reference.Config().Context)
@@ -90,23 +83,15 @@ func NewTrainer(cfg Config, policy, reference, value *model.Transformer, scorer 
 	if !same {
 		return nil, invalid("reference", "policy, reference and critic must share one vocabulary")
 	}
-	if prompts.Len() < 1 {
-		return nil, invalid("prompts", "there are none")
+	if err := checkPrompts(prompts, cfg.MaxTokens, longest, shape.Vocab); err != nil {
+		return nil, err
 	}
-	room := longest - cfg.MaxTokens
-	for i := range prompts.Len() {
-		p := prompts.Prompt(uint64(i))
-		if len(p) < 1 || len(p) > room {
-			return nil, invalid("prompts", "prompt %d has %d tokens; with responses of %d there is room for 1 to %d", i, len(p), cfg.MaxTokens, room)
-		}
-		for _, id := range p {
-			if id < 0 || int(id) >= shape.Vocab {
-				return nil, invalid("prompts", "prompt %d has the token id %d outside the vocabulary of %d", i, id, shape.Vocab)
-			}
-		}
+	if cfg.Truncate != nil && int(cfg.Truncate.Token) >= shape.Vocab {
+		return nil, invalid("truncate.token", "%d is outside the vocabulary of %d", cfg.Truncate.Token, shape.Vocab)
 	}
 	t := &Trainer{
-		cfg: cfg, policy: policy.Clone(), reference: reference.PackedCopy(cfg.weights()), scorer: scorer, prompts: prompts, ptx: ptx, eos: eos, orderPass: -1,
+		actor: newActor(cfg.sampling(), cfg.mixed(), policy, reference, scorer, prompts, eos), cfg: cfg, ptx: ptx,
+		scoring: scoring{score: cfg.Score, eos: cfg.EOS}, ptxCoef: cfg.Ptx.Coef,
 	}
 	if value != nil {
 		t.value = value.Clone()
@@ -115,7 +100,6 @@ func NewTrainer(cfg Config, policy, reference, value *model.Transformer, scorer 
 		clear(t.policy.Param("value.weight").Data)
 		t.policy.AddHeadBias()
 	}
-	t.policy.SetMixed(cfg.mixed())
 	if t.value != nil {
 		t.value.SetMixed(cfg.mixed())
 	}
@@ -125,11 +109,7 @@ func NewTrainer(cfg Config, policy, reference, value *model.Transformer, scorer 
 	}
 	t.same = policy.Digest() == t.ids.Reference
 	t.policyOpt, t.valueOpt = newOptimizer(cfg), newOptimizer(cfg)
-	if cfg.EMA > 0 {
-		for _, p := range t.policy.Params() {
-			t.ema = append(t.ema, slices.Clone(p.Data))
-		}
-	}
+	t.ema = average(cfg.EMA, t.policy)
 	t.control = &FixedKL{Value: cfg.KL.Coef}
 	if cfg.KL.Target > 0 {
 		t.control = &AdaptiveKL{Value: cfg.KL.Coef, Target: cfg.KL.Target, Horizon: cfg.KL.Horizon}
@@ -138,9 +118,17 @@ func NewTrainer(cfg Config, policy, reference, value *model.Transformer, scorer 
 }
 
 func newOptimizer(cfg Config) *model.AdamW {
-	o := model.NewAdamW()
-	o.Eps, o.Decay, o.Clip = float32(cfg.AdamEps), float32(cfg.Decay), float32(cfg.ClipNorm)
-	return o
+	return cfg.optimizer(cfg.AdamEps, cfg.Decay, cfg.ClipNorm)
+}
+
+// average makes averaged weights, nil where decay is 0.
+func average(decay float64, m *model.Transformer) (ema [][]float32) {
+	if decay > 0 {
+		for _, p := range m.Params() {
+			ema = append(ema, slices.Clone(p.Data))
+		}
+	}
+	return ema
 }
 
 // Critic makes a value model from a reward model, as InstructGPT does: the same weights, the score head turned into a value
@@ -180,29 +168,19 @@ func (t *Trainer) Progress() (step, total int) {
 func (t *Trainer) Iteration() int { return t.iteration }
 
 // Step does one unit of work: it samples a chunk of episodes, or takes one optimizer step of policy and critic. Metrics that
-// a unit does not measure are absent; iteration is always there. The last chunk of an iteration tells of its episodes
+// a unit does not measure are absent; iteration is always there. Metrics says what each means.
 //
-//	score      mean score per episode, after the end-token rule
-//	reward     mean of score - kl_coef*KL per episode: what PPO maximises
-//	kl         mean over episodes of the sum of log pi - log ref, nats: an estimate of KL(pi || ref)
-//	kl_coef    coefficient of the penalty in this iteration
-//	entropy    mean of -log pi over the sampled tokens, nats: an unbiased estimate of the policy's entropy per token
-//	eos_rate   share of episodes that ended with the end token
-//	length     mean response tokens, the end token included
-//	repeat_rate         share of the response's neighbouring token pairs that it had said before
-//	explained_variance  of the returns by the critic, before its update
-//
-// and each optimizer step of policy_loss, clipfrac, approxkl, kl_k3, ratio_mean, ratio_max (see PolicyStats), value_loss and
-// value_clipfrac (see ValueStats), grad_norm and value_grad_norm (before clipping; a shared critic has no norm of its own), lr, and where there is a pretraining mix
-// ptx_loss (nats per token) and ptx_grad_norm (of the mix alone, its coefficient included).
-//
-// An error leaves the state of the last unit behind, which can be saved; the step itself has not happened.
+// An error leaves the state of the last unit behind, which can be saved; the step itself has not happened. A *HealthError or
+// ErrNotFinite stops the run: the policy goes back to its last good weights, see Stopped, and no further step is taken.
 func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if t.Done() {
-		return nil, errors.New("ppo: step after the last")
+		return nil, errAfterLast
+	}
+	if t.stopped != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStopped, t.stopped)
 	}
 	var metrics map[string]float64
 	var err error
@@ -212,29 +190,39 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 		metrics, err = t.update(t.unit - t.cfg.chunks())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("iteration %d: %w", t.iteration, err)
+		return nil, fmt.Errorf("iteration %d: %w", t.iteration, t.judge(err, t.weights()))
 	}
 	metrics["iteration"] = float64(t.iteration)
 	t.unit++
 	if t.unit == t.cfg.chunks()+t.cfg.updates() {
 		t.control.Update(t.batch.kl, len(t.batch.episodes))
-		t.iteration, t.unit, t.batch = t.iteration+1, 0, batch{}
+		t.iteration, t.unit, t.batch, t.enough = t.iteration+1, 0, batch{}, false
 	}
 	return metrics, nil
 }
 
+// weights are those that the run changes.
+func (t *Trainer) weights() [][]float32 { return trained(t.ema, t.policy, t.value) }
+
 // Policy returns the policy as trained so far, without the value head of a shared critic: the averaged weights where cfg.EMA
-// is set, a copy in any case, in float32.
+// is set, a copy in any case, in float32 and at temperature 1. After a guard has stopped the run it is the last good one.
 func (t *Trainer) Policy() *model.Transformer {
-	m := t.policy.Clone()
-	m.SetMixed(false)
-	if t.ema != nil {
-		for i, p := range m.Params() {
-			copy(p.Data, t.ema[i])
-		}
-	}
+	m := finished(t.policy, t.ema)
 	if t.cfg.shared() {
 		m.DropHead()
+	}
+	return m
+}
+
+// finished is a copy of a model in training, for use: the averaged weights where there are some.
+func finished(m *model.Transformer, ema [][]float32) *model.Transformer {
+	m = m.Clone()
+	m.SetMixed(false)
+	m.SetTemperature(1)
+	for i, p := range m.Params() {
+		if ema != nil {
+			copy(p.Data, ema[i])
+		}
 	}
 	return m
 }
@@ -245,20 +233,8 @@ func (t *Trainer) Value() *model.Transformer {
 	if t.cfg.shared() {
 		m = t.policy
 	}
-	m = m.Clone()
-	m.SetMixed(false)
-	return m
+	return finished(m, nil)
 }
 
 // Samples returns the episodes kept for people to read, oldest first.
 func (t *Trainer) Samples() []Sample { return slices.Clone(t.samples) }
-
-// prompt returns the prompt of the n-th episode of the run: the prompts in a new order each time round.
-func (t *Trainer) prompt(n int) []int32 {
-	size := t.prompts.Len()
-	if pass := n / size; pass != t.orderPass {
-		t.order = rand.New(rand.NewPCG(t.cfg.Seed, streamPrompts+uint64(pass)<<8)).Perm(size)
-		t.orderPass = pass
-	}
-	return t.prompts.Prompt(uint64(t.order[n%size]))
-}

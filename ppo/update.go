@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 
 	"github.com/rankloop/rankloop/model"
-	"github.com/rankloop/rankloop/model/kernel"
 )
 
 // gradient is what an optimizer step is taken with: the gradients accumulated in policy and critic, and what was measured
@@ -20,15 +19,25 @@ type gradient struct {
 // update is optimizer step u of the iteration: one minibatch through policy and critic.
 func (t *Trainer) update(u int) (map[string]float64, error) {
 	defer clock(&t.times.Update)()
+	if t.enough {
+		return map[string]float64{"skipped": 1}, nil
+	}
+	before := t.ptxCoef
 	g, err := t.gradients(u)
-	if err == nil {
+	far := t.cfg.TargetKL > 0 && g.policy.ApproxKL > t.cfg.TargetKL
+	if err == nil && !far {
 		err = t.apply(g)
 	}
-	if err != nil {
+	if err != nil || far {
 		t.policy.ZeroGrad()
 		if t.value != nil {
 			t.value.ZeroGrad()
 		}
+		t.ptxCoef = before
+	}
+	if err == nil && far {
+		t.enough = true
+		return map[string]float64{"skipped": 1, "approxkl": g.policy.ApproxKL}, nil
 	}
 	return g.metrics, err
 }
@@ -43,31 +52,40 @@ func (t *Trainer) gradients(u int) (gradient, error) {
 		}
 		return out
 	}
-	logp, values := rows(t.batch.rows(logpOf)), rows(t.batch.rows(valueOf))
-	advantages, returns := rows(t.batch.advantages), rows(t.batch.returns)
+	m := minibatch{old: rows(t.batch.rows(logpOf)), ref: rows(t.batch.rows(refOf)), values: rows(t.batch.rows(valueOf)),
+		advantages: rows(t.batch.advantages), returns: rows(t.batch.returns)}
 	if t.cfg.WhitenPerMinibatch {
 		rewards := rows(t.batch.rewards)
 		if t.cfg.WhitenRewards {
 			rewards = Whiten(rewards, false)
 		}
-		advantages, returns = GAE(rewards, values, t.cfg.Gamma, t.cfg.Lambda)
-		advantages = Whiten(advantages, true)
+		m.advantages, m.returns = GAE(rewards, m.values, t.cfg.Gamma, t.cfg.Lambda)
+		if !t.cfg.RawAdvantages {
+			m.advantages = Whiten(m.advantages, true)
+		}
 	}
-	all := t.seqs()
-	seqs := make([]model.Sequence, len(chosen))
-	for i, j := range chosen {
-		seqs[i] = all[j]
+	for _, j := range chosen {
+		m.seqs = append(m.seqs, t.batch.episodes[j].seq)
 	}
 	g := gradient{metrics: map[string]float64{}}
-	if t.cfg.Ptx.Coef > 0 {
-		t.addPtx(u, g.metrics)
+	var mix *mix
+	if t.cfg.Ptx.on() {
+		mix = t.addPtx(u, g.metrics)
 	}
-	var drift float64
-	drift = t.addPolicy(seqs, logp, advantages, values, returns, &g)
+	drift := t.addPolicy(m, &g)
+	if mix != nil {
+		t.balance(mix, g.metrics)
+	}
 	if t.value != nil {
-		g.value = t.addValue(seqs, values, returns)
+		g.value = t.addValue(m.seqs, m.values, m.returns)
 	}
-	return g, t.checkStep(u, drift, g.policy.Loss, g.value.Loss, g.metrics["ptx_loss"])
+	return g, checkStep(u, drift, g.policy.RatioMean, t.cfg.Guard, g.policy.Loss, g.value.Loss, g.metrics["ptx_loss"], g.metrics["kl_loss"])
+}
+
+// minibatch is what an optimizer step learns from. Rows have an entry per response token.
+type minibatch struct {
+	seqs                                  []model.Sequence
+	old, ref, values, advantages, returns [][]float64
 }
 
 // seqs lists the episodes as the model takes them.
@@ -83,26 +101,18 @@ func (t *Trainer) seqs() []model.Sequence {
 func (t *Trainer) apply(g gradient) error {
 	t.reader = nil
 	lr := t.cfg.rate(t.cfg.LR, t.iteration)
-	norm, err := t.policyOpt.Step(t.policy, float32(lr))
+	norm, err := t.cfg.step(t.policyOpt, t.policy, t.cfg.AdamEps, lr)
 	if err != nil {
 		return fmt.Errorf("%w: policy: %w", ErrNotFinite, err)
 	}
 	if t.value != nil {
-		vnorm, err := t.valueOpt.Step(t.value, float32(t.cfg.rate(t.cfg.ValueLR, t.iteration)))
+		vnorm, err := t.cfg.step(t.valueOpt, t.value, t.cfg.AdamEps, t.cfg.rate(t.cfg.ValueLR, t.iteration))
 		if err != nil {
 			return fmt.Errorf("%w: critic: %w", ErrNotFinite, err)
 		}
 		g.metrics["value_grad_norm"] = vnorm
 	}
-	for i, p := range t.policy.Params() {
-		if t.ema == nil {
-			break
-		}
-		d := float32(t.cfg.EMA)
-		for j, w := range p.Data {
-			t.ema[i][j] = d*t.ema[i][j] + (1-d)*w
-		}
-	}
+	follow(t.ema, t.policy, t.cfg.EMA)
 	for name, v := range map[string]float64{
 		"policy_loss": g.policy.Loss, "clipfrac": g.policy.ClipFrac, "approxkl": g.policy.ApproxKL, "kl_k3": g.policy.K3,
 		"ratio_mean": g.policy.RatioMean, "ratio_max": g.policy.RatioMax, "value_loss": g.value.Loss,
@@ -123,8 +133,8 @@ func (t *Trainer) minibatch(u int) []int {
 
 // addPolicy accumulates the policy's gradient, and that of a critic which is its head, over parts of at most Micro tokens. drift
 // is the largest |new - old|.
-func (t *Trainer) addPolicy(seqs []model.Sequence, old, advantages, values, returns [][]float64, sum *gradient) (drift float64) {
-	total := float64(Count(old))
+func (t *Trainer) addPolicy(m minibatch, sum *gradient) (drift float64) {
+	total := float64(Count(m.old))
 	want := model.WantLogprobs
 	if t.cfg.Entropy > 0 {
 		want |= model.WantEntropy
@@ -133,12 +143,18 @@ func (t *Trainer) addPolicy(seqs []model.Sequence, old, advantages, values, retu
 		want |= model.WantValues
 	}
 	at := 0
-	for _, part := range parts(seqs, t.cfg.Micro) {
+	for _, part := range parts(m.seqs, t.cfg.Micro) {
+		end := at + len(part)
 		pass := t.policy.Forward(t.positions(part), want)
 		now := responses(pass.Logprobs, part)
-		o := old[at : at+len(part)]
+		o := m.old[at:end]
 		share := float64(Count(o)) / total // the loss is a mean over all tokens of the minibatch
-		_, grad, s := PolicyLoss(now, o, advantages[at:at+len(part)], t.cfg.Clip)
+		_, grad, s := DualClipLoss(now, o, m.advantages[at:end], t.cfg.Clip, t.cfg.DualClip)
+		if c := t.cfg.KL.LossCoef; c > 0 {
+			loss, dkl := KLLoss(now, m.ref[at:end], t.cfg.KL.LossForm)
+			addRows(grad, dkl, c)
+			sum.metrics["kl_loss"] += share * loss
+		}
 		g := model.Grads{Logprobs: t.narrow(grad, share, part)}
 		if t.cfg.Entropy > 0 {
 			loss, dh := EntropyLoss(responses(pass.Entropy, part), t.cfg.Entropy)
@@ -146,20 +162,35 @@ func (t *Trainer) addPolicy(seqs []model.Sequence, old, advantages, values, retu
 			sum.metrics["entropy_loss"] += share * loss
 		}
 		if t.cfg.shared() {
-			_, dv, s := ValueLoss(responses(pass.Values, part), values[at:at+len(part)], returns[at:at+len(part)], t.cfg.ValueClip)
+			_, dv, s := ValueLoss(responses(pass.Values, part), m.values[at:end], m.returns[at:end], t.cfg.ValueClip)
 			g.Values = t.narrow(dv, share*t.cfg.ValueCoef, part)
 			sum.value = sum.value.add(s, share)
 		}
 		pass.Backward(g)
 		sum.policy = sum.policy.add(s, share)
-		for i, row := range now {
-			for j, x := range row {
-				drift = math.Max(drift, math.Abs(x-o[i][j])) // math.Max keeps NaN
-			}
-		}
-		at += len(part)
+		drift = math.Max(drift, largest(now, o)) // math.Max keeps NaN
+		at = end
 	}
 	return drift
+}
+
+// largest is the largest difference of two rows.
+func largest(a, b [][]float64) (d float64) {
+	for i, row := range a {
+		for j, x := range row {
+			d = math.Max(d, math.Abs(x-b[i][j]))
+		}
+	}
+	return d
+}
+
+// addRows adds scale times b to a.
+func addRows(a, b [][]float64, scale float64) {
+	for i, row := range b {
+		for j, x := range row {
+			a[i][j] += scale * x
+		}
+	}
 }
 
 // add joins the statistics of a part that holds share of the tokens.
@@ -197,32 +228,6 @@ func (t *Trainer) addValue(seqs []model.Sequence, old, returns [][]float64) (sta
 		at += len(part)
 	}
 	return stats
-}
-
-// addPtx accumulates the gradient of the pretraining mix.
-func (t *Trainer) addPtx(u int, metrics map[string]float64) {
-	n := t.cfg.Ptx.Batch
-	first := (t.iteration*t.cfg.updates() + u) * n
-	seqs := make([]model.Sequence, n)
-	total := 0
-	for i := range seqs {
-		seqs[i] = t.ptx.Text(uint64(first + i))
-		total += len(seqs[i].IDs) - seqs[i].Start
-	}
-	loss := 0.0
-	for _, part := range parts(seqs, t.cfg.Micro) {
-		pass := t.policy.Forward(part, model.WantLogprobs)
-		l, grad := PtxLoss(responses(pass.Logprobs, part))
-		share := float64(Count(grad)) / float64(max(1, total))
-		pass.Backward(model.Grads{Logprobs: narrow(grad, share*t.cfg.Ptx.Coef)})
-		loss += share * l
-	}
-	metrics["ptx_loss"] = loss
-	norm := 0.0
-	for _, p := range t.policy.Params() {
-		norm += kernel.SumSquares(p.Grad)
-	}
-	metrics["ptx_grad_norm"] = math.Sqrt(norm)
 }
 
 // narrow scales a gradient to what the model takes.

@@ -16,9 +16,6 @@ type Times struct {
 	Update    time.Duration // optimizer steps
 }
 
-// Times returns how long the phases have taken since the trainer was made.
-func (t *Trainer) Times() Times { return t.times }
-
 // clock adds the time until the function that it returns is called.
 func clock(to *time.Duration) func() {
 	start := time.Now()
@@ -37,22 +34,6 @@ const (
 	ExtraPositions
 )
 
-// SetExtra chooses what is done in addition from now on. It is no part of the state.
-func (t *Trainer) SetExtra(e Extra) { t.extra = e }
-
-// positions are the sequences with the heads read where they are wanted.
-func (t *Trainer) positions(seqs []model.Sequence) []model.Sequence {
-	if t.extra&ExtraPositions == 0 {
-		return seqs
-	}
-	out := make([]model.Sequence, len(seqs))
-	for i, s := range seqs {
-		s.Start = 1
-		out[i] = s
-	}
-	return out
-}
-
 // response is the part of a row of numbers that belongs to the response of s.
 func response(row []float32, s model.Sequence) []float32 { return row[len(row)-(len(s.IDs)-s.Start):] }
 
@@ -61,17 +42,6 @@ func responses(rows [][]float32, seqs []model.Sequence) [][]float64 {
 	out := make([][]float64, len(rows))
 	for i, row := range rows {
 		out[i] = widen(response(row, seqs[i]))
-	}
-	return out
-}
-
-// narrow is what the model takes as gradient at the positions of seqs: zero at those outside the responses.
-func (t *Trainer) narrow(rows [][]float64, scale float64, seqs []model.Sequence) [][]float32 {
-	out := narrow(rows, scale)
-	for i, s := range t.positions(seqs) {
-		if n := len(s.IDs) - s.Start; n > len(out[i]) {
-			out[i] = append(make([]float32, n-len(out[i]), n), out[i]...)
-		}
 	}
 	return out
 }

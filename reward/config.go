@@ -26,11 +26,16 @@ type Config struct {
 	Warmup      int     `json:"warmup"`              // steps of linear warm-up, within the length
 	Decay       float64 `json:"decay"`               // AdamW's weight decay
 	Clip        float64 `json:"clip"`                // largest gradient norm; 0 = no clipping
-	Seeds       int     `json:"seeds"`               // models trained, with other heads and data orders; the best on the held-out rankings is kept
+	Seeds       int     `json:"seeds"`               // models trained, with other heads and data orders; the best Members on the held-out rankings are kept
+	Members     int     `json:"members,omitempty"`   // models kept, as one ensemble where there are several; 0 = 1. More than Seeds: so many are trained
 	Seed        uint64  `json:"seed"`                // of the head and of the data order
 	Scale       bool    `json:"scale"`               // also divide by the standard deviation over the reference answers
 	Precision   string  `json:"precision,omitempty"` // model.PrecisionFloat32 (also "") or model.PrecisionMixed
 	MicroTokens int     `json:"micro_tokens"`        // tokens of one forward pass; a larger batch is accumulated. Bounds memory
+
+	Loss Loss `json:"loss,omitzero"` // the zero value is InstructGPT's
+
+	Combination // of the members' rewards, where there are several
 }
 
 // DefaultConfig suits models of 0.1 to 10 million parameters. The learning rates of the papers (1e-5) belong to models a
@@ -60,13 +65,24 @@ func (c Config) Validate() error {
 		return invalid("clip", "%g is not a gradient norm", c.Clip)
 	case c.Seeds < 1:
 		return invalid("seeds", "must be at least 1")
+	case c.Members < 0 || c.Members > MaxMembers:
+		return invalid("members", "%d; 1 to %d models make an ensemble", c.Members, MaxMembers)
+	case c.Members < 2 && c.Combination != Combination{}:
+		return invalid("combine", "needs members of 2 or more")
 	case c.Precision != "" && c.Precision != model.PrecisionFloat32 && c.Precision != model.PrecisionMixed:
 		return invalid("precision", "%q is none of float32, mixed", c.Precision)
 	case c.MicroTokens < 1:
 		return invalid("micro_tokens", "must be positive")
 	}
-	return nil
+	if err := c.Loss.validate(); err != nil {
+		return err
+	}
+	return c.Combination.validate()
 }
+
+// members is the number of models that are kept, models of those that are trained.
+func (c Config) members() int { return max(1, c.Members) }
+func (c Config) models() int  { return max(c.Seeds, c.members()) }
 
 // steps is the number of optimizer steps of one model on n training prompts.
 func (c Config) steps(n int) int {

@@ -8,7 +8,7 @@ import (
 // Report says how well rewards agree with rankings.
 type Report struct {
 	Accuracy float64 `json:"accuracy"` // share of decided pairs (w, l) with reward(w) > reward(l); equal rewards count one half
-	Low      float64 `json:"low"`      // 95% confidence interval, clustered by prompt
+	Low      float64 `json:"low"`      // 95% confidence interval, clustered by prompt (groups of one PromptID)
 	High     float64 `json:"high"`
 	Loss     float64 `json:"loss"`    // mean -log sigmoid(r_w - r_l) over the pairs, nats
 	N        int     `json:"n"`       // pairs; a pair that two labelers decided counts twice
@@ -67,8 +67,7 @@ func Evaluate(ctx context.Context, s *Scorer, groups []Group) (Report, error) {
 func compare(rewards []float64, groups []Group) Report {
 	var (
 		rep         Report
-		right       = make([]float64, len(groups)) // per prompt
-		count       = make([]float64, len(groups))
+		all         = newTally(groups)
 		bins        [calibrationBins]Bin
 		alike, both int
 	)
@@ -100,8 +99,7 @@ func compare(rewards []float64, groups []Group) Report {
 				case d < 0:
 					agree = float64(second)
 				}
-				right[i] += agree
-				count[i] += float64(n)
+				all.add(i, agree, float64(n))
 				rep.Loss += float64(first)*softplus(-d) + float64(second)*softplus(d)
 				p := sigmoid(math.Abs(d))
 				bin := &bins[min(int((p-0.5)*2*calibrationBins), calibrationBins-1)]
@@ -111,19 +109,13 @@ func compare(rewards []float64, groups []Group) Report {
 			}
 		}
 	}
-	var total, hits float64
-	for i := range groups {
-		total, hits = total+count[i], hits+right[i]
-		if count[i] > 0 {
-			rep.Prompts++
-		}
-	}
-	rep.N = int(total)
-	if rep.N == 0 {
+	share := all.slice("")
+	if share.N == 0 {
 		return rep
 	}
-	rep.Accuracy, rep.Loss = hits/total, rep.Loss/total
-	rep.Low, rep.High = interval(right, count, rep.Accuracy, rep.Prompts)
+	total := float64(share.N)
+	rep.N, rep.Prompts, rep.Accuracy, rep.Low, rep.High = share.N, share.Prompts, share.Accuracy, share.Low, share.High
+	rep.Loss /= total
 	rep.Ceiling = 1
 	if both > 0 {
 		rep.Agreement, rep.AgreementN = float64(alike)/float64(both), both
@@ -141,20 +133,4 @@ func compare(rewards []float64, groups []Group) Report {
 		rep.Calibration = append(rep.Calibration, *b)
 	}
 	return rep
-}
-
-// interval is the 95% confidence interval of the ratio sum(right)/sum(count) over clusters (Cochran 1977, 6.4): pairs of
-// one prompt are not independent. With fewer than two prompts it is [0, 1].
-func interval(right, count []float64, ratio float64, clusters int) (low, high float64) {
-	if clusters < 2 {
-		return 0, 1
-	}
-	var total, ss float64
-	for i := range right {
-		e := right[i] - ratio*count[i]
-		total, ss = total+count[i], ss+e*e
-	}
-	k := float64(clusters)
-	half := 1.96 * math.Sqrt(ss*k/(k-1)) / total
-	return max(0, ratio-half), min(1, ratio+half)
 }

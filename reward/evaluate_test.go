@@ -49,34 +49,6 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
-// TestInterval draws many worlds and counts how often the interval holds the truth.
-func TestInterval(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 5))
-	const worlds, prompts = 400, 200
-	held := 0
-	for range worlds {
-		right, count := make([]float64, prompts), make([]float64, prompts)
-		hits, total := 0.0, 0.0
-		for i := range right {
-			p := []float64{0.5, 0.9}[rng.IntN(2)] // prompts differ
-			count[i] = float64(1 + rng.IntN(6))
-			for range int(count[i]) {
-				if rng.Float64() < p {
-					right[i]++
-				}
-			}
-			hits, total = hits+right[i], total+count[i]
-		}
-		low, high := interval(right, count, hits/total, prompts)
-		if low <= 0.7 && 0.7 <= high {
-			held++
-		}
-	}
-	if share := float64(held) / worlds; share < 0.91 || share > 0.985 {
-		t.Errorf("the 95%% interval holds the truth in %.3f of worlds", share)
-	}
-}
-
 func TestCeiling(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
 	var agree, best float64

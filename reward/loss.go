@@ -2,6 +2,13 @@ package reward
 
 import "math"
 
+// Count says what a ranking's loss was made of.
+type Count struct {
+	Pairs   int // pairs that the loss is the mean over: the decided ones, and ties where they are modelled
+	Decided int // pairs (w, l) that the ranking decides
+	Correct int // of these with rewards[w] > rewards[l]
+}
+
 // RankingLoss is InstructGPT's eq. 1 for one ranking of the K responses to one prompt, with its gradient.
 //
 //	loss = -1/|P| * sum over (w, l) in P of log sigmoid(rewards[w] - rewards[l])
@@ -11,60 +18,77 @@ import "math"
 // why a prompt is not seen K-1 times in an epoch and does not overfit at once. grad has the length of rewards; pairs is
 // |P|, correct the number of pairs with rewards[w] > rewards[l]. Where P is empty, loss and gradient are 0.
 func RankingLoss(rewards []float64, ranks []int) (loss float64, grad []float64, pairs, correct int) {
+	loss, grad, n := Loss{}.Ranking(rewards, ranks, 0)
+	return loss, grad, n.Decided, n.Correct
+}
+
+// Ranking is RankingLoss with the options of l: the mean over the pairs of what Loss.pair says of each. strength is how much
+// the labeler preferred what came first, see Group; 0 = not given. loss in nats, grad as long as rewards.
+func (l Loss) Ranking(rewards []float64, ranks []int, strength float64) (loss float64, grad []float64, n Count) {
 	grad = make([]float64, len(rewards))
 	for i := range ranks {
 		for j := i + 1; j < len(ranks); j++ {
-			w, l := i, j
+			w, b := i, j
+			tied := ranks[i] == ranks[j]
 			switch {
-			case ranks[i] == ranks[j]:
+			case tied && l.Ties == "":
 				continue
 			case ranks[j] < ranks[i]:
-				w, l = j, i
+				w, b = j, i
 			}
-			d := rewards[w] - rewards[l]
-			loss += softplus(-d)
-			g := sigmoid(-d) // -d/dd log sigmoid(d)
-			grad[w] -= g
-			grad[l] += g
-			pairs++
+			d := rewards[w] - rewards[b]
+			x, g := l.pair(d, tied, l.margin(ranks[b]-ranks[w], len(ranks), strength))
+			loss += x
+			grad[w] += g
+			grad[b] -= g
+			n.Pairs++
+			if tied {
+				continue
+			}
+			n.Decided++
 			if d > 0 {
-				correct++
+				n.Correct++
 			}
 		}
 	}
-	if pairs == 0 {
-		return 0, grad, 0, 0
+	if n.Pairs == 0 {
+		return 0, grad, n
 	}
-	loss /= float64(pairs)
+	loss /= float64(n.Pairs)
 	for i := range grad {
-		grad[i] /= float64(pairs)
+		grad[i] /= float64(n.Pairs)
 	}
-	return loss, grad, pairs, correct
+	return loss, grad, n
 }
 
-// GroupLoss is the mean of RankingLoss over the rankings that several labelers gave to the same K responses; rankings
-// that decide no pair do not count. decided is the number of rankings that do.
-func GroupLoss(rewards []float64, rankings [][]int) (loss float64, grad []float64, pairs, correct, decided int) {
+// Group is the mean of Ranking over the rankings that several labelers gave to the same K responses, each with its weight;
+// rankings without a pair do not count. weight is the mean weight of those that do, 0 where there are none: with it the
+// loss of a prompt counts in a batch, so that weights work on prompts that one labeler ranked, too. rewards has the length of
+// g.Sequences.
+func (l Loss) Group(rewards []float64, g Group) (loss float64, grad []float64, weight float64, n Count) {
 	grad = make([]float64, len(rewards))
-	for _, ranks := range rankings {
-		l, g, n, c := RankingLoss(rewards, ranks)
-		if n == 0 {
+	rankings := 0.0
+	for i, ranks := range g.Rankings {
+		x, dr, c := l.Ranking(rewards, ranks, g.strength(i))
+		if c.Pairs == 0 {
 			continue
 		}
-		loss += l
-		for i := range g {
-			grad[i] += g[i]
+		w := g.weight(i)
+		loss += w * x
+		for k := range dr {
+			grad[k] += w * dr[k]
 		}
-		pairs, correct, decided = pairs+n, correct+c, decided+1
+		weight, rankings = weight+w, rankings+1
+		n.Pairs, n.Decided, n.Correct = n.Pairs+c.Pairs, n.Decided+c.Decided, n.Correct+c.Correct
 	}
-	if decided == 0 {
-		return 0, grad, 0, 0, 0
+	if rankings == 0 {
+		return 0, grad, 0, n
 	}
-	loss /= float64(decided)
-	for i := range grad {
-		grad[i] /= float64(decided)
+	loss /= weight
+	for k := range grad {
+		grad[k] /= weight
 	}
-	return loss, grad, pairs, correct, decided
+	return loss, grad, weight / rankings, n
 }
 
 // sigmoid is 1/(1+exp(-x)) without overflow.

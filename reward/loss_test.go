@@ -3,7 +3,6 @@ package reward
 import (
 	"encoding/json"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -92,34 +91,6 @@ func TestReferenceRankingLoss(t *testing.T) {
 				near(t, "accuracy", float64(correct)/float64(pairs), *c.Accuracy)
 			}
 		})
-	}
-}
-
-func TestRankingLossGradient(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
-	for k := 2; k <= 9; k++ {
-		rewards, rankings := make([]float64, k), [][]int{make([]int, k), make([]int, k), make([]int, k)}
-		for i := range rewards {
-			rewards[i] = 2 * rng.NormFloat64()
-			rankings[0][i], rankings[1][i], rankings[2][i] = 1+rng.IntN(k), 1+rng.IntN(k), 1
-		}
-		_, grad, _, _, decided := GroupLoss(rewards, rankings)
-		if decided > 2 {
-			t.Fatal("a ranking of ties was counted")
-		}
-		for i := range rewards {
-			const h = 1e-6
-			at := rewards[i]
-			rewards[i] = at + h
-			up, _, _, _, _ := GroupLoss(rewards, rankings)
-			rewards[i] = at - h
-			down, _, _, _, _ := GroupLoss(rewards, rankings)
-			rewards[i] = at
-			want := (up - down) / (2 * h)
-			if math.Abs(grad[i]-want) > 1e-6*(math.Abs(want)+1e-3) {
-				t.Errorf("K=%d: gradient %d = %g, differences say %g", k, i, grad[i], want)
-			}
-		}
 	}
 }
 

@@ -9,8 +9,25 @@ import (
 
 // TestResume saves after every unit, loads into a fresh trainer and goes on: all must be as in the undisturbed run.
 func TestResume(t *testing.T) {
-	cfg := testConfig()
-	cfg.Epochs, cfg.Seeds, cfg.MicroTokens = 1, 2, 100
+	one := testConfig()
+	one.Epochs, one.Seeds, one.MicroTokens = 1, 2, 100
+	several := ensembleConfig(Combination{Combine: CombineMin})
+	several.Scale = true
+	for name, cfg := range map[string]Config{"best of two": one, "three of five": several} {
+		t.Run(name, func(t *testing.T) { resumeEverywhere(t, cfg) })
+	}
+}
+
+// judgedOf is what a trainer knows of the models that it keeps.
+func judgedOf(t *Trainer) []any {
+	out := []any{t.whole}
+	for _, k := range t.kept {
+		out = append(out, k.judged)
+	}
+	return out
+}
+
+func resumeEverywhere(t *testing.T, cfg Config) {
 	whole := testTrainer(t, cfg)
 	want := run(t, whole)
 	broken := testTrainer(t, cfg)
@@ -39,8 +56,8 @@ func TestResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Digest() != b.Digest() || !reflect.DeepEqual(whole.chosen, broken.chosen) {
-		t.Errorf("the resumed run chose %+v, the undisturbed one %+v", broken.chosen, whole.chosen)
+	if a.Digest() != b.Digest() || !reflect.DeepEqual(judgedOf(whole), judgedOf(broken)) {
+		t.Errorf("the resumed run chose %+v, the undisturbed one %+v", judgedOf(broken), judgedOf(whole))
 	}
 }
 

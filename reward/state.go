@@ -30,8 +30,8 @@ type saved struct {
 	Member   int      `json:"member"`
 	Step     int      `json:"step"`
 	OptStep  int      `json:"opt_step"`
-	HasBest  bool     `json:"has_best"`
-	Chosen   chosen   `json:"chosen"`
+	Kept     []judged `json:"kept"`            // of the models, best first
+	Whole    *whole   `json:"whole,omitempty"` // of an ensemble that is done
 }
 
 func (t *Trainer) identity() (identity, error) {
@@ -46,7 +46,7 @@ func (t *Trainer) Save(dir string) error {
 		return fmt.Errorf("reward: save: %w", err)
 	}
 	defer runtime.KeepAlive(t) // weights may be mapped pages that go with the model
-	s := saved{Identity: id, Member: t.member, Step: t.step, HasBest: t.best != nil, Chosen: t.chosen}
+	s := saved{Identity: id, Member: t.member, Step: t.step, Whole: t.whole}
 	var m1, m2 [][]float32
 	s.OptStep, m1, m2 = t.opt.State()
 	var tensors []checkpoint.Tensor
@@ -60,9 +60,10 @@ func (t *Trainer) Save(dir string) error {
 			add("v."+p.Name, m2[i])
 		}
 	}
-	if t.best != nil {
-		for _, p := range t.best.Params() {
-			add("best."+p.Name, p.Data)
+	for i, k := range t.kept {
+		s.Kept = append(s.Kept, k.judged)
+		for _, p := range k.m.Params() {
+			add(keptName(i, p.Name), p.Data)
 		}
 	}
 	if err := checkpoint.WriteState(filepath.Join(dir, stateFile), s, tensors); err != nil {
@@ -94,14 +95,16 @@ func (t *Trainer) Load(dir string) error {
 			return fmt.Errorf("%w: %s: the state has %.80s, this run %.80s", ErrForeignState, f.name, f.a, f.b)
 		}
 	}
-	if s.Member < 0 || s.Member > t.cfg.Seeds || s.Step < 0 || s.Step > t.perModel || s.Member == t.cfg.Seeds && !s.HasBest {
-		return fmt.Errorf("reward: load: %w: model %d, step %d", checkpoint.ErrCorrupt, s.Member, s.Step)
+	models := t.cfg.models()
+	if s.Member < 0 || s.Member > models || s.Step < 0 || s.Step > t.perModel || len(s.Kept) != min(s.Member, t.cfg.members()) ||
+		(s.Whole != nil) != (s.Member == models && t.cfg.members() > 1) {
+		return fmt.Errorf("reward: load: %w: model %d, step %d, %d kept", checkpoint.ErrCorrupt, s.Member, s.Step, len(s.Kept))
 	}
 	fresh := *t
-	fresh.begin(min(s.Member, t.cfg.Seeds-1))
-	fresh.member, fresh.step, fresh.best, fresh.chosen = s.Member, s.Step, nil, s.Chosen
-	if s.HasBest {
-		fresh.best = fresh.m.Clone()
+	fresh.begin(min(s.Member, models-1))
+	fresh.member, fresh.step, fresh.kept, fresh.whole = s.Member, s.Step, nil, s.Whole
+	for _, j := range s.Kept {
+		fresh.kept = append(fresh.kept, kept{fresh.m.Clone(), j})
 	}
 	var m1, m2 [][]float32
 	for i, p := range fresh.m.Params() {
@@ -116,8 +119,8 @@ func (t *Trainer) Load(dir string) error {
 		if s.OptStep > 0 {
 			m1, m2 = append(m1, take("m."+p.Name)), append(m2, take("v."+p.Name))
 		}
-		if s.HasBest {
-			copy(fresh.best.Params()[i].Data, take("best."+p.Name))
+		for j, k := range fresh.kept {
+			copy(k.m.Params()[i].Data, take(keptName(j, p.Name)))
 		}
 	}
 	if err != nil {
@@ -130,13 +133,16 @@ func (t *Trainer) Load(dir string) error {
 	return nil
 }
 
+// keptName is the name of a tensor of the i-th best model.
+func keptName(i int, param string) string { return fmt.Sprintf("kept%d.%s", i, param) }
+
 // digestData names the data of a run: another split, order or label gives another digest.
 func digestData(train, valid []Group, reference []model.Sequence) string {
 	h := sha256.New()
 	e := json.NewEncoder(h)
 	for _, part := range [][]Group{train, valid} {
 		for _, g := range part {
-			if err := e.Encode([]any{g.Sequences, g.Rankings}); err != nil {
+			if err := e.Encode([]any{g.Sequences, g.Rankings, g.Strengths, g.Weights}); err != nil {
 				panic(err) // numbers only
 			}
 		}

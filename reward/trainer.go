@@ -26,8 +26,9 @@ const (
 	streamOrder = 0x7265776172640002
 )
 
-// Trainer trains Config.Seeds reward models one after the other from the same start and keeps the best. A unit of work
-// (Step) is one optimizer step, or the judging of a model that is finished. It satisfies model/run's Trainer.
+// Trainer trains reward models one after the other from the same start, as many as the larger of Config.Seeds and
+// Config.Members, and keeps the best of them: one, or as many as an ensemble has members. A unit of work (Step) is one
+// optimizer step, or the judging of a model that is finished. It satisfies model/run's Trainer.
 type Trainer struct {
 	// AnyKernel lets Load accept a state that was written under another class of kernels. The run then goes on, but is
 	// not the run that an undisturbed one would have been.
@@ -43,18 +44,29 @@ type Trainer struct {
 	// what a saved state holds
 	m      *model.Transformer
 	opt    *model.AdamW
-	member int // model being trained, 0-based; cfg.Seeds when done
-	step   int // optimizer steps it has done
-	best   *model.Transformer
-	chosen chosen
+	member int    // model being trained, 0-based; cfg.models() when done
+	step   int    // optimizer steps it has done
+	kept   []kept // best first, at most cfg.members()
+	whole  *whole // of an ensemble that is done
 }
 
-// chosen is what is known of the best model so far.
-type chosen struct {
-	Member int     `json:"member"`
-	Report Report  `json:"report"`
-	Mean   float64 `json:"mean"` // over the reference answers, raw rewards
-	Std    float64 `json:"std"`
+// kept is a finished model and what is known of it.
+type kept struct {
+	m *model.Transformer
+	judged
+}
+
+// judged is what is known of a finished model.
+type judged struct {
+	Member int    `json:"member"`
+	Report Report `json:"report"`
+	Norm   Norm   `json:"norm"` // over the reference answers, raw rewards
+}
+
+// whole is what is known of an ensemble.
+type whole struct {
+	Report Report `json:"report"`
+	Norm   Norm   `json:"norm"` // over the reference answers, combined rewards
 }
 
 // NewTrainer makes a trainer. m is the model to start from (the SFT policy's weights, with or without a score head); it is
@@ -64,18 +76,19 @@ func NewTrainer(cfg Config, m *model.Transformer, train, valid []Group, referenc
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg.Loss = cfg.Loss.plain()
 	t := &Trainer{cfg: cfg, valid: valid, reference: reference, opt: newOptimizer(cfg)}
 	shape := m.Config()
 	for i, g := range train {
 		if err := g.check(i, shape); err != nil {
 			return nil, err
 		}
-		if g.pairs() > 0 {
+		if g.pairs(cfg.Loss) > 0 {
 			t.train = append(t.train, g)
 		}
 	}
 	if len(t.train) == 0 {
-		return nil, invalid("train", "no ranking of the %d groups decides a pair", len(train))
+		return nil, invalid("train", "no ranking of the %d groups decides a pair: check that the data have the ranks that you think", len(train))
 	}
 	for i, g := range valid {
 		if err := g.check(i, shape); err != nil {
@@ -90,8 +103,8 @@ func NewTrainer(cfg Config, m *model.Transformer, train, valid []Group, referenc
 			return nil, invalid("reference", "answer %d: %s", i, err.(*InvalidError).Reason)
 		}
 	}
-	if cfg.Seeds > 1 && len(valid) == 0 {
-		return nil, invalid("valid", "choosing among %d models needs held-out rankings", cfg.Seeds)
+	if cfg.models() > cfg.members() && len(valid) == 0 {
+		return nil, invalid("valid", "choosing among %d models needs held-out rankings", cfg.models())
 	}
 	t.perModel = cfg.steps(len(t.train))
 	t.start = m.Clone()
@@ -114,7 +127,7 @@ func (t *Trainer) begin(i int) {
 	t.m, t.opt = t.Start(i), newOptimizer(t.cfg)
 }
 
-// Start returns model i (0 <= i < Config.Seeds) as it is before its first step.
+// Start returns model i, 0-based, as it is before its first step.
 func (t *Trainer) Start(i int) *model.Transformer {
 	m := t.start.Clone()
 	m.AddHead(model.HeadScore, t.cfg.Seed+uint64(i)^streamHead)
@@ -122,23 +135,26 @@ func (t *Trainer) Start(i int) *model.Transformer {
 }
 
 // Done says whether all models are trained and judged.
-func (t *Trainer) Done() bool { return t.member == t.cfg.Seeds }
+func (t *Trainer) Done() bool { return t.member == t.cfg.models() }
 
 // Progress counts units: the optimizer steps and the judging of each model.
 func (t *Trainer) Progress() (step, total int) {
-	return t.member*(t.perModel+1) + t.step, t.cfg.Seeds * (t.perModel + 1)
+	return t.member*(t.perModel+1) + t.step, t.cfg.models() * (t.perModel + 1)
 }
 
 // Step does one unit. After an optimizer step the metrics are
 //
-//	loss       mean over the batch's prompts of the mean over their decided pairs, nats (ln 2 = chance)
-//	accuracy   share of the batch's pairs that the model orders as the labelers did, before the step
+//	loss       mean over the batch's prompts of Loss.Group, by default the mean over their decided pairs, nats (ln 2 = chance)
+//	accuracy   share of the batch's decided pairs that the model orders as the labelers did, before the step; left out
+//	           where the batch holds ties only
 //	grad_norm  of all parameters together, before clipping
 //	lr         learning rate of the step
 //	answers    sequences that went through the model: the batch's answers, each once
+//	tokens     of these sequences
 //
 // and after the judging of a model heldout_accuracy, heldout_low, heldout_high, heldout_loss, ceiling, reward_mean and
-// reward_std (see Report).
+// reward_std (see Report). After the last of an ensemble the same figures of the ensemble follow as ensemble_accuracy and
+// so on.
 func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -150,8 +166,8 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 		return t.judge(ctx)
 	}
 	groups := t.batch(t.step)
-	loss, pairs, correct := t.accumulate(groups)
-	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+	sum := t.accumulate(groups)
+	if math.IsNaN(sum.loss) || math.IsInf(sum.loss, 0) {
 		t.m.ZeroGrad()
 		return nil, fmt.Errorf("%w: loss of step %d", ErrNotFinite, t.step)
 	}
@@ -161,10 +177,13 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 		return nil, fmt.Errorf("%w: step %d: %w", ErrNotFinite, t.step, err)
 	}
 	t.step++
-	return map[string]float64{
-		"loss": loss, "accuracy": float64(correct) / float64(pairs), "grad_norm": norm, "lr": lr,
-		"answers": float64(len(flatten(groups))), "model": float64(t.member),
-	}, nil
+	metrics := map[string]float64{
+		"loss": sum.loss, "grad_norm": norm, "lr": lr, "answers": float64(sum.answers), "tokens": float64(sum.tokens), "model": float64(t.member),
+	}
+	if sum.Decided > 0 {
+		metrics["accuracy"] = float64(sum.Correct) / float64(sum.Decided)
+	}
+	return metrics, nil
 }
 
 // batch returns the groups of an optimizer step: consecutive places of an endless row of shuffles of the training
@@ -185,10 +204,18 @@ func (t *Trainer) batch(step int) []Group {
 	return groups
 }
 
-// accumulate adds the gradient of the batch's loss to the model and returns the loss. Each answer goes through the model
-// once. A batch of more than MicroTokens is taken in parts; the numbers are the same but for rounding.
-func (t *Trainer) accumulate(groups []Group) (loss float64, pairs, correct int) {
-	weight := 1 / float64(len(groups)) // every training group decides a pair
+// batchSum is what accumulate has seen.
+type batchSum struct {
+	loss float64
+	Count
+	answers, tokens int // sequences that went through the model, and their tokens
+}
+
+// accumulate adds the gradient of the batch's loss to the model and returns the loss: the mean over the prompts of their
+// loss times their weight. Each answer goes through the model once. A batch of more than MicroTokens is taken in parts; the
+// numbers are the same but for rounding.
+func (t *Trainer) accumulate(groups []Group) (sum batchSum) {
+	share := 1 / float64(len(groups)) // every training group has a pair
 	for len(groups) > 0 {
 		n, tokens := 0, 0
 		for n < len(groups) {
@@ -203,13 +230,16 @@ func (t *Trainer) accumulate(groups []Group) (loss float64, pairs, correct int) 
 			n++
 		}
 		pass := t.m.Forward(flatten(groups[:n]), model.WantScore)
+		sum.answers, sum.tokens = sum.answers+len(pass.Score), sum.tokens+tokens
 		grad := make([]float32, 0, len(pass.Score))
 		rest := pass.Score
 		for _, g := range groups[:n] {
 			r := widen(rest[:len(g.Sequences)])
 			rest = rest[len(g.Sequences):]
-			l, dr, p, c, _ := GroupLoss(r, g.Rankings)
-			loss, pairs, correct = loss+weight*l, pairs+p, correct+c
+			loss, dr, weight, c := t.cfg.Loss.Group(r, g)
+			weight *= share
+			sum.loss += weight * loss
+			sum.Pairs, sum.Decided, sum.Correct = sum.Pairs+c.Pairs, sum.Decided+c.Decided, sum.Correct+c.Correct
 			for _, d := range dr {
 				grad = append(grad, float32(weight*d))
 			}
@@ -217,7 +247,7 @@ func (t *Trainer) accumulate(groups []Group) (loss float64, pairs, correct int) 
 		pass.Backward(model.Grads{Score: grad})
 		groups = groups[n:]
 	}
-	return loss, pairs, correct
+	return sum
 }
 
 // flatten lists the answers of all groups: one sequence per answer.
@@ -235,75 +265,4 @@ func widen(x []float32) []float64 {
 		out[i] = float64(v)
 	}
 	return out
-}
-
-// judge measures the model that is finished, keeps it if it is the best, and begins the next.
-func (t *Trainer) judge(ctx context.Context) (map[string]float64, error) {
-	t.m.SetMixed(false) // rewards are given in float32
-	mean, std, err := t.normalise(ctx)
-	if err != nil {
-		return nil, err
-	}
-	report, err := Evaluate(ctx, NewScorer(t.m, mean, 1), t.valid)
-	if err != nil {
-		return nil, err
-	}
-	if !t.cfg.Scale {
-		std = 1
-	}
-	if t.best == nil || report.Accuracy > t.chosen.Report.Accuracy {
-		t.best, t.chosen = t.m.Clone(), chosen{Member: t.member, Report: report, Mean: mean, Std: std}
-	}
-	metrics := report.Metrics()
-	metrics["reward_mean"], metrics["reward_std"], metrics["model"] = mean, std, float64(t.member)
-	if t.member+1 < t.cfg.Seeds {
-		t.begin(t.member + 1)
-		return metrics, nil
-	}
-	t.member, t.step = t.cfg.Seeds, 0
-	return metrics, nil
-}
-
-// normalise returns mean and population standard deviation of the raw rewards of the reference answers.
-func (t *Trainer) normalise(ctx context.Context) (mean, std float64, err error) {
-	r, err := NewScorer(t.m, 0, 1).Score(ctx, t.reference)
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, x := range r {
-		mean += x
-	}
-	mean /= float64(len(r))
-	for _, x := range r {
-		std += (x - mean) * (x - mean)
-	}
-	std = math.Sqrt(std / float64(len(r)))
-	if t.cfg.Scale && !(std > 1e-6) {
-		return 0, 0, invalid("reference", "all %d answers score alike, there is no scale to set", len(r))
-	}
-	return mean, std, nil
-}
-
-// Scorer returns the chosen model with its normalisation; ErrNotDone before the last step.
-func (t *Trainer) Scorer() (*Scorer, error) {
-	if !t.Done() {
-		return nil, ErrNotDone
-	}
-	return NewScorer(t.best, t.chosen.Mean, t.chosen.Std), nil
-}
-
-// Model returns the chosen model; ErrNotDone before the last step. Its card is to hold the Norm of Scorer.
-func (t *Trainer) Model() (*model.Transformer, error) {
-	if !t.Done() {
-		return nil, ErrNotDone
-	}
-	return t.best, nil
-}
-
-// Report returns how the chosen model does on the held-out groups; ErrNotDone before the last step.
-func (t *Trainer) Report() (Report, error) {
-	if !t.Done() {
-		return Report{}, ErrNotDone
-	}
-	return t.chosen.Report, nil
 }

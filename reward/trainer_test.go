@@ -3,6 +3,7 @@ package reward
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -26,7 +27,7 @@ func testGroups(seed uint64, n, k, labelers int, noise float64) []Group {
 	groups := make([]Group, n)
 	for i := range groups {
 		g := &groups[i]
-		g.PromptID = string(rune('a' + i%26))
+		g.PromptID = fmt.Sprint(i)
 		gold := make([]float64, k)
 		for j := range k {
 			s := model.Sequence{IDs: []int32{1, int32(2 + rng.IntN(3))}, Start: 2}
@@ -170,20 +171,19 @@ func TestGrouping(t *testing.T) {
 			want += sum / n / 9
 		}
 	}
-	loss, pairs, _ := tr.accumulate(groups)
-	if math.Abs(loss-want) > 1e-6 {
-		t.Errorf("loss %.9f, pair by pair %.9f", loss, want)
+	sum := tr.accumulate(groups)
+	if math.Abs(sum.loss-want) > 1e-6 {
+		t.Errorf("loss %.9f, pair by pair %.9f", sum.loss, want)
 	}
-	if pairs == 0 {
-		t.Error("no pairs")
+	if sum.Pairs == 0 || sum.answers != 15 {
+		t.Errorf("%d pairs, %d sequences went through the model; 15 answers want one pass each", sum.Pairs, sum.answers)
 	}
 	tied := testGroups(6, 3, 5, 1, 1)
 	for i := range tied {
 		tied[i].Rankings = append(tied[i].Rankings, []int{1, 1, 1, 1, 1})
 	}
 	alone := testGroups(6, 3, 5, 1, 1)
-	a, _, _ := tr.accumulate(tied)
-	b, _, _ := tr.accumulate(alone)
+	a, b := tr.accumulate(tied).loss, tr.accumulate(alone).loss
 	if a != b {
 		t.Errorf("a ranking of ties changed the loss from %g to %g", b, a)
 	}

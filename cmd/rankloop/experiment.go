@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,67 +16,131 @@ import (
 )
 
 type experimentCmd struct {
-	Name  string `arg:"" optional:"" help:"The experiment; all are listed if left out."`
-	Seeds string `help:"Seeds, such as 0-4 or 1,3." default:"0-4"`
-	Out   string `help:"Folder for the table as JSON." placeholder:"DIR"`
-	JSON  bool   `name:"json" help:"Print the result as one JSON line."`
+	Name    string `arg:"" optional:"" help:"The experiment, or a set: fast (those that run within minutes) or all. Left out: a list."`
+	Seeds   string `help:"Seeds, such as 0-4 or 1,3." default:"0-4"`
+	World   string `help:"toy (a grammar of 56 words) or starter (the starter model's, many times slower)." default:"toy" enum:"toy,starter"`
+	Size    string `help:"Size of the toy's decoder: fast (0.1 M parameters) or 1m." default:"fast" enum:"fast,1m"`
+	Out     string `help:"Folder for report.html, report.json, values.csv and points.csv." placeholder:"DIR" type:"path"`
+	Cache   string `help:"Folder that keeps the pretrained and the fine-tuned model; 'none' for no folder. Default: one of the user's cache." placeholder:"DIR"`
+	Workers int    `help:"Seeds under way at once, a thread each; 0 = one a thread. No figure depends on it." default:"0"`
+	JSON    bool   `name:"json" help:"Print the results as one JSON line."`
 }
 
 func (experimentCmd) Help() string {
-	return "Exits 0 where the experiment holds, 1 where it does not.\n\nExample:\n  rankloop experiment ppo --seeds 0-4 --json"
+	return `Trains policies and reward models in a world whose preference is declared, measures what came out against bounds, and exits
+0 where everything holds and 1 where it does not. The labelers are synthetic. The same seeds give the same figures. The
+manual's page "Experiments" describes each experiment and how to read its plots.
+
+Example:
+  rankloop experiment
+  rankloop experiment fast --seeds 0-4 --out report
+  rankloop experiment kl-frontier --world starter --seeds 0 --out report`
 }
 
 func (c experimentCmd) Run(ctx context.Context, std streams) error {
 	if c.Name == "" {
-		for _, n := range experiment.Names() {
-			fmt.Fprintln(std.out, n)
-		}
-		return nil
+		return c.list(std.out)
 	}
 	seeds, err := parseSeeds(c.Seeds)
 	if err != nil {
 		return usageError{err}
 	}
-	res, err := experiment.Run(ctx, c.Name, seeds, func(line string) { fmt.Fprintln(std.err, line) })
+	cache, err := c.cache()
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(res)
+	results, speed, err := experiment.Run(ctx, c.Name, seeds, experiment.Options{
+		World: c.World, Size: c.Size, Cache: cache, Workers: c.Workers, Log: func(line string) { fmt.Fprintln(std.err, line) },
+	})
+	var wrong *experiment.InvalidError
+	if errors.As(err, &wrong) {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}
+	report := experiment.NewReport(results)
+	fmt.Fprintln(std.err, speed)
 	if c.Out != "" {
-		if err := os.MkdirAll(c.Out, 0o755); err != nil {
+		if err := report.Save(c.Out, speed); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(c.Out, res.Name+".json"), append(b, '\n'), 0o644); err != nil {
-			return err
-		}
+		fmt.Fprintf(std.err, "wrote %s\n", filepath.Join(c.Out, "report.html"))
 	}
 	if c.JSON {
-		fmt.Fprintln(std.out, string(b))
-	} else {
-		fmt.Fprintf(std.out, "%s: %s\n", res.Name, res.Title)
-		tw := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-		for _, r := range res.Rows {
-			seed, mark := strconv.Itoa(r.Seed), "ok"
-			if r.Seed < 0 {
-				seed = "all"
-			}
-			switch {
-			case r.Bound == "":
-				mark = ""
-			case !r.Holds:
-				mark = "FAILS"
-			}
-			fmt.Fprintf(tw, "  seed %s\t%s\t%.4g\t%s\t%s\n", seed, r.What, r.Value, r.Bound, mark)
+		if err := json.NewEncoder(std.out).Encode(report); err != nil {
+			return err
+		}
+	} else if err := writeExperiments(std.out, results); err != nil {
+		return err
+	}
+	var failed []string
+	for _, r := range results {
+		if !r.Holds {
+			failed = append(failed, r.Name)
+		}
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("does not hold: %s", strings.Join(failed, ", "))
+	}
+	return nil
+}
+
+// list tells the experiments, a line each.
+func (c experimentCmd) list(w io.Writer) error {
+	if c.JSON {
+		return json.NewEncoder(w).Encode(experiment.List())
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, x := range experiment.List() {
+		var in []string
+		if x.Fast {
+			in = append(in, "fast")
+		}
+		if !x.Starter {
+			in = append(in, "toy only")
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", x.Name, strings.Join(in, ", "), x.Title)
+	}
+	return tw.Flush()
+}
+
+// cache is the folder of base and SFT.
+func (c experimentCmd) cache() (string, error) {
+	switch c.Cache {
+	case "none":
+		return "", nil
+	case "":
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return "", usageError{fmt.Errorf("--cache DIR or --cache none is needed: %w", err)}
+		}
+		return filepath.Join(dir, "rankloop", "experiment"), nil
+	}
+	return filepath.Abs(c.Cache)
+}
+
+// writeExperiments prints what was measured over the seeds.
+func writeExperiments(w io.Writer, results []experiment.Result) error {
+	for i, r := range results {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		verdict := "holds"
+		if !r.Holds {
+			verdict = "FAILS"
+		}
+		fmt.Fprintf(w, "%s: %s\n  %s, world %s, size %s, %d seeds, synthetic labelers\n", r.Name, r.Title, verdict, r.World, r.Size, len(r.Seeds))
+		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, s := range r.Summary {
+			fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\n", s.What, s.Interval(), s.Bound, s.Kept(), s.Verdict())
 		}
 		if err := tw.Flush(); err != nil {
 			return err
 		}
-	}
-	if !res.Holds {
-		return fmt.Errorf("%s does not hold", res.Name)
+		for _, n := range r.Notes {
+			fmt.Fprintf(w, "  %s\n", n)
+		}
 	}
 	return nil
 }

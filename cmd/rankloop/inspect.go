@@ -180,6 +180,9 @@ func (in *inspection) write(w io.Writer) error {
 		if in.Card.Kind != "" {
 			row("kind", "%s", in.Card.Kind)
 		}
+		if e := in.Card.Ensemble; e != nil {
+			row("ensemble", "%d members of that size, combined by %s", len(e.Members)+1, e.Combine)
+		}
 		for _, name := range slices.Sorted(maps.Keys(in.Card.Metrics)) {
 			row(name, "%.4g", in.Card.Metrics[name])
 		}

@@ -101,6 +101,9 @@ func (c modelExportCmd) Run(ctx context.Context, std streams) error {
 
 func (c modelExportCmd) write(std streams, cp *checkpoint.Checkpoint) error {
 	if c.Adapter != "" {
+		if len(cp.Members) > 0 {
+			return usageError{fmt.Errorf("--adapter: %s is an ensemble of %d models, an adapter belongs to one", c.Model, len(cp.Members)+1)}
+		}
 		cp = &checkpoint.Checkpoint{Model: cp.Model.Clone(), Tokenizer: cp.Tokenizer, Card: cp.Card, Generation: cp.Generation} // the starter model is shared
 		if err := checkpoint.LoadAdapter(cp.Model, c.Adapter); err != nil {
 			return err

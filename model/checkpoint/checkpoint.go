@@ -21,6 +21,7 @@ type Card struct {
 	Metrics    map[string]float64 `json:"metrics,omitempty"`     // of its training and evaluation; finite
 	RewardMean float64            `json:"reward_mean,omitempty"` // of a reward model: score' = (score-RewardMean)/RewardStd
 	RewardStd  float64            `json:"reward_std,omitempty"`  // 0 = not normalised
+	Ensemble   *Ensemble          `json:"ensemble,omitempty"`    // of a reward model with several members; nil = one model
 	Template   string             `json:"template,omitempty"`    // chat template it was tuned with, see token.Chat; "" = plain
 	Notes      string             `json:"notes,omitempty"`       // free text for people
 }
@@ -30,6 +31,10 @@ type Checkpoint struct {
 	Model     *model.Transformer
 	Tokenizer token.Tokenizer // nil where the folder has none: ids only
 	Card      Card            // zero where the folder has none
+
+	// Members are the further members of an ensemble, of Model's shape: Card.Ensemble
+	// has a norm for each, nil where there is none.
+	Members []*model.Transformer
 
 	// Generation is generation_config.json, nil where the folder has none.
 	Generation Generation
@@ -91,6 +96,9 @@ func load(fsys fs.FS, half bool) (*Checkpoint, error) {
 	}
 	defer closeAll(files)
 	isWeights := func(name string) bool {
+		if isMember(name) {
+			return true
+		}
 		for _, f := range files {
 			if f.name == name {
 				return true
@@ -119,6 +127,9 @@ func load(fsys fs.FS, half bool) (*Checkpoint, error) {
 		return nil, invalid("tokenizer", "it has %d ids, the model %d", c.Tokenizer.Vocab(), cfg.Vocab)
 	}
 	if c.Model, err = readModel(cfg, files, half); err != nil {
+		return nil, err
+	}
+	if c.Members, err = readMembers(cfg, c.Card.Ensemble, fsys, list != nil, half); err != nil {
 		return nil, err
 	}
 	for _, f := range files {
@@ -153,6 +164,9 @@ func (c Card) check() error {
 	bad := func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
 	if bad(c.RewardMean) || bad(c.RewardStd) || c.RewardStd < 0 {
 		return invalid(cardName+": reward_mean, reward_std", "%g, %g is not a normalisation", c.RewardMean, c.RewardStd)
+	}
+	if err := c.Ensemble.check(); err != nil {
+		return err
 	}
 	for name, v := range c.Metrics {
 		if bad(v) {

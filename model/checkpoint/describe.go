@@ -57,7 +57,7 @@ func describe(fsys fs.FS) (d Description, err error) {
 	}
 	defer closeAll(files)
 	isWeights := func(name string) bool {
-		return slices.ContainsFunc(files, func(f *weightFile) bool { return f.name == name })
+		return isMember(name) || slices.ContainsFunc(files, func(f *weightFile) bool { return f.name == name })
 	}
 	if err := list.checkFiles(fsys, isWeights); err != nil {
 		return d, err

@@ -64,7 +64,11 @@ func (c *Checkpoint) export(d disk, dir string, f Format) error {
 	if err != nil {
 		return err
 	}
-	defer runtime.KeepAlive(c.Model) // the tensors may be pages that go with it
+	members, err := c.memberWeights(f.DType)
+	if err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(c) // the tensors may be pages that go with the models
 	return d.writeDir(dir, func() error { return mayReplace(dir) }, func(tmp string) error {
 		if err := c.saveTokenizer(d, tmp); err != nil {
 			return err
@@ -74,7 +78,7 @@ func (c *Checkpoint) export(d disk, dir string, f Format) error {
 				return err
 			}
 		}
-		if err := d.saveWeights(tmp, shards(tensors, f.MaxShard), f.Progress); err != nil {
+		if err := d.saveWeights(tmp, shards(tensors, f.MaxShard), members, f.Progress); err != nil {
 			return err
 		}
 		list, err := sumDir(tmp)
@@ -155,16 +159,21 @@ func shards(tensors []Tensor, limit int64) [][]Tensor {
 }
 
 // saveWeights writes model.safetensors, or where there is more than one part numbered
-// files and the index of what is in which.
-func (d disk) saveWeights(dir string, parts [][]Tensor, progress func(done, total int64)) error {
+// files and the index of what is in which, and a file for each further member.
+func (d disk) saveWeights(dir string, parts, members [][]Tensor, progress func(done, total int64)) error {
 	meter := meter{progress: progress}
-	for _, t := range slices.Concat(parts...) {
+	for _, t := range slices.Concat(slices.Concat(parts, members)...) {
 		meter.total += t.bytes()
 	}
 	write := func(name string, tensors []Tensor) error {
 		return d.create(filepath.Join(dir, name), func(w io.Writer) error {
 			return encodeTensors(io.MultiWriter(w, &meter), tensors, map[string]string{"format": "pt"})
 		})
+	}
+	for i, tensors := range members {
+		if err := write(memberName(i), tensors); err != nil {
+			return err
+		}
 	}
 	if len(parts) == 1 {
 		return write(weightsName, parts[0])

@@ -36,7 +36,7 @@ func ChartsSVG(label string, charts ...Chart) string {
 	for i, c := range charts {
 		fmt.Fprintf(&s, `<g transform="translate(%s 0)">`+"\n%s</g>\n", num(float64(i)*chartWidth), c.draw())
 	}
-	return alone(figure(float64(len(charts))*chartWidth, chartHeight, label, s.String()))
+	return alone(Figure(float64(len(charts))*chartWidth, chartHeight, label, s.String()))
 }
 
 // ChartsHTML draws charts as a page of its own, beside each other where there is room.
@@ -44,9 +44,9 @@ func ChartsHTML(title string, charts ...Chart) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<h1>%s</h1>\n", html.EscapeString(title))
 	for _, c := range charts {
-		b.WriteString(figure(chartWidth, chartHeight, fmt.Sprintf("%s: %s over %s", c.Title, c.Y, c.X), c.draw()))
+		b.WriteString(Figure(chartWidth, chartHeight, fmt.Sprintf("%s: %s over %s", c.Title, c.Y, c.X), c.draw()))
 	}
-	return page(title, "", b.String())
+	return Page(title, "", b.String())
 }
 
 // axis maps values to coordinates by their logarithms.

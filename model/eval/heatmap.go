@@ -245,7 +245,7 @@ func (a *Attention) large(layer, head int) string {
 		fmt.Fprintf(&s, `<rect x="0" y="%s" width="%s" height="%s" fill-opacity="0"><title>%s</title></rect>`+"\n",
 			num(top+float64(i)*size), num(width), num(size), html.EscapeString(a.most(layer, head, i)))
 	}
-	return figure(width, top+side+10, fmt.Sprintf("attention weights of layer %d, head %d, rows look at columns", layer, head), s.String())
+	return Figure(width, top+side+10, fmt.Sprintf("attention weights of layer %d, head %d, rows look at columns", layer, head), s.String())
 }
 
 // most says in words what token i looks at most.
@@ -292,13 +292,13 @@ func (a *Attention) HTML(title string, heads [][2]int) string {
 				fmt.Fprintf(&b, "<h2>Layer %d</h2>\n<div class=\"grid\">\n", h[0])
 				last = h[0]
 			}
-			small := figure(96, 96, fmt.Sprintf("layer %d, head %d", h[0], h[1]), fmt.Sprintf(`<g transform="scale(%s)">`+"\n%s</g>\n", num(96/float64(T)), a.cells(h[0], h[1])))
+			small := Figure(96, 96, fmt.Sprintf("layer %d, head %d", h[0], h[1]), fmt.Sprintf(`<g transform="scale(%s)">`+"\n%s</g>\n", num(96/float64(T)), a.cells(h[0], h[1])))
 			fmt.Fprintf(&b, "<a href=\"#l%dh%d\">%s<span>head %d</span></a>\n", h[0], h[1], small, h[1])
 		}
 		b.WriteString("</div>\n")
 	}
 	first := fmt.Sprintf("body:not(:has(.large:target)) #l%dh%d{display:block}\n", heads[0][0], heads[0][1])
-	return page(title, `
+	return Page(title, `
 .large{display:none}.large:target{display:block}
 `+first+`.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(96px,1fr));gap:.75rem}
 .grid a{display:block;text-decoration:none;text-align:center;font-size:.8rem}

@@ -16,9 +16,9 @@ func (r *Report) HTML() string {
 	if len(r.Tasks) > 0 {
 		var s svg
 		height := r.legend(&s, legendWidth)
-		fmt.Fprintf(&b, "<h2>Accuracy over the number of examples</h2>\n<div class=\"wide\">%s</div>\n<div class=\"panels\">\n", figure(legendWidth, height, "models", s.String()))
+		fmt.Fprintf(&b, "<h2>Accuracy over the number of examples</h2>\n<div class=\"wide\">%s</div>\n<div class=\"panels\">\n", Figure(legendWidth, height, "models", s.String()))
 		for _, row := range r.Tasks {
-			b.WriteString(figure(panelWidth, panelHeight, row.Task+": accuracy over the number of examples", r.panel(row)))
+			b.WriteString(Figure(panelWidth, panelHeight, row.Task+": accuracy over the number of examples", r.panel(row)))
 		}
 		b.WriteString("</div>\n<h2>Accuracy in percent</h2>\n")
 		r.htmlTable(&b, []string{"Task", "n", "Chance"}, func(row Row) []string {
@@ -44,7 +44,7 @@ func (r *Report) HTML() string {
 			fmt.Fprintf(&b, "<p class=\"quiet\">%s</p>\n", html.EscapeString(note))
 		}
 	}
-	return page("Evaluation", ".panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(280px,100%),1fr));gap:.5rem}\n", b.String())
+	return Page("Evaluation", ".panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(280px,100%),1fr));gap:.5rem}\n", b.String())
 }
 
 func (r *Report) htmlTable(b *strings.Builder, head []string, first func(Row) []string, cell func(Cell) string) {

@@ -42,7 +42,7 @@ func (r *Report) SVG() string {
 		fmt.Fprintf(&s, `<g transform="translate(%s %s)">`+"\n%s</g>\n", num(float64(i%panelsAcross)*panelWidth), num(y+float64(i/panelsAcross)*panelHeight), r.panel(row))
 	}
 	rows := (len(r.Tasks) + panelsAcross - 1) / panelsAcross
-	return alone(figure(across*panelWidth, y+float64(rows)*panelHeight, "accuracy over the number of examples, by task and model", s.String()))
+	return alone(Figure(across*panelWidth, y+float64(rows)*panelHeight, "accuracy over the number of examples, by task and model", s.String()))
 }
 
 // legend names the models, in as many lines as the width asks for, and returns its height.

@@ -34,8 +34,9 @@ func num(x float64) string {
 	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
 }
 
-// figure wraps elements into an image of that size, with a description for those who cannot see it.
-func figure(width, height float64, label, body string) string {
+// Figure wraps the elements of an SVG image, with a description for those who cannot see it. width and height are in pixels; colours are
+// presentation attributes, currentColor for ink.
+func Figure(width, height float64, label, body string) string {
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %s %s" width="%s" height="%s" role="img" aria-label="%s" %s>`+"\n%s</svg>\n",
 		num(width), num(height), num(width), num(height), html.EscapeString(label), fontFamily, body)
 }
@@ -47,8 +48,9 @@ func alone(image string) string {
 	return image[:at] + "\n" + style + image[at:]
 }
 
-// page is an HTML file that needs nothing else: no script, one style sheet that the policy names by its digest.
-func page(title, style, body string) string {
+// Page is an HTML file that needs nothing else: no script, one style sheet, ours and style, that the policy names by its digest. body
+// is HTML, title is not.
+func Page(title, style, body string) string {
 	style = baseStyle + style
 	digest := sha256.Sum256([]byte(style))
 	return fmt.Sprintf(`<!doctype html>

@@ -2,53 +2,61 @@ package experiment
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
+	"sync"
+	"time"
+
+	"github.com/rankloop/rankloop/model/kernel"
+	"github.com/rankloop/rankloop/ppo"
 )
-
-// Row is one measured value against its bound.
-type Row struct {
-	Seed  int     `json:"seed"` // -1: over all seeds
-	What  string  `json:"what"`
-	Value float64 `json:"value"`
-	Bound string  `json:"bound"` // "" = shown, not demanded
-	Holds bool    `json:"holds"`
-}
-
-// Result is what an experiment found. It holds where every row does.
-type Result struct {
-	Name  string `json:"name"`
-	Title string `json:"title"`
-	Holds bool   `json:"holds"`
-	Seeds []int  `json:"seeds"`
-	Rows  []Row  `json:"rows"`
-}
 
 // spec is one line of the table of experiments.
 type spec struct {
 	name, title string
-	run         func(ctx context.Context, l *lab, r *recorder) error
+	fast        bool     // one of the fast set
+	toyOnly     bool     // makes sense in the toy world only
+	once        bool     // does not depend on the seed: done with the first one
+	pure        bool     // arithmetic: needs no model
+	plots       []Plot   // what points are drawn in
+	demands     []demand // over all seeds
+	run         func(ctx context.Context, l *lab, seed int, r *recorder) error
+	finish      func(r *recorder, each []*recorder) // may be nil: what is measured over all seeds
 }
 
-// table lists the experiments in the order in which "all" runs them. The letters are those of the acceptance tests.
-func table() []spec {
-	return []spec{
-		{"gradient", "A1: objectives against central differences", runGradient},
-		{"sampler", "A2: the sampler's log-probabilities are the trainer's; KL to the reference starts at 0", runSampler},
-		{"pretrain", "A3: pretraining reaches the source's entropy, and no lower", runPretrain},
-		{"sft", "A4: fine-tuning makes answers follow the topic", runSFT},
-		{"reward", "A5: a reward model finds the gold preference behind noisy rankings", runReward},
-		{"grouping", "A6: all pairs of a prompt are one batch element", runGrouping},
-		{"norm", "A7: reference answers score 0, after saving and in PPO too", runNorm},
-		{"gold", "A8: PPO on the gold score itself", runGold},
-		{"ppo", "A9: PPO on the learned reward beats SFT by gold", runPPO},
-		{"faults", "A15: known bugs stop the run", runFaults},
+// demand is a bound that is not simply one on every seed.
+type demand struct {
+	what  string
+	share float64 // of the seeds that must keep the bounds of their rows; 0 = a bound on the mean instead
+	mean  bound
+}
+
+// Fast is the name of the set that runs within minutes.
+const Fast = "fast"
+
+// All is the name of the set of everything.
+const All = "all"
+
+// Info is one line of the list of experiments.
+type Info struct {
+	Name    string `json:"name"`
+	Title   string `json:"title"`
+	Fast    bool   `json:"fast"`
+	Starter bool   `json:"starter"` // makes sense in the starter world
+}
+
+// List tells the experiments in the order in which a set runs them.
+func List() []Info {
+	var out []Info
+	for _, s := range table() {
+		out = append(out, Info{s.name, s.title, s.fast, !s.toyOnly})
 	}
+	return out
 }
 
-// Names lists the experiments.
+// Names lists the experiments' names.
 func Names() []string {
 	var out []string
 	for _, s := range table() {
@@ -57,93 +65,135 @@ func Names() []string {
 	return out
 }
 
-// Run does one experiment, or "all" of them, and returns its rows. log (may be nil) is told what goes on, a line at a time.
-// An error means that the experiment could not be done, not that it does not hold.
-func Run(ctx context.Context, name string, seeds []int, log func(string)) (Result, error) {
-	if log == nil {
-		log = func(string) {}
-	}
-	return newLab(log).experiment(ctx, name, seeds)
+// Options say where and how experiments run. The zero value is the fast size of the toy world without a cache.
+type Options struct {
+	World   string // WorldToy (also "") or WorldStarter
+	Size    string // SizeFast (also "") or Size1M
+	Cache   string // folder that keeps base and SFT between runs; "" = none
+	Workers int    // seeds under way at once, a thread each; below 1 = one for each thread of the kernels. No figure depends on it
+	Log     func(line string)
 }
 
-func (l *lab) experiment(ctx context.Context, name string, seeds []int) (Result, error) {
+// Run does one experiment, the fast set or all of them, and returns what each found, in the order of the table. An error
+// means that an experiment could not be done, not that it does not hold. While seeds run side by side, kernels use one
+// thread each: kernel.SetThreads is set to 1 and back.
+func Run(ctx context.Context, name string, seeds []int, opt Options) ([]Result, Speed, error) {
+	l, err := newLab(opt)
+	if err != nil {
+		return nil, Speed{}, err
+	}
+	return l.experiments(ctx, name, seeds)
+}
+
+// choose finds the experiments of a name.
+func choose(name, world string) ([]spec, error) {
+	every := table()
+	chosen := slices.DeleteFunc(slices.Clone(every), func(s spec) bool {
+		return !(s.name == name || name == All || name == Fast && s.fast) || name != s.name && s.toyOnly && world != WorldToy
+	})
+	if len(chosen) == 0 {
+		return nil, &InvalidError{"name", fmt.Sprintf("there is no experiment %q; there are %s, and the sets fast and all", name, strings.Join(Names(), ", "))}
+	}
+	if chosen[0].toyOnly && world != WorldToy {
+		return nil, &InvalidError{"world", fmt.Sprintf("experiment %s makes sense in the toy world only", name)}
+	}
+	return chosen, nil
+}
+
+// task is one seed of one experiment.
+type task struct {
+	spec spec
+	seed int
+	rec  *recorder
+}
+
+// experiments runs the tasks of all chosen experiments, experiment by experiment: neighbours are of different seeds, and what
+// the experiments of a seed share is there when the second of them asks for it.
+func (l *lab) experiments(ctx context.Context, name string, seeds []int) ([]Result, Speed, error) {
+	start := time.Now()
+	seeds = slices.Compact(slices.Sorted(slices.Values(seeds)))
 	if len(seeds) == 0 {
-		return Result{}, fmt.Errorf("experiment %s: no seeds", name)
+		return nil, Speed{}, &InvalidError{"seeds", "there are none"}
 	}
-	all := table()
-	if name != "all" {
-		all = slices.DeleteFunc(all, func(s spec) bool { return s.name != name })
+	chosen, err := choose(name, l.recipe.World)
+	if err != nil {
+		return nil, Speed{}, err
 	}
-	if len(all) == 0 {
-		return Result{}, fmt.Errorf("there is no experiment %q; there are %s and all", name, strings.Join(Names(), ", "))
-	}
-	res := Result{Name: name, Title: all[0].title, Holds: true, Seeds: seeds}
-	if len(all) > 1 {
-		res.Title = "all experiments"
-	}
-	for _, s := range all {
-		r := &recorder{seeds: seeds, log: l.log, prefix: s.name + ": "}
-		if err := s.run(ctx, l, r); err != nil {
-			return res, fmt.Errorf("experiment %s: %w", s.name, err)
-		}
-		for _, row := range r.rows {
-			if len(all) > 1 {
-				row.What = s.name + ": " + row.What
+	var tasks []task
+	for _, s := range chosen {
+		for i, seed := range seeds {
+			if s.once && i > 0 {
+				break
 			}
-			res.Rows = append(res.Rows, row)
-			res.Holds = res.Holds && row.Holds
+			tasks = append(tasks, task{s, seed, &recorder{seed: seed, log: l.log, name: s.name}})
 		}
 	}
-	return res, nil
-}
-
-// all is the seed of a row over all seeds.
-const all = -1
-
-// recorder collects rows.
-type recorder struct {
-	seeds  []int
-	rows   []Row
-	log    func(string)
-	prefix string
-}
-
-func (r *recorder) add(seed int, what string, value float64, bound string, holds bool) {
-	r.rows = append(r.rows, Row{seed, what, value, bound, holds})
-	mark := ""
-	if !holds {
-		mark = "  FAILS"
+	if slices.ContainsFunc(chosen, func(s spec) bool { return !s.pure }) {
+		if _, err := l.SFT(ctx); err != nil { // with all threads, before the seeds have one each
+			return nil, Speed{}, err
+		}
 	}
-	at := "all seeds"
-	if seed >= 0 {
-		at = fmt.Sprintf("seed %d", seed)
+	if err := l.work(ctx, tasks); err != nil {
+		return nil, Speed{}, err
 	}
-	r.log(fmt.Sprintf("%s%s: %s = %.5g %s%s", r.prefix, at, what, value, bound, mark))
-}
-
-func (r *recorder) show(seed int, what string, value float64) { r.add(seed, what, value, "", true) }
-
-func (r *recorder) atLeast(seed int, what string, value, bound float64) {
-	r.add(seed, what, value, fmt.Sprintf(">= %g", bound), value >= bound)
-}
-
-func (r *recorder) atMost(seed int, what string, value, bound float64) {
-	r.add(seed, what, value, fmt.Sprintf("<= %g", bound), value <= bound)
-}
-
-func (r *recorder) within(seed int, what string, value, low, high float64) {
-	r.add(seed, what, value, fmt.Sprintf("%g .. %g", low, high), value >= low && value <= high)
-}
-
-// below is for values that are allowed to be anything but close: |value| < bound.
-func (r *recorder) below(seed int, what string, value, bound float64) {
-	r.add(seed, what, value, fmt.Sprintf("|x| < %g", bound), math.Abs(value) < bound)
-}
-
-func average(x []float64) float64 {
-	s := 0.0
-	for _, v := range x {
-		s += v
+	var out []Result
+	for _, s := range chosen {
+		var each []*recorder
+		for _, t := range tasks {
+			if t.spec.name == s.name {
+				each = append(each, t.rec)
+			}
+		}
+		out = append(out, l.result(s, seeds, each))
 	}
-	return s / float64(len(x))
+	return out, l.speed(start, len(tasks)), nil
+}
+
+// work does the tasks with as many workers as there may be. The first error ends all.
+func (l *lab) work(ctx context.Context, tasks []task) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	workers := l.workers
+	if workers < 1 {
+		workers = kernel.Threads()
+	}
+	workers = min(workers, len(tasks))
+	if workers > 1 {
+		defer kernel.SetThreads(kernel.Threads())
+		kernel.SetThreads(1)
+	}
+	next := make(chan task)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for t := range next {
+				if err := l.one(ctx, t); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	for _, t := range tasks {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- t
+	}
+	close(next)
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// one does a task. A run that its health checks stopped is a finding, not an error.
+func (l *lab) one(ctx context.Context, t task) error {
+	err := t.spec.run(ctx, l, t.seed, t.rec)
+	var h *ppo.HealthError
+	switch {
+	case errors.As(err, &h):
+		t.rec.check("stopped by its health checks", 1, equals(0))
+		t.rec.log(fmt.Sprintf("%s, seed %d: %v", t.spec.name, t.seed, h))
+	case err != nil:
+		return fmt.Errorf("experiment %s, seed %d: %w", t.spec.name, t.seed, err)
+	}
+	return nil
 }

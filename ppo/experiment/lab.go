@@ -5,111 +5,179 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/rankloop/rankloop/labeling/simulate"
 	"github.com/rankloop/rankloop/model"
-	"github.com/rankloop/rankloop/model/decode"
+	"github.com/rankloop/rankloop/model/checkpoint"
+	"github.com/rankloop/rankloop/model/starter"
 	"github.com/rankloop/rankloop/ppo"
-	"github.com/rankloop/rankloop/reward"
 )
 
-// lab makes what experiments share, once: the pretrained and the fine-tuned model, and each seed's reward model. The recipe
-// is frozen.
+// lab makes what experiments share, each thing once: the pretrained and the fine-tuned model, each seed's reward models and
+// policies. It is safe for concurrent use.
 type lab struct {
-	world     *simulate.ToyWorld
-	log       func(string)
-	base, sft *model.Transformer      // nil until made
-	rewards   map[int]*reward.Trainer // by seed: trained on 1,024 honestly ranked prompts
-}
+	recipe  recipe
+	world   world
+	models  string // digest of what base and SFT come from
+	digest  string // of recipe and models
+	cache   string
+	workers int
+	log     func(string)
+	fault   ppo.Fault // planted in every policy run, for tests
 
-func newLab(log func(string)) *lab {
-	return &lab{world: simulate.Toy(), log: log, rewards: map[int]*reward.Trainer{}}
-}
+	corpus, demos []model.Sequence // of the toy
 
-// Seeds of the data, apart from each other and from the seeds of experiments.
-const (
-	seedInit = 1 + iota
-	seedCorpus
-	seedDemos
-	seedHeldOut
-	seedReference
-	seedOrder
-)
+	language shelf[*model.Transformer]
+	rewards  shelf[rewardModel]
+	policies shelf[outcome]
+	held     shelf[rankedSet]
+	answers  shelf[[]answer] // of SFT, by seed
 
-// shape is the decoder of every experiment: 108,736 weights with the positions of Context, of which the toy uses 23.
-func shape() model.Config {
-	return model.Config{
-		Family: "gpt2", Vocab: simulate.ToyVocab, Context: 79, Layers: 2, Width: 64, Heads: 4, Tied: true,
-		BOS: int(simulate.ToyBOS), EOS: int(simulate.ToyEOS),
+	spent struct {
+		sync.Mutex
+		episodes int
+		ppo      time.Duration
 	}
 }
 
-// Recipe of the two language models: steps of 64 texts.
-const (
-	batchTexts    = 64
-	pretrainSteps = 600
-	sftSteps      = 1200
-	peakLR        = 3e-3
-)
+// shelf keeps things by name and makes each once, whoever asks first.
+type shelf[T any] struct {
+	mu   sync.Mutex
+	made map[string]func() (T, error)
+}
 
-// Base returns the pretrained model.
-func (l *lab) Base(ctx context.Context) (*model.Transformer, error) {
-	if l.base != nil {
-		return l.base, nil
+func (s *shelf[T]) get(name string, make func() (T, error)) (T, error) {
+	s.mu.Lock()
+	f, ok := s.made[name]
+	if !ok {
+		if s.made == nil {
+			s.made = map[string]func() (T, error){}
+		}
+		f = sync.OnceValues(make)
+		s.made[name] = f
 	}
-	m, err := model.New(shape(), seedInit)
+	s.mu.Unlock()
+	return f()
+}
+
+func newLab(opt Options) (*lab, error) {
+	r, err := newRecipe(opt.World, opt.Size)
 	if err != nil {
 		return nil, err
 	}
-	texts := sequences(l.world.CorpusIDs(seedCorpus, pretrainSteps*batchTexts), 1)
-	if err := l.fit(ctx, "pretraining", m, texts, pretrainSteps); err != nil {
-		return nil, err
+	l := &lab{recipe: r, cache: opt.Cache, workers: opt.Workers}
+	var saying sync.Mutex
+	l.log = func(line string) {
+		if opt.Log != nil {
+			saying.Lock()
+			defer saying.Unlock()
+			opt.Log(line)
+		}
 	}
-	l.base = m
-	return m, nil
+	if r.World == WorldStarter {
+		sft, err := starter.SFT()
+		if err != nil {
+			return nil, err
+		}
+		if l.world, err = newStarterWorld(sft); err != nil {
+			return nil, err
+		}
+		l.models = digest(sft.Model.Digest())
+		l.digest = digest(r, l.models)
+		return l, nil
+	}
+	l.world = toyWorld{simulate.Toy()}
+	l.prepare()
+	return l, nil
+}
+
+// prepare draws the toy's texts.
+func (l *lab) prepare() {
+	r := l.recipe.Language
+	l.corpus = l.world.corpus(stream(forCorpus, 0), r.PretrainSteps*r.BatchTexts)
+	l.demos = l.world.demos(stream(forDemos, 0), r.SFTSteps*r.BatchTexts)
+	l.models = digest(r, l.corpus, l.demos)
+	l.digest = digest(l.recipe, l.models)
+}
+
+// Base returns the pretrained model.
+func (l *lab) Base(ctx context.Context) (*model.Transformer, error) {
+	return l.language.get("base", func() (*model.Transformer, error) {
+		if l.recipe.World == WorldStarter {
+			return shipped(starter.Base())
+		}
+		return l.cached("base", func() (*model.Transformer, error) {
+			m, err := model.New(l.recipe.Language.Shape, stream(forInit, 0))
+			if err != nil {
+				return nil, err
+			}
+			return m, l.fit(ctx, "pretraining", m, l.corpus, l.recipe.Language.PretrainSteps, l.recipe.Language.PretrainLR)
+		})
+	})
 }
 
 // SFT returns the model fine-tuned on demonstrations.
 func (l *lab) SFT(ctx context.Context) (*model.Transformer, error) {
-	if l.sft != nil {
-		return l.sft, nil
-	}
-	base, err := l.Base(ctx)
+	return l.language.get("sft", func() (*model.Transformer, error) {
+		if l.recipe.World == WorldStarter {
+			return shipped(starter.SFT())
+		}
+		return l.cached("sft", func() (*model.Transformer, error) {
+			base, err := l.Base(ctx)
+			if err != nil {
+				return nil, err
+			}
+			m := base.Clone()
+			return m, l.fit(ctx, "fine-tuning", m, l.demos, l.recipe.Language.SFTSteps, l.recipe.Language.SFTLR)
+		})
+	})
+}
+
+// shipped takes the model out of a checkpoint whose weights must not be changed: everything here trains clones.
+func shipped(c *checkpoint.Checkpoint, err error) (*model.Transformer, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := base.Clone()
-	if err := l.fit(ctx, "fine-tuning", m, sequences(l.world.DemonstrationIDs(seedDemos, sftSteps*batchTexts), 0), sftSteps); err != nil {
-		return nil, err
-	}
-	l.sft = m
-	return m, nil
+	return c.Model, nil
 }
 
-// sequences turns texts into rows for the model; start 0 means where the response starts.
-func sequences(texts []simulate.ToyText, start int) []model.Sequence {
-	out := make([]model.Sequence, len(texts))
-	for i, t := range texts {
-		out[i] = model.Sequence{IDs: t.IDs, Start: t.Start}
-		if start > 0 {
-			out[i].Start = start
-		}
+// cached returns the model of that name in the cache, and makes and keeps it where there is none. A folder that cannot be read
+// is made anew.
+func (l *lab) cached(name string, make func() (*model.Transformer, error)) (*model.Transformer, error) {
+	if l.cache == "" {
+		return make()
 	}
-	return out
+	dir := filepath.Join(l.cache, l.models[:16], name)
+	if c, err := checkpoint.Load(dir); err == nil {
+		l.log(fmt.Sprintf("%s: taken from %s", name, dir))
+		return c.Model, nil
+	}
+	m, err := make()
+	if err != nil {
+		return nil, err
+	}
+	c := &checkpoint.Checkpoint{Model: m, Card: checkpoint.Card{Kind: name, Snapshot: l.models, Notes: "of rankloop experiment"}}
+	if err := c.Save(dir, "F32"); err != nil {
+		return nil, fmt.Errorf("keep %s: %w", name, err)
+	}
+	return m, nil
 }
 
 // fit minimises the next-token cross entropy of texts from their Start on: cosine learning rate to a tenth, 20 steps of
 // warm-up.
-func (l *lab) fit(ctx context.Context, what string, m *model.Transformer, texts []model.Sequence, steps int) error {
+func (l *lab) fit(ctx context.Context, what string, m *model.Transformer, texts []model.Sequence, steps int, peak float64) error {
 	opt := model.NewAdamW()
 	var order []int
-	rng := rand.New(rand.NewPCG(seedOrder, uint64(steps)))
+	rng := rand.New(rand.NewPCG(stream(forOrder, 0), uint64(steps)))
 	for step := range steps {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		batch := make([]model.Sequence, 0, batchTexts)
-		for len(batch) < batchTexts {
+		batch := make([]model.Sequence, 0, l.recipe.Language.BatchTexts)
+		for len(batch) < l.recipe.Language.BatchTexts {
 			if len(order) == 0 {
 				order = rng.Perm(len(texts))
 			}
@@ -118,7 +186,7 @@ func (l *lab) fit(ctx context.Context, what string, m *model.Transformer, texts 
 		pass := m.Forward(batch, model.WantLogprobs)
 		loss, grad := ppo.PtxLoss(widen(pass.Logprobs))
 		pass.Backward(model.Grads{Logprobs: narrow(grad)})
-		lr := peakLR * (0.1 + 0.45*(1+math.Cos(math.Pi*float64(step)/float64(steps)))) * math.Min(1, float64(step+1)/20)
+		lr := peak * (0.1 + 0.45*(1+math.Cos(math.Pi*float64(step)/float64(steps)))) * math.Min(1, float64(step+1)/20)
 		if _, err := opt.Step(m, float32(lr)); err != nil {
 			return fmt.Errorf("%s, step %d: %w", what, step, err)
 		}
@@ -129,7 +197,14 @@ func (l *lab) fit(ctx context.Context, what string, m *model.Transformer, texts 
 	return nil
 }
 
-// loss is the mean cross entropy of texts from their Start on, nats per token.
+// speed is how long the work has taken since start.
+func (l *lab) speed(start time.Time, tasks int) Speed {
+	l.spent.Lock()
+	defer l.spent.Unlock()
+	return Speed{Wall: time.Since(start), Tasks: tasks, Episodes: l.spent.episodes, PPO: l.spent.ppo}
+}
+
+// crossEntropy is the mean of texts from their Start on, nats per token.
 func crossEntropy(m *model.Transformer, texts []model.Sequence) float64 {
 	sum, n := 0.0, 0
 	for len(texts) > 0 {
@@ -143,90 +218,6 @@ func crossEntropy(m *model.Transformer, texts []model.Sequence) float64 {
 		texts = texts[k:]
 	}
 	return sum / float64(n)
-}
-
-// answer is one sampled response.
-type answer struct {
-	topic int32
-	seq   model.Sequence
-	logp  []float64 // by the sampler
-	gold  float64
-}
-
-func (a answer) response() []int32 { return a.seq.IDs[a.seq.Start:] }
-
-// sample draws one answer to each topic at temperature 1.
-func (l *lab) sample(ctx context.Context, m *model.Transformer, topics []int32, seed uint64) ([]answer, error) {
-	prompts := make([][]int32, len(topics))
-	for i, t := range topics {
-		prompts[i] = l.world.PromptIDs(t)
-	}
-	out, err := decode.Generate(ctx, m, prompts, decode.Params{MaxTokens: simulate.ToyMaxResponse, Temperature: 1, TopP: 1, Seed: seed}, simulate.ToyEOS, nil)
-	if err != nil {
-		return nil, err
-	}
-	answers := make([]answer, len(out))
-	for i, c := range out {
-		a := answer{topic: topics[i], seq: model.Sequence{IDs: append(prompts[i], c.IDs...), Start: len(prompts[i])}, gold: l.world.GoldIDs(topics[i], c.IDs)}
-		for _, lp := range c.Logprobs {
-			a.logp = append(a.logp, float64(lp))
-		}
-		answers[i] = a
-	}
-	return answers, nil
-}
-
-// summary describes answers in the words of the thresholds.
-type summary struct{ onTopic, ended, badBigrams, repeats, gold float64 }
-
-func (l *lab) summarise(answers []answer) (s summary) {
-	n := float64(len(answers))
-	for _, a := range answers {
-		f := l.world.Facts(a.topic, a.response())
-		if f.OnTopic {
-			s.onTopic += 1 / n
-		}
-		if f.Ended {
-			s.ended += 1 / n
-		}
-		s.badBigrams += float64(f.BadBigrams) / n
-		s.repeats += float64(f.Repeats) / n
-		s.gold += a.gold / n
-	}
-	return s
-}
-
-// kl estimates KL(policy || reference) per answer from the policy's own samples.
-func kl(reference *model.Transformer, answers []answer) float64 {
-	sum := 0.0
-	seqs := make([]model.Sequence, len(answers))
-	for i, a := range answers {
-		seqs[i] = a.seq
-	}
-	for i, row := range reference.Score(seqs, model.WantLogprobs).Logprobs {
-		for j, lp := range row {
-			sum += answers[i].logp[j] - float64(lp)
-		}
-	}
-	return sum / float64(len(answers))
-}
-
-// win is the share of prompts where a's answer has the higher gold, ties one half, with the half width of its 95% interval.
-func win(a, b []answer) (share, half float64) {
-	n := float64(len(a))
-	var sum, sq float64
-	for i := range a {
-		w := 0.5
-		switch {
-		case a[i].gold > b[i].gold:
-			w = 1
-		case a[i].gold < b[i].gold:
-			w = 0
-		}
-		sum, sq = sum+w, sq+w*w
-	}
-	share = sum / n
-	return share, 1.96 * math.Sqrt((sq/n-share*share)/n)
 }
 
 func widen(rows [][]float32) [][]float64 {

@@ -2,9 +2,8 @@ package experiment
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
+	"time"
 
 	"github.com/rankloop/rankloop/labeling/simulate"
 	"github.com/rankloop/rankloop/model"
@@ -12,52 +11,98 @@ import (
 	"github.com/rankloop/rankloop/reward"
 )
 
-// evalPrompts is the number of prompts of a win rate: its 95% interval is then at most 0.031 wide to each side.
+// evalPrompts is the number of pairs of a win rate: its 95% interval is then at most 0.031 wide to each side.
 const evalPrompts = 1000
 
-// ppoConfig is the recipe of every PPO run here; the KL coefficient is set by each.
-func ppoConfig(seed uint64) ppo.Config {
-	c := ppo.DefaultConfig()
-	c.Iterations, c.Rollouts, c.Minibatch, c.Epochs = 24, 192, 64, 1
-	c.MaxTokens, c.Chunk, c.Seed = simulate.ToyMaxResponse, 192, seed
-	c.LR, c.ValueLR = 1e-3, 1e-3
-	c.KL.Coef = 0.2
-	return c
-}
-
 // trainer makes a PPO trainer from SFT with scorer as the reward. critic is the reward model that the value model starts
-// from; nil means a fresh head on SFT.
-func (l *lab) trainer(cfg ppo.Config, scorer ppo.Scorer, critic *reward.Scorer) (*ppo.Trainer, error) {
+// from; nil means a fresh head on SFT. text is what a pretraining mix mixes in, nil where there is none.
+func (l *lab) trainer(ctx context.Context, cfg ppo.Config, scorer ppo.Scorer, critic *reward.Scorer, text ppo.Ptx) (*ppo.Trainer, error) {
+	sft, err := l.SFT(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var value *model.Transformer
 	if critic == nil {
-		value = l.sft.Clone()
+		value = sft.Clone()
 		value.AddHead(model.HeadValue, cfg.Seed)
 		clear(value.Param("value.weight").Data) // as in lm-human-preferences: values start at 0
 	} else {
 		mean, std := critic.Norm()
-		var err error
 		if value, err = ppo.Critic(critic.Model(), mean, std); err != nil {
 			return nil, err
 		}
 	}
-	var prompts ppo.PromptList
-	for _, topic := range l.world.Topics(5000+cfg.Seed, 2048) {
-		prompts = append(prompts, l.world.PromptIDs(topic))
+	t, err := ppo.NewTrainer(cfg, sft, sft, value, scorer, l.promptList(int(cfg.Seed)), l.world.eos(), text)
+	if err != nil {
+		return nil, err
 	}
-	return ppo.NewTrainer(cfg, l.sft, l.sft, value, scorer, prompts, simulate.ToyEOS, nil)
+	t.Inject(l.fault)
+	return t, nil
 }
 
-// outcome is what a PPO run led to, measured on fresh prompts.
+// promptList are the prompts that a seed's policies are trained on.
+func (l *lab) promptList(seed int) ppo.PromptList {
+	var out ppo.PromptList
+	for _, p := range l.world.prompts(stream(forPrompts, seed), 2048) {
+		out = append(out, p.ids)
+	}
+	return out
+}
+
+// learner is a trainer of a policy.
+type learner interface {
+	Step(ctx context.Context) (map[string]float64, error)
+	Done() bool
+	Policy() *model.Transformer
+}
+
+// step is what was measured on the rollouts of an iteration.
+type step struct{ kl, coef, proxy, gold, repeats float64 }
+
+// outcome is what a run led to, measured on fresh prompts.
 type outcome struct {
 	summary
-	win, half float64
-	kl        float64
-	first     map[string]float64 // first metrics of each name
+	win    estimate // against SFT
+	kl     float64
+	policy *model.Transformer
+	first  map[string]float64 // first metrics of each name
+	trail  []step
 }
 
-// optimise runs PPO to its end and compares the policy with SFT.
-func (l *lab) optimise(ctx context.Context, name string, t *ppo.Trainer, seed int) (outcome, error) {
+// watched is a scorer that looks at the gold of what it scores. With one chunk an iteration, each call is one iteration.
+type watched struct {
+	ppo.Scorer
+	l    *lab
+	seen []summary
+}
+
+// Score implements ppo.Scorer.
+func (w *watched) Score(ctx context.Context, seqs []model.Sequence) ([]float64, error) {
+	answers := make([]answer, len(seqs))
+	for i, s := range seqs {
+		p := w.l.world.promptOf(s)
+		answers[i] = answer{prompt: p, seq: s, gold: w.l.world.gold(p, s.IDs[s.Start:])}
+	}
+	w.seen = append(w.seen, w.l.describe(answers))
+	return w.Scorer.Score(ctx, seqs)
+}
+
+// optimise runs PPO to its end and compares the policy with SFT. Runs of the same configuration and scorer are one run.
+func (l *lab) optimise(ctx context.Context, name string, cfg ppo.Config, scorer ppo.Scorer, critic *reward.Scorer) (outcome, error) {
+	return l.policies.get(fmt.Sprintf("%+v %s %t", cfg, scorer.Digest(), critic == nil), func() (outcome, error) {
+		w := &watched{Scorer: scorer, l: l}
+		t, err := l.trainer(ctx, cfg, w, critic, nil)
+		if err != nil {
+			return outcome{}, err
+		}
+		return l.follow(ctx, name, t, w, int(cfg.Seed), cfg.Rollouts)
+	})
+}
+
+// follow runs a trainer to its end. w, its scorer, may be nil.
+func (l *lab) follow(ctx context.Context, name string, t learner, w *watched, seed, rollouts int) (outcome, error) {
 	o := outcome{first: map[string]float64{}}
+	start := time.Now()
 	for !t.Done() {
 		m, err := t.Step(ctx)
 		if err != nil {
@@ -68,216 +113,72 @@ func (l *lab) optimise(ctx context.Context, name string, t *ppo.Trainer, seed in
 				o.first[k] = v
 			}
 		}
-		if _, ok := m["score"]; ok && t.Iteration()%8 == 0 {
-			l.log(fmt.Sprintf("%s, seed %d, iteration %d: score %.2f, KL %.2f, length %.1f", name, seed, t.Iteration(), m["score"], m["kl"], m["length"]))
+		if _, ok := m["score"]; !ok {
+			continue
+		}
+		s := step{kl: m["kl"], coef: m["kl_coef"], proxy: m["score"]}
+		if w != nil {
+			g := w.seen[len(w.seen)-1]
+			s.gold, s.repeats = g.gold, g.repeats
+		}
+		o.trail = append(o.trail, s)
+		if i := len(o.trail) - 1; i%8 == 0 {
+			l.log(fmt.Sprintf("%s, seed %d, iteration %d: score %.2f, KL %.2f, length %.1f", name, seed, i, m["score"], m["kl"], m["length"]))
 		}
 	}
-	topics := l.world.Topics(7000+uint64(seed), evalPrompts)
-	after, err := l.sample(ctx, t.Policy(), topics, 7000+uint64(seed))
+	l.spent.Lock()
+	l.spent.ppo += time.Since(start)
+	l.spent.episodes += len(o.trail) * rollouts
+	l.spent.Unlock()
+	return l.measure(ctx, o, t.Policy(), seed)
+}
+
+// measure compares a policy with SFT on fresh prompts.
+func (l *lab) measure(ctx context.Context, o outcome, policy *model.Transformer, seed int) (outcome, error) {
+	before, err := l.ofSFT(ctx, seed)
 	if err != nil {
 		return o, err
 	}
-	before, err := l.sample(ctx, l.sft, topics, 8000+uint64(seed))
+	after, err := l.fresh(ctx, policy, seed, forPolicy)
 	if err != nil {
 		return o, err
 	}
-	o.summary = l.summarise(after)
-	o.win, o.half = win(after, before)
-	o.kl = kl(l.sft, after)
+	sft, err := l.SFT(ctx)
+	if err != nil {
+		return o, err
+	}
+	o.policy, o.summary, o.win, o.kl = policy, l.describe(after), win(after, before), kl(sft, after)
 	return o, nil
 }
 
-// runSampler looks at the first minibatch of a run, which holds the whole rollout batch.
-func runSampler(ctx context.Context, l *lab, r *recorder) error {
+// fresh are a policy's answers to the prompts that win rates of a seed are measured on.
+func (l *lab) fresh(ctx context.Context, m *model.Transformer, seed int, purpose uint64) ([]answer, error) {
+	return l.sample(ctx, m, l.world.prompts(simulate.HeldOut(stream(forLook, seed)), evalPrompts), stream(purpose, seed))
+}
+
+// ofSFT are SFT's answers to the same prompts.
+func (l *lab) ofSFT(ctx context.Context, seed int) ([]answer, error) {
 	sft, err := l.SFT(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, seed := range r.seeds {
-		answers, err := l.sample(ctx, sft, l.world.Topics(uint64(seed), 512), uint64(seed))
-		if err != nil {
-			return err
-		}
-		seqs := make([]model.Sequence, len(answers))
-		for i, a := range answers {
-			seqs[i] = a.seq
-		}
-		drift := 0.0
-		for i, row := range sft.Forward(seqs, model.WantLogprobs).Logprobs {
-			for j, lp := range row {
-				drift = math.Max(drift, math.Abs(float64(lp)-answers[i].logp[j]))
-			}
-		}
-		r.atMost(seed, "largest |log pi of the sampler - of the trainer|", drift, 1e-4)
-		cfg := ppoConfig(uint64(seed))
-		cfg.Iterations, cfg.Minibatch = 1, cfg.Rollouts
-		t, err := l.trainer(cfg, goldScorer{l.world}, nil)
-		if err != nil {
-			return err
-		}
-		o, err := l.optimise(ctx, "sampler", t, seed)
-		if err != nil {
-			return err
-		}
-		r.below(seed, "first ratio - 1", o.first["ratio_max"]-1, 1e-4)
-		r.atMost(seed, "first clipfrac", o.first["clipfrac"], 0)
-		r.below(seed, "first policy loss", o.first["policy_loss"], 1e-4)
-		r.below(seed, "KL to the reference at iteration 0", o.first["kl"], 1e-3)
-	}
-	return nil
-}
-
-func runGold(ctx context.Context, l *lab, r *recorder) error {
-	if _, err := l.SFT(ctx); err != nil {
-		return err
-	}
-	for _, seed := range r.seeds {
-		cfg := ppoConfig(uint64(seed))
-		cfg.Iterations, cfg.KL.Coef, cfg.EOS.Missing = 25, 0.05, ppo.EOSKeep
-		t, err := l.trainer(cfg, goldScorer{l.world}, nil)
-		if err != nil {
-			return err
-		}
-		o, err := l.optimise(ctx, "gold", t, seed)
-		if err != nil {
-			return err
-		}
-		r.atLeast(seed, "win against SFT", o.win, 0.90)
-		r.atLeast(seed, "gold", o.gold, 2.5)
-		r.within(seed, "KL", o.kl, 0, 15)
-	}
-	return nil
-}
-
-func runPPO(ctx context.Context, l *lab, r *recorder) error {
-	if _, err := l.SFT(ctx); err != nil {
-		return err
-	}
-	var wins []float64
-	for _, seed := range r.seeds {
-		_, s, err := l.Reward(ctx, seed)
-		if err != nil {
-			return err
-		}
-		t, err := l.trainer(ppoConfig(uint64(seed)), s, s)
-		if err != nil {
-			return err
-		}
-		o, err := l.optimise(ctx, "ppo", t, seed)
-		if err != nil {
-			return err
-		}
-		wins = append(wins, o.win)
-		r.atLeast(seed, "win against SFT", o.win, 0.75)
-		r.show(seed, "half width of its 95% interval", o.half)
-		r.within(seed, "KL", o.kl, 0.5, 8)
-		r.atLeast(seed, "answers that end", o.ended, 0.98)
-		r.show(seed, "gold", o.gold)
-		r.show(seed, "repeats per answer", o.repeats)
-	}
-	r.atLeast(all, "mean win against SFT", average(wins), 0.82)
-	first := r.seeds[0]
-	_, s, err := l.Reward(ctx, first)
-	if err != nil {
-		return err
-	}
-	cfg := ppoConfig(uint64(first))
-	cfg.LR = 0
-	null, err := l.trainer(cfg, s, s)
-	if err != nil {
-		return err
-	}
-	o, err := l.optimise(ctx, "null", null, first)
-	if err != nil {
-		return err
-	}
-	r.within(first, "win with a learning rate of 0", o.win, 0.47, 0.53)
-	bad, err := l.trainer(ppoConfig(uint64(first)), negated{s}, s)
-	if err != nil {
-		return err
-	}
-	if o, err = l.optimise(ctx, "flipped", bad, first); err != nil {
-		return err
-	}
-	r.atMost(first, "win with the reward flipped", o.win, 0.15)
-	return nil
-}
-
-// runFaults plants known bugs one at a time and wants the run to be stopped by its own health checks.
-func runFaults(ctx context.Context, l *lab, r *recorder) error {
-	if _, err := l.SFT(ctx); err != nil {
-		return err
-	}
-	for _, seed := range r.seeds {
-		_, s, err := l.Reward(ctx, seed)
-		if err != nil {
-			return err
-		}
-		better, worse, err := l.canary(ctx, uint64(seed))
-		if err != nil {
-			return err
-		}
-		for _, fault := range []ppo.Fault{"", ppo.FaultKLSign, ppo.FaultPenalty, ppo.FaultOldLogprobs, ppo.FaultReference, ppo.FaultScoreSign} {
-			cfg := ppoConfig(uint64(seed))
-			cfg.Iterations = 4
-			t, err := l.trainer(cfg, s, s)
-			if err != nil {
-				return err
-			}
-			t.SetCanary(better, worse)
-			t.Inject(fault)
-			for err == nil && !t.Done() {
-				_, err = t.Step(ctx)
-			}
-			var h *ppo.HealthError
-			seen := errors.As(err, &h)
-			if err != nil && !seen {
-				return err
-			}
-			if fault == "" {
-				r.add(seed, "a sound run is stopped", boolean(seen), "= 0", !seen)
-				continue
-			}
-			what := string(fault) + " unseen"
-			if seen {
-				what = fmt.Sprintf("%s seen by check %q at iteration %d", fault, h.Check, t.Iteration())
-			}
-			r.add(seed, what, boolean(seen), "= 1", seen)
-		}
-	}
-	return nil
-}
-
-// canary is a list of held-out pairs that labelers have ordered.
-func (l *lab) canary(ctx context.Context, seed uint64) (better, worse []model.Sequence, err error) {
-	set, err := l.rank(ctx, l.sft, 9000+seed, 100, honest)
-	for _, g := range set.groups {
-		ranks := g.Rankings[0]
-		for i := range ranks {
-			for j := range ranks {
-				if ranks[i] == 1 && ranks[j] == answersK {
-					better, worse = append(better, g.Sequences[i]), append(worse, g.Sequences[j])
-				}
-			}
-		}
-	}
-	return better, worse, err
+	return l.answers.get(fmt.Sprint(seed), func() ([]answer, error) { return l.fresh(ctx, sft, seed, forSFT) })
 }
 
 // goldScorer gives the gold score itself.
-type goldScorer struct{ world *simulate.ToyWorld }
+type goldScorer struct{ world world }
 
 // Score implements ppo.Scorer.
 func (g goldScorer) Score(_ context.Context, seqs []model.Sequence) ([]float64, error) {
 	out := make([]float64, len(seqs))
 	for i, s := range seqs {
-		out[i] = g.world.GoldIDs(s.IDs[1], s.IDs[s.Start:])
+		out[i] = g.world.gold(g.world.promptOf(s), s.IDs[s.Start:])
 	}
 	return out, nil
 }
 
 // Digest implements ppo.Scorer.
-func (goldScorer) Digest() string { return "toy gold" }
+func (goldScorer) Digest() string { return "gold" }
 
 // negated is a scorer upside down.
 type negated struct{ of ppo.Scorer }
@@ -293,3 +194,77 @@ func (n negated) Score(ctx context.Context, seqs []model.Sequence) ([]float64, e
 
 // Digest implements ppo.Scorer.
 func (n negated) Digest() string { return "minus " + n.of.Digest() }
+
+var ppoGold = spec{
+	name: "ppo-gold", title: "A8: PPO on the gold score itself",
+	plots: []Plot{{Name: "gold", Title: "Gold of the rollouts", X: "iteration", Y: "gold"}},
+	run: func(ctx context.Context, l *lab, seed int, r *recorder) error {
+		cfg := l.recipe.ppo(l.world, seed)
+		cfg.Iterations, cfg.KL.Coef, cfg.EOS.Missing = 25, 0.05, ppo.EOSKeep
+		o, err := l.optimise(ctx, "ppo-gold", cfg, goldScorer{l.world}, nil)
+		if err != nil {
+			return err
+		}
+		for i, s := range o.trail {
+			r.point("gold", "gold", float64(i), s.gold)
+		}
+		r.rate("win against SFT", o.win, atLeast(0.90))
+		if l.recipe.World == WorldToy {
+			r.check("gold", o.gold, atLeast(2.5))
+		} else {
+			r.show("gold", o.gold)
+		}
+		r.check("KL", o.kl, within(0, 15))
+		return nil
+	},
+}
+
+var ppoReward = spec{
+	name: "ppo-reward", title: "A9: PPO on the learned reward beats SFT by gold; without learning or with the reward flipped it does not", fast: true,
+	demands: []demand{
+		{what: "win against SFT", mean: atLeast(0.82)},
+		{what: "win with a learning rate of 0", mean: within(0.47, 0.53)},
+	},
+	plots: []Plot{
+		{Name: "score", Title: "What PPO sees and what counts", X: "iteration", Y: "points"},
+		{Name: "kl", Title: "Distance from SFT", X: "iteration", Y: "KL, nats an answer"},
+	},
+	run: runPPOReward,
+}
+
+// nullIterations are enough for a control that must not move.
+const nullIterations = 6
+
+func runPPOReward(ctx context.Context, l *lab, seed int, r *recorder) error {
+	s, err := l.Reward(ctx, seed, l.recipe.Ranked, labeler{})
+	if err != nil {
+		return err
+	}
+	o, err := l.optimise(ctx, "ppo-reward", l.recipe.ppo(l.world, seed), s, s)
+	if err != nil {
+		return err
+	}
+	for i, t := range o.trail {
+		r.point("score", "reward model", float64(i), t.proxy)
+		r.point("score", "gold", float64(i), t.gold)
+		r.point("kl", "KL", float64(i), t.kl)
+	}
+	r.rate("win against SFT", o.win, atLeast(0.75))
+	r.check("KL", o.kl, within(0.5, 8))
+	r.check("answers that end", o.ended, atLeast(0.98))
+	r.show("gold", o.gold)
+	r.show("repeats per answer", o.repeats)
+	cfg := l.recipe.ppo(l.world, seed)
+	cfg.LR, cfg.Iterations = 0, nullIterations
+	if o, err = l.optimise(ctx, "null control", cfg, s, s); err != nil {
+		return err
+	}
+	// one win rate in twenty is outside ±.031 by chance, so that seeds together are asked for ±.03
+	r.rate("win with a learning rate of 0", o.win, within(0.45, 0.55))
+	r.check("KL with a learning rate of 0", o.kl, within(-1e-3, 1e-3))
+	if o, err = l.optimise(ctx, "flipped reward", l.recipe.ppo(l.world, seed), negated{s}, s); err != nil {
+		return err
+	}
+	r.rate("win with the reward flipped", o.win, atMost(0.15))
+	return nil
+}

@@ -127,6 +127,7 @@ func (l *Loop) groups(cp *checkpoint.Checkpoint, items []labeling.RankedPrompt) 
 		for _, k := range it.Rankings {
 			g.Rankings = append(g.Rankings, k.Ranks)
 			g.Labelers = append(g.Labelers, k.LabelerID)
+			g.Strengths = append(g.Strengths, float64(k.Strength))
 		}
 		if it.Split == labeling.Valid {
 			valid = append(valid, g)
@@ -211,10 +212,6 @@ func (l *Loop) publish(ctx context.Context, runID string, cp *checkpoint.Checkpo
 
 func (l *Loop) publishReward(ctx context.Context, v run.Run, trainer run.Trainer) error {
 	t := trainer.(*rewardRun)
-	m, err := t.Model()
-	if err != nil {
-		return err
-	}
 	scorer, err := t.Scorer()
 	if err != nil {
 		return err
@@ -223,9 +220,10 @@ func (l *Loop) publishReward(ctx context.Context, v run.Run, trainer run.Trainer
 	if err != nil {
 		return err
 	}
-	mean, std := scorer.Norm()
-	t.digest, err = l.publish(ctx, v.ID, &checkpoint.Checkpoint{Model: m, Tokenizer: t.sft.Tokenizer, Card: checkpoint.Card{
-		Kind: "reward", Parents: []string{t.round.SFTVersionID}, Snapshot: t.round.SnapshotID, Metrics: report.Metrics(), RewardMean: mean, RewardStd: std}})
+	cp := &checkpoint.Checkpoint{Tokenizer: t.sft.Tokenizer, Card: checkpoint.Card{
+		Kind: "reward", Parents: []string{t.round.SFTVersionID}, Snapshot: t.round.SnapshotID, Metrics: report.Metrics()}}
+	scorer.Fill(cp)
+	t.digest, err = l.publish(ctx, v.ID, cp)
 	return err
 }
 
@@ -291,6 +289,10 @@ func (l *Loop) newPPO(ctx context.Context, v run.Run) (run.Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
+	scorer, err := reward.OpenPacked(rm, model.WeightsFloat32)
+	if err != nil {
+		return nil, err
+	}
 	prompts, err := l.prompts(ctx, r, init, labeling.Train, 1<<20)
 	if err != nil {
 		return nil, err
@@ -298,7 +300,7 @@ func (l *Loop) newPPO(ctx context.Context, v run.Run) (run.Trainer, error) {
 	cfg := r.Config.PPO
 	cfg.MaxTokens = r.Config.MaxTokens
 	cfg.Seed = seedOf(r.Config.Seed, fmt.Sprintf("ppo %d", r.Number))
-	t, err := ppo.NewTrainer(cfg, init.Model, sft.Model, critic, reward.NewScorer(rm.Model.PackedCopy(model.WeightsFloat32), rm.Card.RewardMean, rm.Card.RewardStd),
+	t, err := ppo.NewTrainer(cfg, init.Model, sft.Model, critic, scorer,
 		ppo.PromptList(prompts), int32(init.Model.Config().EOS), nil)
 	if err != nil {
 		return nil, err

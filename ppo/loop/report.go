@@ -52,7 +52,11 @@ func (l *Loop) newEvaluation(ctx context.Context, v run.Run) (run.Trainer, error
 		return nil, err
 	}
 	if e.judge == nil {
-		e.judge = rewardJudge{reward.NewScorer(rm.Model, rm.Card.RewardMean, rm.Card.RewardStd)}
+		scorer, err := reward.Open(rm)
+		if err != nil {
+			return nil, err
+		}
+		e.judge = rewardJudge{scorer}
 	}
 	if e.prompts, err = l.evalPrompts(ctx, r, sft); err != nil {
 		return nil, err
@@ -128,7 +132,11 @@ func (l *Loop) measureLabels(ctx context.Context, t *evaluationRun, rm *checkpoi
 	if err != nil {
 		return err
 	}
-	held, err := reward.Evaluate(ctx, reward.NewScorer(rm.Model, rm.Card.RewardMean, rm.Card.RewardStd), valid)
+	scorer, err := reward.Open(rm)
+	if err != nil {
+		return err
+	}
+	held, err := reward.Evaluate(ctx, scorer, valid)
 	if err != nil {
 		return err
 	}

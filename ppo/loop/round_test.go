@@ -25,6 +25,7 @@ import (
 	"github.com/rankloop/rankloop/model/run"
 	"github.com/rankloop/rankloop/model/token"
 	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/reward"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -138,6 +139,7 @@ func smallRound() loop.Config {
 	c := loop.DefaultConfig()
 	c.Prompts, c.EvalPrompts, c.MaxTokens, c.Overlap, c.OverlapShare, c.Seed = 24, 10, 8, 2, 0.5, 7
 	c.Reward.Epochs, c.Reward.Batch = 2, 8
+	c.Reward.Members, c.Reward.Combine = 2, reward.CombineMin // an ensemble goes the whole way
 	c.PPO.Iterations, c.PPO.Rollouts, c.PPO.Minibatch, c.PPO.Chunk, c.PPO.MaxTokens = 2, 16, 8, 8, 8
 	return c
 }

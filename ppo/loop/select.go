@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model"
@@ -12,7 +13,9 @@ import (
 
 // worth says what ranking each prompt's answers would tell the newest reward model: the mean over pairs of p(1-p), with p its
 // probability that one of the two is preferred. It is 1/4 where the model cannot tell any two apart and 0 where it is sure.
-// nil where there is no reward model yet, or none that reads the answers' tokens.
+// Where the reward model is an ensemble it is how far the members are from agreeing, reward.Scorer.Disagreement: a pair that
+// all of them find equally good teaches less than one that they judge differently. nil where there is no reward model yet,
+// or none that reads the answers' tokens.
 func (l *Loop) worth(ctx context.Context, prompts []labeling.Prompt, responses [][]labeling.NewResponse) ([]float64, error) {
 	newest, err := l.Registry.List(ctx, registry.Reward, 1)
 	if err != nil || len(newest) == 0 {
@@ -22,8 +25,12 @@ func (l *Loop) worth(ctx context.Context, prompts []labeling.Prompt, responses [
 	if err != nil {
 		return nil, err
 	}
+	scorer, err := reward.Open(cp)
+	if err != nil {
+		return nil, err
+	}
 	digest, room := cp.Tokenizer.Digest(), cp.Model.Config().Context
-	var batch []model.Sequence
+	answers := make([][]model.Sequence, len(prompts))
 	for i, p := range prompts {
 		ids, err := promptIDs(cp.Tokenizer, l.Template, p)
 		if err != nil {
@@ -33,19 +40,26 @@ func (l *Loop) worth(ctx context.Context, prompts []labeling.Prompt, responses [
 			if r.TokenizerDigest != digest || len(ids)+len(r.TokenIDs) > room {
 				return nil, nil
 			}
-			batch = append(batch, join(ids, r.TokenIDs))
+			answers[i] = append(answers[i], join(ids, r.TokenIDs))
 		}
 	}
+	return worthOf(ctx, scorer, answers)
+}
+
+// worthOf is worth for answers that are encoded, [prompt][K].
+func worthOf(ctx context.Context, scorer *reward.Scorer, answers [][]model.Sequence) ([]float64, error) {
+	if scorer.Members() > 1 {
+		return scorer.Disagreement(ctx, answers)
+	}
 	// The mean cancels in differences; the spread must not be taken out, for p is in the model's own units.
-	rewards, err := reward.NewScorer(cp.Model, 0, 1).Score(ctx, batch)
+	rewards, err := reward.NewScorer(scorer.Model(), 0, 1).Score(ctx, slices.Concat(answers...))
 	if err != nil {
 		return nil, err
 	}
-	out := make([]float64, len(prompts))
-	for i := range prompts {
-		k := len(responses[i])
-		out[i] = pairVariance(rewards[:k])
-		rewards = rewards[k:]
+	out := make([]float64, len(answers))
+	for i, a := range answers {
+		out[i] = pairVariance(rewards[:len(a)])
+		rewards = rewards[len(a):]
 	}
 	return out, nil
 }
