@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/jackc/pgx/v5"
@@ -79,6 +78,7 @@ func (w *world) tasksFor(n int) {
 // TestLabelLook walks the four tasks at all widths, light and dark: nothing is wider than the window, every target is big
 // enough, names stay in sight, and nine answers of 20 kB are there at once.
 func TestLabelLook(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	sizes := []struct {
 		name          string
@@ -88,6 +88,7 @@ func TestLabelLook(t *testing.T) {
 	w.tasksFor(len(sizes))
 	for i, size := range sizes {
 		t.Run(size.name, func(t *testing.T) {
+			t.Parallel()
 			v := *w
 			v.T = t
 			name := fmt.Sprintf("l%d", i)
@@ -133,7 +134,7 @@ func TestLabelLook(t *testing.T) {
 // look checks the page as it stands, and keeps a picture.
 func (b *tab) look(name string) {
 	b.Helper()
-	time.Sleep(200 * time.Millisecond)
+	b.drawn()
 	b.fitsWidth()
 	b.named()
 	b.targets()

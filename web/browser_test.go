@@ -98,6 +98,8 @@ func (w *world) open(width, height int64, dark bool) *tab {
 	w.must(chromedp.Listen(ctx, b.hear))
 	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
 	w.must(err)
+	_, err = chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}) // other tests have tabs too
+	w.must(err)
 	b.size(width, height)
 	if dark {
 		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
@@ -158,7 +160,7 @@ func (b *tab) size(width, height int64) {
 
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, 40*time.Second)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		b.shot("failed")
@@ -167,6 +169,13 @@ func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 }
 
 func (b *tab) visit(path string) { b.Helper(); b.do(chromedp.Navigate(b.w.http.URL + path)) }
+
+// before runs a script in every page from now on, before the page's own.
+func (b *tab) before(script string) {
+	b.Helper()
+	_, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+	b.w.must(err)
+}
 
 // signIn goes through the page.
 func (b *tab) signIn(email string) {
@@ -179,7 +188,7 @@ func (b *tab) signIn(email string) {
 // until waits for a condition on the page.
 func (b *tab) until(js string) {
 	b.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`Boolean(`+js+`)`))
 		if err == nil && ok {
@@ -189,8 +198,16 @@ func (b *tab) until(js string) {
 			b.shot("failed")
 			b.Fatalf("still not %s (%v); page says: %s", js, err, eval[string](b, `document.body.innerText.slice(0, 600)`))
 		}
-		time.Sleep(30 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// drawn waits until the page has loaded and what its scripts have changed is painted.
+func (b *tab) drawn() {
+	b.Helper()
+	b.until(`document.readyState === "complete"`)
+	eval[bool](b, `window.paintedAt = 0; document.fonts.ready.then(() => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => { window.paintedAt = performance.now(); })))); true`)
+	b.until(`window.paintedAt && document.getAnimations().every((a) => a.playState !== "running")`)
 }
 
 func eval[T any](b *tab, js string) T {

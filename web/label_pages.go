@@ -21,6 +21,7 @@ func (s *server) labelPages() {
 	s.route(labelers, get, "/label/projects", s.pickerPage)
 	s.route(labelers, get, "/label/history", s.historyPage)
 	s.route(labelers, post, "/label/history/:id/reopen", s.reopenPast)
+	s.route(labelers, get, "/label/me", s.mePage)
 	s.route(labelers, get, "/label/write", s.writePage)
 	s.route(labelers, post, "/label/write", s.writePrompt)
 	s.route(labelers, post, "/label/api/acknowledge", s.acknowledge)
@@ -119,7 +120,7 @@ func (s *server) labelPage(c *gin.Context) {
 		s.showProjects(c, all)
 	default:
 		q := questionPages[p.Question]
-		s.render(c, http.StatusOK, q.page, view{Title: q.title, Nav: "label", Data: labelData{Project: *p, Several: len(all) > 1, Flags: flagList(),
+		s.render(c, http.StatusOK, q.page, view{Title: q.title, Nav: "label", Note: note(c), Data: labelData{Project: *p, Several: len(all) > 1, Flags: flagList(),
 			OpenLimit: labeling.OpenLimit}})
 	}
 }

@@ -177,6 +177,14 @@ class Desk {
     if (matchMedia("(max-width: 56rem)").matches && task.done > 3) $("guide").open = false;
   }
 
+  // veil puts a veil over what others found disturbing.
+  veil(kinds, over) {
+    const words = { unsafe: t("not safe to show"), harmful: t("harmful"), sexual: t("sexual"), violent: t("violent"), denigrates: t("denigrating") };
+    $("veil").hidden = kinds.length === 0;
+    over.hidden = kinds.length > 0;
+    $("veil-why").textContent = t("Other labelers found: %s.", kinds.map((k) => words[k] || k).join(", "));
+  }
+
   close() {
     this.task = null;
     this.clock = null;
