@@ -48,7 +48,7 @@ func (b *tab) whole() {
 	b.Helper()
 	for _, what := range eval[[]string](b, `[...document.querySelectorAll("main *, header *")].filter((e) => {
 		const s = getComputedStyle(e), r = e.getBoundingClientRect();
-		if (!r.width || !r.height || e.closest(".sr, svg, .scroll, pre, [hidden], .skip-link, template") || e.classList.contains("sr")) return false;
+		if (!r.width || !r.height || !e.checkVisibility() || e.closest(".sr, svg, .scroll, pre, [hidden], .skip-link, template") || e.classList.contains("sr")) return false;
 		const words = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
 		if (words && s.overflowX === "hidden" && s.textOverflow !== "ellipsis" && e.scrollWidth > e.clientWidth + 1) return true;
 		return (words || e.matches("button, input, select, textarea")) && (r.right > innerWidth + 1 || r.left < -1);
@@ -193,7 +193,7 @@ func (b *tab) visits(pages []string, check func()) {
 		b.visit(p)
 		b.settled(p)
 		check()
-		b.shot(b.w.shotName(p))
+		b.wholeShot(b.w.shotName(p))
 	}
 }
 
@@ -240,7 +240,7 @@ func (b *tab) settled(path string) {
 		b.until(`document.getElementById("task") && !document.getElementById("task").hidden`)
 	}
 	if strings.HasPrefix(path, "/admin/rounds/") {
-		b.until(`document.querySelector(".chart canvas") || !document.querySelector("#curves")`)
+		b.until(`document.querySelector(".chart canvas, #round[data-live=yes]")`)
 	}
 	b.drawn()
 }

@@ -227,13 +227,18 @@ func (b *tab) keys(s string) {
 	}
 }
 
-// shot keeps a picture of the page in $RANKLOOP_SHOTS.
-func (b *tab) shot(name string) {
+// shot keeps a picture of the window in $RANKLOOP_SHOTS.
+func (b *tab) shot(name string) { b.picture(name, chromedp.CaptureScreenshot()) }
+
+// wholeShot keeps one of the whole page.
+func (b *tab) wholeShot(name string) { b.picture(name, chromedp.FullScreenshot(100)) }
+
+func (b *tab) picture(name string, take chromedp.Action[[]byte]) {
 	dir := os.Getenv("RANKLOOP_SHOTS")
 	if dir == "" {
 		return
 	}
-	img, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	img, err := chromedp.Run(b.ctx, take)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(b.Name(), "/", "-")+"-"+name+".png"), img, 0o644)
 	}
