@@ -273,6 +273,7 @@ const pageClock = `(() => {
 	window.setTimeout = (f, ms = 0, ...more) => { timers.set(++last, { f: () => f(...more), due: now() + ms }); start(last); return last; };
 	window.setInterval = (f, ms, ...more) => { timers.set(++last, { f: () => f(...more), due: now() + ms, every: ms }); start(last); return last; };
 	window.clearTimeout = window.clearInterval = (id) => { const t = timers.get(id); if (t) { real.clear(t.real); timers.delete(id); } };
+	window.realTimeout = real.set;
 	window.tries = 0;
 	const send = window.fetch;
 	window.fetch = (path, init) => { if (String(path).endsWith("/submit")) window.tries++; return send(path, init); };

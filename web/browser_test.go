@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -185,22 +186,51 @@ func (b *tab) signIn(email string) {
 	b.until(`location.pathname !== "/login"`)
 }
 
-// until waits for a condition on the page.
+// until waits for a condition on the page. The page itself looks, every few milliseconds and for a while at a time: asking it
+// from here as often would cost more than what most tests do.
 func (b *tab) until(js string) {
 	b.Helper()
+	look := `new Promise((done) => {
+		const later = window.realTimeout || setTimeout;
+		let left = 60;
+		const look = () => {
+			let ok = false;
+			try { ok = Boolean(` + js + `); } catch { /* not yet */ }
+			if (ok || --left < 0) done(ok); else later(look, 8);
+		};
+		look();
+	})`
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`Boolean(`+js+`)`))
-		if err == nil && ok {
+		ok, err := b.promised(look)
+		if ok {
 			return
 		}
 		if time.Now().After(deadline) {
 			b.shot("failed")
 			b.Fatalf("still not %s (%v); page says: %s", js, err, eval[string](b, `document.body.innerText.slice(0, 600)`))
 		}
-		time.Sleep(10 * time.Millisecond)
+		if err != nil { // a page that goes away takes the promise with it
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
 }
+
+// promised is what a promise of the page comes to.
+func (b *tab) promised(js string) (bool, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, 3*time.Second)
+	defer cancel()
+	got, err := chromedp.Call(ctx, runtime.Evaluate, runtime.EvaluateParams{Expression: js, AwaitPromise: ptr(true), ReturnByValue: ptr(true)})
+	if err != nil {
+		return false, err
+	}
+	if got.ExceptionDetails != nil {
+		return false, errors.New(got.ExceptionDetails.Text)
+	}
+	return string(got.Result.Value) == "true", nil
+}
+
+func ptr[T any](v T) *T { return &v }
 
 // drawn waits until the page has loaded and what its scripts have changed is painted.
 func (b *tab) drawn() {

@@ -107,6 +107,7 @@ class Desk {
       this.holds.give(task.assignment);
     }
     this.busy = true;
+    await this.outbox.flush(); // first: what lands while the server counts would be counted twice, or not at all
     const { task, res } = await this.obtain();
     this.busy = false;
     if (task) {
