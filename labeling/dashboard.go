@@ -93,6 +93,7 @@ type LabelerStats struct {
 	P90       float64   `json:"p90"`
 	Fast      Share     `json:"fast"` // rankings faster than SpeederFactor allows
 	Agreement Share     `json:"agreement"`
+	Gold      Share     `json:"gold"` // strict pairs of known ranks ordered alike (GoldScore), over gold tasks
 	PlaceTau  Mean      `json:"place_tau"`
 	Longer    Share     `json:"longer"`
 	LastSeen  time.Time `json:"last_seen"`
@@ -144,9 +145,9 @@ type tally struct {
 }
 
 type labelerTally struct {
-	agreement, longer shareSum
-	tau               []float64
-	seconds, reading  []float64
+	agreement, gold, longer shareSum
+	tau                     []float64
+	seconds, reading        []float64
 }
 
 // shareSum are hits and trials, one entry a task: the trials of a task depend on each other.
@@ -312,7 +313,7 @@ func (t *tally) fill(d *Dashboard) {
 
 func (t *labelerTally) fill(l *LabelerStats, fast float64) {
 	l.Median, l.P90 = quantile(t.seconds, .5), quantile(t.seconds, .9)
-	l.Agreement, l.Longer, l.PlaceTau = t.agreement.share(), t.longer.share(), meanOf(t.tau)
+	l.Agreement, l.Gold, l.Longer, l.PlaceTau = t.agreement.share(), t.gold.share(), t.longer.share(), meanOf(t.tau)
 	hits := 0
 	for _, v := range t.reading {
 		if v < fast {

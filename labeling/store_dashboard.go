@@ -79,7 +79,11 @@ func (s *Store) RefreshDashboard(ctx context.Context, projectID string) error {
 	}
 	if err == nil {
 		sums := newTally()
-		if err = s.eachCounted(ctx, projectID, dashboardChunk, sums.add); err == nil {
+		err = s.eachCounted(ctx, projectID, dashboardChunk, sums.add)
+		if err == nil {
+			err = s.eachGold(ctx, projectID, sums)
+		}
+		if err == nil {
 			sums.fill(&d)
 		}
 	}
@@ -93,6 +97,27 @@ func (s *Store) RefreshDashboard(ctx context.Context, projectID string) error {
 		}
 	}
 	return wrap(err, "refresh dashboard of project %s", projectID)
+}
+
+// eachGold tallies the rankings of gold tasks against what is known of them.
+func (s *Store) eachGold(ctx context.Context, projectID string, sums *tally) error {
+	rows, err := s.pool.Query(ctx, `
+		SELECT a.labeler_id, g.ranks::int[], r.ranks::int[] FROM gold g
+		JOIN assignments a ON a.task_id = g.task_id AND a.ranking_id IS NOT NULL AND NOT a.surplus
+		JOIN rankings r ON r.id = a.ranking_id AND cardinality(r.ranks) = cardinality(g.ranks)
+		WHERE g.project_id = $1 ORDER BY g.task_id, a.labeler_id`, projectID)
+	if err != nil {
+		return err
+	}
+	var who string
+	var known, ranks []int
+	_, err = pgx.ForEachRow(rows, []any{&who, &known, &ranks}, func() error {
+		hits, all := GoldScore(known, ranks)
+		sums.labeler(who).gold.add(float64(hits), float64(all))
+		known, ranks = nil, nil
+		return nil
+	})
+	return err
 }
 
 func (s *Store) countTasks(ctx context.Context, projectID string, d *Dashboard) error {
