@@ -21,14 +21,21 @@ func (s *Store) Progress(ctx context.Context, projectID, labelerID string) (Prog
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return p, wrap(err, "progress of %s", labelerID)
 	}
+	p.Open, err = s.Open(ctx, projectID)
+	return p, wrap(err, "progress of %s", labelerID)
+}
+
+// Open counts the tasks of a project that have an open slot, to OpenLimit; many are counted once in a second.
+func (s *Store) Open(ctx context.Context, projectID string) (int, error) {
 	r, err := s.rates(ctx, projectID)
-	if p.Open = r.open; err == nil && p.Open < openFew {
-		err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM tasks WHERE project_id = $1 AND open LIMIT $2) t`, projectID, OpenLimit).Scan(&p.Open)
+	n := r.open
+	if err == nil && n < openFew {
+		err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM tasks WHERE project_id = $1 AND open LIMIT $2) t`, projectID, OpenLimit).Scan(&n)
 	}
 	if r.gold > 0 { // a claim that leaves the count as it was would tell a gold task
-		p.Open = min(OpenLimit, (p.Open+openStep-1)/openStep*openStep)
+		n = min(OpenLimit, (n+openStep-1)/openStep*openStep)
 	}
-	return p, wrap(err, "progress of %s", labelerID)
+	return n, wrap(err, "open tasks of project %s", projectID)
 }
 
 // CountRankings counts the rankings of a batch that count: one per labeler and task,

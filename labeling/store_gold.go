@@ -138,22 +138,31 @@ func (s *Store) rates(ctx context.Context, projectID string) (rates, error) {
 	return r, err
 }
 
-// takeSpecial serves a task that measures the labeler in place of the next one of the queue, if the draw that belongs to the
-// assignment's id says so, and returns its assignment, "" if not: gold at the project's rate, a control one time in
-// control_after. Neither changes a slot of anybody.
-func (s *Store) takeSpecial(ctx context.Context, projectID, labelerID, id string) (string, error) {
+// draw says what assignment id is to be, by the chance that belongs to the id: gold at the project's rate, a control one time
+// in control_after, else work.
+func (s *Store) draw(ctx context.Context, projectID, id string) (string, error) {
 	r, err := s.rates(ctx, projectID)
 	if err != nil {
 		return "", err
 	}
 	rng := derive("special", id)
-	if rng.Float64() < r.gold {
-		taken, err := s.takeGold(ctx, projectID, labelerID, id)
-		if taken != "" || err != nil {
-			return taken, err
-		}
+	gold, control := rng.Float64(), rng.Float64()
+	switch {
+	case gold < r.gold:
+		return purposeGold, nil
+	case r.control > 0 && control*float64(r.control) < 1:
+		return purposeControl, nil
 	}
-	if rng.Float64()*float64(r.control) < 1 && r.control > 0 {
+	return purposeWork, nil
+}
+
+// takeSpecial serves a task that measures the labeler in place of the next one of the queue, and returns its assignment, ""
+// where the draw was for work or there is none. It changes no slot of anybody.
+func (s *Store) takeSpecial(ctx context.Context, projectID, labelerID, id, kind string) (string, error) {
+	switch kind {
+	case purposeGold:
+		return s.takeGold(ctx, projectID, labelerID, id)
+	case purposeControl:
 		return s.takeControl(ctx, projectID, labelerID, id)
 	}
 	return "", nil

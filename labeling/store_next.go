@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // ClaimBeside gives the labeler a task besides the assignments that its browser has open: one it holds otherwise (the
@@ -34,21 +32,5 @@ func (s *Store) ClaimBeside(ctx context.Context, projectID, labelerID string, be
 	return s.ClaimNext(ctx, projectID, labelerID)
 }
 
-// warnings are the flags and reasons for which the page asks before it shows a task.
+// warnings are the flags and reasons for which the page asks before it shows a task (Assignment.Warning).
 var warnings = []string{FlagUnsafe, "harmful", "sexual", "violent", "denigrates"}
-
-// Warning lists, of these, what other labelers said of a task's answers or as their reason to skip it; nil = nothing. A
-// task that was reported is served only after a reviewer released it.
-func (s *Store) Warning(ctx context.Context, taskID string) ([]string, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT DISTINCT w FROM (
-			SELECT unnest(g.flags) FROM assignments a JOIN ratings g ON g.ranking_id = a.ranking_id WHERE a.task_id = $1
-			UNION ALL
-			SELECT a.skip_reason FROM assignments a WHERE a.task_id = $1 AND a.state = 'skipped'
-		) said(w) WHERE w = ANY($2) ORDER BY w`, taskID, warnings)
-	if err != nil {
-		return nil, wrap(err, "warning of task %s", taskID)
-	}
-	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	return list, wrap(err, "warning of task %s", taskID)
-}

@@ -55,11 +55,13 @@ func (b *bench) leases(labeler string) []string {
 // TestWarning: what labelers flagged or skipped as unsafe warns the next ones; other flags do not.
 func TestWarning(t *testing.T) {
 	b := setup(t)
-	task := b.tasks(1, 3, 3, "")[0]
+	b.tasks(1, 3, 3, "")
+	held := b.claim("eve").ID
 	want := func(kinds ...string) {
 		t.Helper()
-		got, err := b.store.Warning(b.ctx, task.ID)
+		a, err := b.store.Assignment(b.ctx, held, "eve")
 		b.ok(err)
+		got := a.Warning
 		if len(got) != len(kinds) || len(kinds) > 0 && !reflect.DeepEqual(got, kinds) {
 			t.Errorf("warning %v, want %v", got, kinds)
 		}

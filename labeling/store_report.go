@@ -329,13 +329,10 @@ func ownRanking(ctx context.Context, tx pgx.Tx, v *Verdict, k int, reviewer stri
 	err = tx.QueryRow(ctx, `
 		INSERT INTO assignments (id, task_id, project_id, labeler_id, state, lease_until, display_order, guideline)
 		SELECT $1, $2, p.id, $4, 'leased', now(), $5, p.guideline FROM projects p WHERE p.id = $3
-		ON CONFLICT (task_id, labeler_id) DO UPDATE SET state = CASE WHEN assignments.ranking_id IS NULL THEN 'leased' ELSE assignments.state END
-		RETURNING id, guideline, state`, a.id, v.TaskID, v.ProjectID, reviewer, order).Scan(&a.id, &a.guideline, &a.state)
+		ON CONFLICT (task_id, labeler_id) DO UPDATE SET state = CASE WHEN assignments.ranking_id IS NULL THEN 'leased' ELSE 'reopened' END -- ranked before, otherwise: the next revision
+		RETURNING id, guideline, state, ranking_id`, a.id, v.TaskID, v.ProjectID, reviewer, order).Scan(&a.id, &a.guideline, &a.state, &a.rankingID)
 	if err != nil {
 		return nil, err
-	}
-	if a.state != Leased { // the reviewer ranked it before, otherwise: the next revision
-		a.state = Reopened
 	}
 	if _, err := tx.Exec(ctx, `UPDATE tasks SET need = need + 1 WHERE id = $1`, v.TaskID); err != nil {
 		return nil, err

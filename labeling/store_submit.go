@@ -8,7 +8,6 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Submit stores finished work, whatever the question: one transaction with its
@@ -34,11 +33,9 @@ func (s *Store) Submit(ctx context.Context, in SubmitInput, after func(ctx conte
 		return Ranking{}, err
 	}
 	var r Ranking
-	err := retry(func() error {
-		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-			r, err = submit(ctx, tx, in, after)
-			return err
-		})
+	err := retry(func() (err error) {
+		r, err = s.submit(ctx, in, after)
+		return err
 	})
 	if violates(err, "rankings_labeler_id_idempotency_key_key") {
 		err = fmt.Errorf("%w: idempotency key used for another task", ErrConflict)
@@ -49,39 +46,25 @@ func (s *Store) Submit(ctx context.Context, in SubmitInput, after func(ctx conte
 	return r, nil
 }
 
-func submit(ctx context.Context, tx pgx.Tx, in SubmitInput, after func(context.Context, pgx.Tx, string) error) (r Ranking, err error) {
-	b := &pgx.Batch{}
-	locked, known := queueLease(b, in.AssignmentID, in.LabelerID), queueReplay(b, in)
-	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+// submit reads the lease without a lock and writes against what it read: writing finds nothing to do where somebody changed it
+// in between, and is tried again.
+func (s *Store) submit(ctx context.Context, in SubmitInput, after func(context.Context, pgx.Tx, string) error) (r Ranking, err error) {
+	a, known, err := s.lookUp(ctx, in)
+	if err != nil {
 		return r, err
 	}
-	a := *locked
 	hash, err := in.hash()
 	if err != nil {
 		return r, err
 	}
-	id, err := known.of(ctx, tx, a, hash)
+	id, err := known.of(a, hash)
 	if err != nil {
 		return r, err
 	}
 	if id != "" {
-		return readRanking(ctx, tx, id)
+		return readRanking(ctx, s.pool, id)
 	}
-	order := make([]int, len(a.order))
-	for d, pos := range a.order {
-		order[d] = int(pos)
-	}
-	q, err := questionNamed(a.question)
-	if err != nil {
-		return r, err
-	}
-	var texts []string
-	if in.Text != "" && len(order) > 0 { // only what was written is held against what was shown
-		if texts, err = a.texts(ctx, tx); err != nil {
-			return r, err
-		}
-	}
-	sheet, err := q.parse(in, order, texts)
+	sheet, err := a.parse(ctx, s.pool, in)
 	if err != nil {
 		return r, err
 	}
@@ -89,20 +72,42 @@ func submit(ctx context.Context, tx pgx.Tx, in SubmitInput, after func(context.C
 		return r, fmt.Errorf("%w: it is skipped", ErrConflict)
 	}
 	if a.state == Reopened {
-		if err := frozen(ctx, tx, *a.rankingID); err != nil {
+		if err := frozen(ctx, s.pool, *a.rankingID); err != nil {
 			return r, err
 		}
 	}
 	if id, err = newID(); err != nil {
 		return r, err
 	}
-	if r, err = a.store(ctx, tx, id, in, hash, sheet); err != nil {
-		return r, err
+	if after == nil {
+		return a.store(ctx, s.pool, id, in, hash, sheet) // a batch is a transaction
 	}
-	if after != nil {
-		return r, after(ctx, tx, a.projectID)
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+		if r, err = a.store(ctx, tx, id, in, hash, sheet); err == nil {
+			err = after(ctx, tx, a.projectID)
+		}
+		return err
+	})
+	return r, err
+}
+
+// parse checks the work against its question.
+func (a lease) parse(ctx context.Context, q querier, in SubmitInput) (answerSheet, error) {
+	order := make([]int, len(a.order))
+	for d, pos := range a.order {
+		order[d] = int(pos)
 	}
-	return r, nil
+	asked, err := questionNamed(a.question)
+	if err != nil {
+		return answerSheet{}, err
+	}
+	var texts []string
+	if in.Text != "" && len(order) > 0 { // only what was written is held against what was shown
+		if texts, err = a.texts(ctx, q); err != nil {
+			return answerSheet{}, err
+		}
+	}
+	return asked.parse(in, order, texts)
 }
 
 // retry runs an act again that met a quarantine of its labeler; one follows the other, so a few tries are plenty.
@@ -115,8 +120,8 @@ func retry(act func() error) error {
 }
 
 // texts are the task's answers in its own order.
-func (a lease) texts(ctx context.Context, tx pgx.Tx) ([]string, error) {
-	rows, err := tx.Query(ctx, `SELECT text FROM responses WHERE task_id = $1 ORDER BY position`, a.taskID)
+func (a lease) texts(ctx context.Context, q querier) ([]string, error) {
+	rows, err := q.Query(ctx, `SELECT text FROM responses WHERE task_id = $1 ORDER BY position`, a.taskID)
 	if err != nil {
 		return nil, err
 	}
@@ -132,50 +137,48 @@ func (in SubmitInput) hash() ([32]byte, error) {
 
 // replay is what is known of the idempotency key of a submit: the ranking that came under it, if any.
 type replay struct {
-	id, assignment string
+	id, assignment *string
 	hash           []byte
+	standing       []byte // hash of the ranking that counts now, if any
 }
 
-// queueReplay adds the look for the key to a batch, behind the statement that locks the task: under that lock the same key
-// sent twenty times at once takes its turn.
-func queueReplay(b *pgx.Batch, in SubmitInput) *replay {
-	r := &replay{}
-	b.Queue(`SELECT id, assignment_id, request_hash FROM rankings WHERE labeler_id = $1 AND idempotency_key = $2`, in.LabelerID, in.IdempotencyKey).
-		QueryRow(func(row pgx.Row) error {
-			err := row.Scan(&r.id, &r.assignment, &r.hash)
-			if errors.Is(err, pgx.ErrNoRows) {
-				err = nil
-			}
-			return err
-		})
-	return r
+// lookUp reads a lease and what came under the key of a submit.
+func (s *Store) lookUp(ctx context.Context, in SubmitInput) (a lease, r replay, err error) {
+	a.id = in.AssignmentID
+	err = s.pool.QueryRow(ctx, `
+		SELECT t.id, t.open_slots, t.purpose, a.project_id, p.question, a.state, a.ranking_id, a.display_order, a.surplus, a.guideline, l.quarantined_at IS NOT NULL, l.labeler_id IS NOT NULL,
+			k.id, k.assignment_id, k.request_hash, now.request_hash
+		FROM assignments a
+		JOIN tasks t ON t.id = a.task_id
+		JOIN projects p ON p.id = a.project_id
+		LEFT JOIN labelers l ON l.project_id = a.project_id AND l.labeler_id = a.labeler_id
+		LEFT JOIN rankings k ON k.labeler_id = a.labeler_id AND k.idempotency_key = $3
+		LEFT JOIN rankings now ON now.id = a.ranking_id
+		WHERE a.id = $1 AND a.labeler_id = $2`, in.AssignmentID, in.LabelerID, in.IdempotencyKey).
+		Scan(&a.taskID, &a.openSlots, &a.purpose, &a.projectID, &a.question, &a.state, &a.rankingID, &a.order, &a.surplus, &a.guideline, &a.quarantined, &a.known,
+			&r.id, &r.assignment, &r.hash, &r.standing)
+	return a, r, err
 }
 
 // of returns the ranking that an earlier submit of the same body stored, "" if this is a new one.
-func (r *replay) of(ctx context.Context, tx pgx.Tx, a lease, hash [32]byte) (string, error) {
+func (r replay) of(a lease, hash [32]byte) (string, error) {
 	switch {
-	case r.id != "" && r.assignment == a.id && string(r.hash) == string(hash[:]):
-		return r.id, nil
-	case r.id != "":
+	case r.id != nil && *r.assignment == a.id && string(r.hash) == string(hash[:]):
+		return *r.id, nil
+	case r.id != nil:
 		return "", fmt.Errorf("%w: idempotency key used before with another body", ErrConflict)
 	case a.state != Submitted:
 		return "", nil
-	}
-	// Submitted under another key: the same body is the same act, another is too late.
-	var known []byte
-	if err := tx.QueryRow(ctx, `SELECT request_hash FROM rankings WHERE id = $1`, *a.rankingID).Scan(&known); err != nil {
-		return "", err
-	}
-	if string(known) == string(hash[:]) {
+	case string(r.standing) == string(hash[:]): // under another key: the same body is the same act, another is too late
 		return *a.rankingID, nil
 	}
 	return "", fmt.Errorf("%w: it is submitted; reopen it to change it", ErrConflict)
 }
 
 // frozen names the snapshot that holds a ranking, if any.
-func frozen(ctx context.Context, tx pgx.Tx, rankingID string) error {
+func frozen(ctx context.Context, q querier, rankingID string) error {
 	var name string
-	err := tx.QueryRow(ctx, `SELECT s.name FROM snapshot_items i JOIN snapshots s ON s.id = i.snapshot_id
+	err := q.QueryRow(ctx, `SELECT s.name FROM snapshot_items i JOIN snapshots s ON s.id = i.snapshot_id
 		WHERE i.ranking_id = $1 ORDER BY s.created_at, s.id LIMIT 1`, rankingID).Scan(&name)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
@@ -186,8 +189,8 @@ func frozen(ctx context.Context, tx pgx.Tx, rankingID string) error {
 	return &FrozenError{Ranking: rankingID, Snapshot: name}
 }
 
-// errOvertaken: the labeler went into quarantine, or out of it, in the middle of a submit.
-var errOvertaken = errors.New("overtaken by a quarantine")
+// errOvertaken: the lease, its task's slots or the labeler's standing changed between the reading and the writing of a submit.
+var errOvertaken = errors.New("overtaken by another act")
 
 // counters are what a submit changes in the task's counters.
 type counters struct {
@@ -228,69 +231,104 @@ func (a lease) counters() counters {
 	return c
 }
 
-// store writes the ranking with all that belongs to it and moves the counters.
-func (a lease) store(ctx context.Context, tx pgx.Tx, id string, in SubmitInput, hash [32]byte, sheet answerSheet) (r Ranking, err error) {
-	c := a.counters()
-	a.surplus = c.surplus
-	b := &pgx.Batch{}
-	b.Queue(`
+// batcher is what a pool and a transaction have in common for writing; the pool makes a transaction of a batch.
+type batcher interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// storeSQL writes the ranking $1 of the assignment $2 and all that every ranking moves, if the lease is still as it was read
+// (state $4, revision $5, quarantine $6, slots $7); else it does nothing and returns no row. The labeler's row is the gate: a
+// quarantine changes it, so that one of the two acts sees the other.
+const storeSQL = `
+	WITH gate AS (
+		UPDATE labelers l SET done = l.done + $16, active_ms = l.active_ms + $13, last_assignment = a.id
+		FROM assignments a JOIN tasks t ON t.id = a.task_id
+		WHERE a.id = $2 AND a.state = $4 AND a.ranking_id IS NOT DISTINCT FROM $5 AND (t.open_slots > 0 OR NOT $7)
+			AND l.project_id = a.project_id AND l.labeler_id = $3 AND (l.quarantined_at IS NOT NULL) = $6
+		RETURNING a.task_id, a.project_id, a.guideline
+	), stored AS (
 		INSERT INTO rankings (id, project_id, task_id, assignment_id, labeler_id, revision, ranks, comment, idempotency_key, request_hash,
 			active_ms, wall_ms, guideline, surplus, text, strength)
-		VALUES ($1, $2, $3, $4, $5, (SELECT count(*) + 1 FROM rankings WHERE assignment_id = $4), $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
-		id, a.projectID, a.taskID, a.id, in.LabelerID, sheet.ranks, in.Comment, in.IdempotencyKey, hash[:], in.ActiveMS, in.WallMS, a.guideline, a.surplus,
-		sheet.text, sheet.strength)
-	var winners, losers []int
+		SELECT $1, g.project_id, g.task_id, $2, $3, CASE WHEN $5::uuid IS NULL THEN 1 ELSE (SELECT count(*) + 1 FROM rankings WHERE assignment_id = $2) END,
+			$9, $10, $11, $12, $13, $14, g.guideline, $8, $15, $17
+		FROM gate g
+		RETURNING revision, guideline, created_at
+	), answers AS MATERIALIZED (
+		SELECT array_agg(r.id ORDER BY r.position) AS ids FROM gate g JOIN responses r ON r.task_id = g.task_id
+	), compared AS (
+		INSERT INTO comparisons (ranking_id, winner_id, loser_id)
+		SELECT $1, coalesce(a.ids[u.winner + 1], $1), coalesce(a.ids[u.loser + 1], $1) -- the answer behind the last is the labeler's own
+		FROM answers a, unnest($18::int[], $19::int[]) u(winner, loser), gate
+	), closed AS (
+		UPDATE assignments a SET state = 'submitted', ranking_id = $1, surplus = $8, aside = $8 AND (aside OR $6), draft = NULL, closed_at = now()
+		FROM gate WHERE a.id = $2
+	), moved AS (
+		UPDATE tasks t SET open_slots = open_slots - $20, done = done + $21, need = need + $22, held = CASE WHEN $23 <> '' AND held = '' THEN $23 ELSE held END
+		FROM gate g WHERE t.id = g.task_id
+		RETURNING t.batch, t.done = t.need AND $21 = 1 AS completed
+	)
+	SELECT s.revision, s.guideline, s.created_at, m.batch, a.ids, audit_append($24, 'labeling.submit', $1::text, $25),
+		CASE WHEN EXISTS (SELECT FROM webhooks WHERE active) THEN labeling_tell($1, g.task_id, g.project_id, m.completed) END
+	FROM stored s, moved m, answers a, gate g`
+
+// store writes the ranking with all that belongs to it and moves the counters; errOvertaken where the lease is not what it was.
+func (a lease) store(ctx context.Context, q batcher, id string, in SubmitInput, hash [32]byte, sheet answerSheet) (r Ranking, err error) {
+	c := a.counters()
+	b := &pgx.Batch{}
+	b.Queue(`SELECT FROM tasks WHERE id = $1 FOR NO KEY UPDATE`, a.taskID) // guards the states of its assignments: what follows sees those that stand
+	if !a.known {
+		b.Queue(`INSERT INTO labelers (project_id, labeler_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, a.projectID, in.LabelerID)
+	}
+	winners, losers := []int{}, []int{}
 	for _, p := range Pairs(sheet.ranks) {
 		winners, losers = append(winners, p[0]), append(losers, p[1])
 	}
-	if len(winners) > 0 {
-		b.Queue(`
-			INSERT INTO comparisons (ranking_id, winner_id, loser_id)
-			SELECT $1, CASE WHEN u.winner = $5 THEN $1 ELSE w.id END, CASE WHEN u.loser = $5 THEN $1 ELSE l.id END
-			FROM unnest($3::int[], $4::int[]) u(winner, loser)
-			LEFT JOIN responses w ON w.task_id = $2 AND w.position = u.winner
-			LEFT JOIN responses l ON l.task_id = $2 AND l.position = u.loser`, id, a.taskID, winners, losers, len(sheet.ratings))
+	r = Ranking{ID: id, TaskID: a.taskID, ProjectID: a.projectID, AssignmentID: a.id, LabelerID: in.LabelerID, Ranks: sheet.ranks, Surplus: c.surplus,
+		Text: sheet.text, Strength: sheet.strength}
+	b.Queue(storeSQL, id, a.id, in.LabelerID, a.state, a.rankingID, a.quarantined, c.slots > 0, c.surplus, sheet.ranks, in.Comment, in.IdempotencyKey, hash[:],
+		in.ActiveMS, in.WallMS, sheet.text, c.first, sheet.strength, winners, losers, c.slots, c.done, c.need, sheet.hold, actor(in.LabelerID),
+		map[string]any{"task": a.taskID, "ranks": sheet.ranks, "surplus": c.surplus, "hold": sheet.hold, "strength": sheet.strength}).
+		QueryRow(func(row pgx.Row) error {
+			err := row.Scan(&r.Revision, &r.Guideline, &r.CreatedAt, &r.Batch, &r.ResponseIDs, nil, nil)
+			if errors.Is(err, pgx.ErrNoRows) {
+				err = errOvertaken
+			}
+			return err
+		})
+	if err := a.queueExtras(b, id, in, sheet); err != nil {
+		return r, err
 	}
+	if err := q.SendBatch(ctx, b).Close(); err != nil {
+		return r, err
+	}
+	if len(r.Ranks) > len(r.ResponseIDs) {
+		r.ResponseIDs = append(r.ResponseIDs, r.ID)
+	}
+	return r, nil
+}
+
+// queueExtras adds what only some rankings have. Where the ranking was not stored, neither is this.
+func (a lease) queueExtras(b *pgx.Batch, id string, in SubmitInput, sheet answerSheet) error {
 	if a.state == Reopened {
-		b.Queue(`DELETE FROM demonstrations WHERE assignment_id = $1`, a.id)
+		b.Queue(`DELETE FROM demonstrations WHERE assignment_id = $1 AND EXISTS (SELECT FROM rankings WHERE id = $2)`, a.id, id)
 	}
 	if sheet.demonstration {
 		demonstrationID, err := newID()
 		if err != nil {
-			return r, err
+			return err
 		}
 		b.Queue(`INSERT INTO demonstrations (id, project_id, hash, messages, response, origin, labeler_id, assignment_id, prompt_id)
 			SELECT $1, p.project_id, sha256(convert_to(p.messages::text, 'UTF8') || '\x00'::bytea || convert_to($2, 'UTF8')), p.messages, $2, 'labeler', $3, $4, p.id
-			FROM tasks t JOIN prompts p ON p.id = t.prompt_id WHERE t.id = $5`, demonstrationID, sheet.text, in.LabelerID, a.id, a.taskID)
+			FROM rankings k JOIN tasks t ON t.id = k.task_id JOIN prompts p ON p.id = t.prompt_id WHERE k.id = $5`, demonstrationID, sheet.text, in.LabelerID, a.id, id)
 	}
 	for pos, rating := range sheet.ratings {
 		if rating > 0 || len(sheet.flags[pos]) > 0 {
 			b.Queue(`INSERT INTO ratings (ranking_id, response_id, rating, flags)
-				SELECT $1, id, nullif($4::int, 0), coalesce($5::text[], '{}') FROM responses WHERE task_id = $2 AND position = $3`,
-				id, a.taskID, pos, rating, sheet.flags[pos])
+				SELECT k.id, r.id, nullif($3::int, 0), coalesce($4::text[], '{}') FROM rankings k JOIN responses r ON r.task_id = k.task_id AND r.position = $2 WHERE k.id = $1`,
+				id, pos, rating, sheet.flags[pos])
 		}
 	}
-	b.Queue(`UPDATE assignments SET state = 'submitted', ranking_id = $2, surplus = $3, aside = $3 AND (aside OR $4), draft = NULL, closed_at = now() WHERE id = $1`,
-		a.id, id, a.surplus, a.quarantined)
-	b.Queue(`UPDATE tasks SET open_slots = open_slots - $2, done = done + $3, need = need + $4, held = CASE WHEN $5 <> '' AND held = '' THEN $5 ELSE held END
-		WHERE id = $1`, a.taskID, c.slots, c.done, c.need, sheet.hold)
-	b.Queue(`INSERT INTO labelers (project_id, labeler_id, done, active_ms, last_assignment) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (project_id, labeler_id) DO UPDATE SET done = labelers.done + excluded.done,
-			active_ms = labelers.active_ms + excluded.active_ms, last_assignment = excluded.last_assignment
-		WHERE (labelers.quarantined_at IS NOT NULL) = $6`,
-		a.projectID, in.LabelerID, c.first, in.ActiveMS, a.id, a.quarantined).Exec(func(tag pgconn.CommandTag) error {
-		if tag.RowsAffected() == 0 { // quarantined, or released from it, since the lease was read
-			return errOvertaken
-		}
-		return nil
-	})
-	b.Queue(`SELECT audit_append($1, 'labeling.submit', $2, $3)`, actor(in.LabelerID), id,
-		map[string]any{"task": a.taskID, "ranks": sheet.ranks, "surplus": a.surplus, "hold": sheet.hold, "strength": sheet.strength})
-	b.Queue(`SELECT webhook_emit('ranking.submitted', jsonb_build_object('ranking', $1::text, 'task', $2::text, 'project', $3::text))`, id, a.taskID, a.projectID)
-	b.Queue(`SELECT webhook_emit('task.completed', jsonb_build_object('task', $1::text, 'project', $2::text)) FROM tasks WHERE id = $1::uuid AND done = need AND $3 = 1`,
-		a.taskID, a.projectID, c.done)
-	b.Queue(rankingSQL, id).QueryRow(r.scan)
-	return r, tx.SendBatch(ctx, b).Close()
+	return nil
 }
 
 // Reopen is undo: it takes up the labeler's last submit of the project again and

@@ -157,6 +157,8 @@ type Assignment struct {
 	Unread       bool   // the labeler has read an older version only: Acknowledge is due
 	Draft        *Draft // nil = none
 	ClaimedAt    time.Time
+	Warning      []string // what others said of the task, as a flag or as their reason to skip it, for which a page asks before it shows it; one that was reported is served only after a reviewer released it
+	Done         int      // tasks of the project that this labeler has ranked
 }
 
 // Draft is unfinished work, in the order shown. Ranks of 0 mean unranked.

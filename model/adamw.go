@@ -47,6 +47,8 @@ func (o *AdamW) Step(t *Transformer, lr float32) (norm float64, err error) {
 	if t.packed != "" {
 		return 0, invalid("weights", "packed as %s, they can only be read", t.packed)
 	}
+	kernel.BeginBackground()
+	defer kernel.EndBackground()
 	t.allocGrads()
 	params := t.Trainable()
 	squares := make([]float64, len(params))

@@ -16,21 +16,25 @@ func TestTokensAllocateNothing(t *testing.T) {
 		cfg.Context = 512
 		for _, w := range []model.Weights{model.WeightsFloat32, model.WeightsBF16, model.WeightsInt8} {
 			m := lively(t, cfg, 1).PackedCopy(w)
-			for _, rows := range []int{1, 9} {
+			for _, rows := range []int{1, 9, -9} { // less than none: in pages
+				pages := m.NewPages(32, 1<<30)
 				var caches []*model.Cache
 				var ids [][]int32
-				for i := range rows {
+				for i := range max(rows, -rows) {
 					c := m.NewCache()
+					if rows < 0 {
+						c = pages.NewCache()
+					}
 					c.Reserve(cfg.Context)
 					caches, ids = append(caches, c), append(ids, []int32{int32(i)})
 				}
-				each := func(int, []float32, float32) {}
+				each := func(int, int, []float32, float32) {}
 				for _, n := range []int{1, 2} {
 					kernel.SetThreads(n)
 					for range 20 {
-						m.ExtendValues(caches, ids, each)
+						m.ExtendValues(caches, ids, nil, each)
 					}
-					if a := testing.AllocsPerRun(100, func() { m.ExtendValues(caches, ids, each) }); a >= 1 { // the pools may be emptied once, and a helper begin anew
+					if a := testing.AllocsPerRun(100, func() { m.ExtendValues(caches, ids, nil, each) }); a >= 1 { // the pools may be emptied once, and a helper begin anew
 						t.Errorf("%s %s, %d rows, %d threads: %g allocations a step", cfg.Family, w, rows, n, a)
 					}
 				}

@@ -11,9 +11,12 @@ import (
 // good for as long as the weights do not change. One goroutine at a time.
 type Cache struct {
 	m    *Transformer
-	n    int       // positions held
-	size int       // positions there is room for, a multiple of 16
-	kv   []float32 // [L] of keys, transposed [KV·D][size], and values [size][KV·D]
+	n    int         // positions held
+	size int         // positions of a page, a multiple of 16
+	kv   [][]float32 // pages: [L] of keys, transposed [KV·D][size], and values [size][KV·D]
+
+	from  *Pages  // nil: there is one page, which grows
+	pages []*Page // of kv, where they come from there
 }
 
 // NewCache returns an empty cache; it grows as tokens are fed.
@@ -25,34 +28,45 @@ func (c *Cache) Len() int { return c.n }
 // Reserve makes room for n tokens, where it is known how many will come.
 func (c *Cache) Reserve(n int) { c.grow(min(n, c.m.cfg.Context)) }
 
-// Reset empties the cache and keeps its memory.
+// Reset empties the cache and keeps its memory; of one in pages see Release.
 func (c *Cache) Reset() { c.n = 0 }
 
 // CopyFrom makes c hold what src holds; both are caches of one model.
 func (c *Cache) CopyFrom(src *Cache) { c.CopyPrefix(src, src.n) }
 
 // CopyPrefix makes c hold the first n positions that src holds; both are caches of one
-// model. A continuation of a shared beginning is fed only what comes after it.
+// model. A continuation of a shared beginning is fed only what comes after it. Caches in the same pages share those that are full.
 func (c *Cache) CopyPrefix(src *Cache, n int) {
 	if c.m != src.m {
 		panic("model: caches of two models")
 	}
+	whole := 0
+	if c.from != nil && c.from == src.from {
+		whole = n / c.size
+		c.Release()
+		c.Begin(src.pages[:whole])
+	}
 	c.n = 0
 	c.grow(n)
-	c.copy(src, n)
+	c.copy(src, whole*c.size, n)
 	c.n = n
 }
 
-// copy copies n positions of src; c has room for them.
-func (c *Cache) copy(src *Cache, n int) {
+// copy copies positions lo to hi of src; c has room for them.
+func (c *Cache) copy(src *Cache, lo, hi int) {
 	W := c.rowLen()
 	for l := range c.m.cfg.Layers {
-		keys, values := c.layer(l)
-		from, fromValues := src.layer(l)
-		for d := range W {
-			copy(keys[d*c.size:], from[d*src.size:][:n])
+		for t := lo; t < hi; {
+			at, from := t%c.size, t%src.size
+			n := min(hi-t, c.size-at, src.size-from)
+			keys, values := c.layer(t/c.size, l)
+			fromKeys, fromValues := src.layer(t/src.size, l)
+			for d := range W {
+				copy(keys[d*c.size+at:][:n], fromKeys[d*src.size+from:])
+			}
+			copy(values[at*W:][:n*W], fromValues[from*W:])
+			t += n
 		}
-		copy(values, fromValues[:n*W])
 	}
 }
 
@@ -60,21 +74,29 @@ func (c *Cache) copy(src *Cache, n int) {
 // and v ld apart.
 func (c *Cache) store(l int, k, v []float32, ld, T, lo, hi int) {
 	W := c.rowLen()
-	keys, values := c.layer(l)
-	for d := lo; d < hi; d++ {
-		row := keys[d*c.size+c.n:][:T]
-		for t := range row {
-			row[t] = k[t*ld+d]
+	for t := 0; t < T; {
+		at := (c.n + t) % c.size
+		n := min(T-t, c.size-at)
+		keys, values := c.layer((c.n+t)/c.size, l)
+		for d := lo; d < hi; d++ {
+			row := keys[d*c.size+at:][:n]
+			for i := range row {
+				row[i] = k[(t+i)*ld+d]
+			}
 		}
-	}
-	for t := range T {
-		copy(values[(c.n+t)*W+lo:(c.n+t)*W+hi], v[t*ld+lo:])
+		for i := range n {
+			copy(values[(at+i)*W+lo:(at+i)*W+hi], v[(t+i)*ld+lo:])
+		}
+		t += n
 	}
 }
 
 // Clone returns a cache of its own that holds the same.
 func (c *Cache) Clone() *Cache {
 	d := c.m.NewCache()
+	if c.from != nil {
+		d = c.from.NewCache()
+	}
 	d.CopyFrom(c)
 	return d
 }
@@ -91,22 +113,35 @@ func (c *Cache) Fork(n int) []*Cache {
 
 func (c *Cache) rowLen() int { return c.m.cfg.KVHeads * c.m.cfg.headDim() }
 
-// layer returns the keys [KV·D][size] and values [size][KV·D] of layer l.
-func (c *Cache) layer(l int) (keys, values []float32) {
+// layer returns the keys [KV·D][size] and values [size][KV·D] of layer l in a page.
+func (c *Cache) layer(page, l int) (keys, values []float32) {
 	n := c.size * c.rowLen()
-	return c.kv[2*l*n : (2*l+1)*n], c.kv[(2*l+1)*n : (2*l+2)*n]
+	return c.kv[page][2*l*n : (2*l+1)*n], c.kv[page][(2*l+1)*n : (2*l+2)*n]
+}
+
+// paged says where the keys and values of layer l lie, those of key heads from g on.
+func (c *Cache) paged(l, g int) kernel.Paged {
+	D, W := c.m.cfg.headDim(), c.rowLen()
+	return kernel.Paged{Pages: c.kv, Size: c.size, Keys: 2*l*c.size*W + g*D*c.size, Values: (2*l+1)*c.size*W + g*D, LDV: W}
 }
 
 // grow makes room for n positions.
 func (c *Cache) grow(n int) {
-	if n <= c.size {
+	if n <= c.size*len(c.kv) {
+		return
+	}
+	if c.from != nil {
+		for range c.from.Need(n) - len(c.kv) {
+			page := c.from.take()
+			c.pages, c.kv = append(c.pages, page), append(c.kv, page.kv)
+		}
 		return
 	}
 	old := *c
 	c.size = (min(max(n, 2*c.size, 32), max(n, c.m.cfg.Context)) + 15) &^ 15
-	c.kv = make([]float32, 2*c.m.cfg.Layers*c.size*c.rowLen())
+	c.kv = [][]float32{make([]float32, 2*c.m.cfg.Layers*c.size*c.rowLen())}
 	if old.n > 0 {
-		c.copy(&old, old.n)
+		c.copy(&old, 0, old.n)
 	}
 }
 
@@ -123,12 +158,12 @@ func (m *Transformer) Extend(caches []*Cache, ids [][]int32) [][]float32 {
 // ExtendFunc is Extend that hands the logits [V] of cache i to each, which may change
 // them but not keep them. Calls of each for different i may run at the same time.
 func (m *Transformer) ExtendFunc(caches []*Cache, ids [][]int32, each func(i int, logits []float32)) {
-	m.ExtendValues(caches, ids, func(i int, logits []float32, _ float32) { each(i, logits) })
+	m.ExtendValues(caches, ids, nil, func(i, _ int, logits []float32, _ float32) { each(i, logits) })
 }
 
-// ExtendValues is ExtendFunc that also hands each the scalar head's number at the last
-// token fed, the same bits as Score gives there; 0 for a model without that head.
-func (m *Transformer) ExtendValues(caches []*Cache, ids [][]int32, each func(i int, logits []float32, value float32)) {
+// ExtendValues is ExtendFunc that also hands each the scalar head's number, the same bits as Score gives there; 0 for a model
+// without that head. Where all[i] is set each hears of every token t of ids[i], in any order, else of the last alone; all may be nil.
+func (m *Transformer) ExtendValues(caches []*Cache, ids [][]int32, all []bool, each func(i, t int, logits []float32, value float32)) {
 	rows := 0
 	for i, c := range caches {
 		if err := m.checkExtend(c, ids[i]); err != nil {
@@ -138,7 +173,7 @@ func (m *Transformer) ExtendValues(caches []*Cache, ids [][]int32, each func(i i
 		rows += len(ids[i])
 	}
 	w := m.takeExtension()
-	w.caches, w.ids, w.each = caches, ids, each
+	w.caches, w.ids, w.all, w.each = caches, ids, all, each
 	target, n := m.extendRows(rows), 0
 	for i := range caches {
 		n += len(ids[i])
@@ -177,13 +212,22 @@ func (m *Transformer) checkExtend(c *Cache, ids []int32) error {
 
 // extend feeds caches lo to hi of w.
 func (p *planes) extend(w *extension, lo, hi int) {
-	V, n := p.m.cfg.Vocab, hi-lo
+	V := p.m.cfg.Vocab
 	p.clear()
+	p.from = p.from[:0]
 	for i := lo; i < hi; i++ {
 		p.add(w.ids[i], w.caches[i].n, w.caches[i])
-		p.heads.add(p.rows-1, -1)
+		first := len(w.ids[i]) - 1
+		if w.all != nil && w.all[i] {
+			first = 0
+		}
+		for t := first; t < len(w.ids[i]); t++ {
+			p.heads.add(p.rows-len(w.ids[i])+t, -1)
+			p.from = append(p.from, fed{i, t})
+		}
 	}
-	p.addSpan(0, n, 0, n)
+	n := p.heads.rows
+	p.addSpan(0, hi-lo, 0, n)
 	p.alloc()
 	p.allocHeads()
 	p.forward(&p.spans[0])
@@ -198,7 +242,7 @@ func (p *planes) extend(w *extension, lo, hi int) {
 	for at := 0; at < n; at += headRows {
 		end := min(at+headRows, n)
 		p.product(*logits, at, end)
-		p.reading = reading{w, *logits, values[at:end], lo + at, V}
+		p.reading = reading{w, *logits, values[at:end], p.from[at:end], V}
 		kernel.ParallelWork(end-at, 1+(1<<14)/V, &p.reading)
 	}
 	p.reading = reading{}

@@ -3,6 +3,8 @@ package model
 import (
 	"fmt"
 	"slices"
+
+	"github.com/rankloop/rankloop/model/kernel"
 )
 
 // Pass is what the model says about a batch. Rows of Logprobs, Values and Entropy
@@ -28,6 +30,8 @@ type Grads struct {
 // Forward computes what want asks for and keeps the activations for Backward, which
 // the caller runs at most once.
 func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
+	kernel.BeginBackground()
+	defer kernel.EndBackground()
 	pass, p := m.beginPass(batch, want, false)
 	p.eachSpan(p.forward)
 	pass.collect(p, 0, len(batch))
@@ -38,6 +42,8 @@ func (m *Transformer) Forward(batch []Sequence, want Want) *Pass {
 // forward and back at once, so that logits are computed a single time and exist for some hundred rows only. Backward is then
 // called without a gradient of Logprobs.
 func (m *Transformer) ForwardLoss(batch []Sequence, dLogprobs [][]float32) *Pass {
+	kernel.BeginBackground()
+	defer kernel.EndBackground()
 	pass, p := m.beginPass(batch, WantLogprobs, true)
 	g := pass.spread(p, Grads{Logprobs: dLogprobs})
 	m.allocGrads()
@@ -78,6 +84,8 @@ func (m *Transformer) Score(batch []Sequence, want Want) *Pass {
 }
 
 func (m *Transformer) score(batch []Sequence, want Want) *Pass {
+	kernel.BeginBackground()
+	defer kernel.EndBackground()
 	pass := m.newPass(batch, want)
 	ends := m.spanEnds(batch, want, true)
 	m.each(len(ends), func(a, b int) {
@@ -264,6 +272,8 @@ func (pass *Pass) Backward(g Grads) {
 	}
 	pass.p = nil
 	defer p.m.put(p)
+	kernel.BeginBackground()
+	defer kernel.EndBackground()
 	if p.rows == 0 {
 		return
 	}

@@ -31,6 +31,7 @@ type planes struct {
 
 	heads   heads
 	reading reading
+	from    []fed // [R] what the rows of the heads are, of a decoder's step
 	arena   arena
 }
 

@@ -155,10 +155,14 @@ func TestExtendEqualsWholeSequence(t *testing.T) {
 		var ids [n][]int32
 		var caches [n]*model.Cache
 		var whole [n][][]float32
+		pages := []*model.Pages{m.NewPages(16, 1<<24), m.NewPages(48, 1<<24)}
 		for i := range n {
 			ids[i] = ragged(rng, cfg, 1)[0].IDs
 			ids[i] = ids[i][:min(len(ids[i]), cfg.Context)]
 			whole[i], caches[i] = m.Logits(ids[i]), m.NewCache()
+			if i%2 == 0 {
+				caches[i] = pages[i%len(pages)].NewCache()
+			}
 		}
 		for open := true; open; {
 			open = false
@@ -181,9 +185,32 @@ func TestExtendEqualsWholeSequence(t *testing.T) {
 			if len(batch) == 0 {
 				continue
 			}
-			for j, logits := range m.Extend(batch, fresh) {
-				c := batch[j]
-				sameBits(t, fmt.Sprintf("row %d after %d tokens", rows[j], c.Len()), logits, whole[rows[j]][c.Len()-1])
+			var before []int
+			all := make([]bool, len(batch))
+			for j, c := range batch {
+				before, all[j] = append(before, c.Len()), rng.IntN(3) == 0
+			}
+			var heard sync.Map
+			m.ExtendValues(batch, fresh, all, func(j, at int, logits []float32, _ float32) {
+				if _, twice := heard.LoadOrStore([2]int{j, at}, true); twice || !all[j] && at < len(fresh[j])-1 {
+					t.Errorf("row %d is heard of at %d", rows[j], at)
+				}
+				sameBits(t, fmt.Sprintf("row %d at token %d", rows[j], before[j]+at), logits, whole[rows[j]][before[j]+at])
+			})
+			for j := range batch {
+				for at := range fresh[j] {
+					if _, ok := heard.Load([2]int{j, at}); !ok && (all[j] || at == len(fresh[j])-1) {
+						t.Errorf("row %d is not heard of at %d", rows[j], at)
+					}
+				}
+			}
+		}
+		for _, c := range caches {
+			c.Release()
+		}
+		for _, p := range pages {
+			if p.Free() != p.Total() {
+				t.Errorf("%d of %d pages are free in the end", p.Free(), p.Total())
 			}
 		}
 	})
@@ -193,7 +220,7 @@ func TestForkSharesThePast(t *testing.T) {
 	forShapes(t, func(t *testing.T, m *model.Transformer, rng *rand.Rand) {
 		prompt := ragged(rng, m.Config(), 1)[0].IDs
 		prompt = prompt[:min(len(prompt), 10)]
-		c := m.NewCache()
+		c := m.NewPages(16, 1<<24).NewCache()
 		m.Extend([]*model.Cache{c}, [][]int32{prompt})
 		forks := append(c.Fork(3), c)
 		for step := range 6 {

@@ -54,7 +54,7 @@ func (m *Transformer) takeExtension() *extension {
 }
 
 func (m *Transformer) giveExtension(w *extension) {
-	w.caches, w.ids, w.ends, w.each = nil, nil, w.ends[:0], nil
+	w.caches, w.ids, w.all, w.ends, w.each = nil, nil, nil, w.ends[:0], nil
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.extensions) < maxSpare {

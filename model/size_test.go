@@ -76,7 +76,7 @@ func TestSizesAreWhatIsAllocated(t *testing.T) {
 				}
 				c := m.NewCache()
 				c.Reserve(long)
-				want.Cache = int64(n * 4 * len(c.kv))
+				want.Cache = int64(n * 4 * len(c.kv[0]))
 			}
 			if got.Weights != want.Weights || got.Gradients != want.Gradients || got.Moments != want.Moments {
 				t.Errorf("%s %+v: %+v, allocated %+v", cfg.Family, plan, got, want)

@@ -97,9 +97,8 @@ func (w *heading) Run(lo, hi int) {
 	c, cache := w.p.m.cfg, w.g.cache
 	D, H, KV, W, T := c.headDim(), c.Heads, c.KVHeads, w.p.m.body.widths().qkv, w.g.hi-w.g.lo
 	cache.store(w.l, w.q[H*D:], w.q[(H+KV)*D:], W, T, lo*D, hi*D)
-	keys, values := cache.layer(w.l)
 	h := lo * (H / KV) * D
-	kernel.AttentionCached(w.out[h:], c.Width, w.q[h:], W, keys[lo*D*cache.size:], cache.size, values[lo*D:], KV*D, T, cache.n+T,
+	kernel.AttentionCached(w.out[h:], c.Width, w.q[h:], W, cache.paged(w.l, lo), T, cache.n+T,
 		(hi-lo)*(H/KV), hi-lo, D, c.window(w.l), c.attentionScale())
 }
 
@@ -111,8 +110,9 @@ type extension struct {
 	m      *Transformer
 	caches []*Cache
 	ids    [][]int32
+	all    []bool
 	ends   []int // where each group ends
-	each   func(i int, logits []float32, value float32)
+	each   func(i, t int, logits []float32, value float32)
 }
 
 // Run feeds groups lo to hi.
@@ -133,13 +133,16 @@ type reading struct {
 	w      *extension
 	logits []float32 // [..][V]
 	values []float32
-	first  int // of the caches, whose logits are the first
+	from   []fed
 	V      int
 }
+
+// fed is token t of what cache i is fed.
+type fed struct{ i, t int }
 
 // Run hands out rows lo to hi.
 func (r *reading) Run(lo, hi int) {
 	for i := lo; i < hi; i++ {
-		r.w.each(r.first+i, r.logits[i*r.V:(i+1)*r.V], r.values[i])
+		r.w.each(r.from[i].i, r.from[i].t, r.logits[i*r.V:(i+1)*r.V], r.values[i])
 	}
 }

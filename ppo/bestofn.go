@@ -147,3 +147,22 @@ func BestOf(scores []float64, k int) float64 {
 	}
 	return sum
 }
+
+// BestOfCurve is what the best of 1, 2, 4, ... and n would have come to, estimated from the same draws: metrics n, best_of_score and
+// best_of_kl for each.
+func BestOfCurve(choices []Choice) (curve []map[string]float64) {
+	if len(choices) == 0 {
+		return nil
+	}
+	n := len(choices[0].Scores)
+	for k := 1; ; k = min(2*k, n) {
+		score := 0.0
+		for _, c := range choices {
+			score += BestOf(c.Scores, k) / float64(len(choices))
+		}
+		curve = append(curve, map[string]float64{"n": float64(k), "best_of_score": score, "best_of_kl": BestOfNKL(k)})
+		if k == n {
+			return curve
+		}
+	}
+}

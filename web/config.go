@@ -52,8 +52,9 @@ type Deps struct {
 	Serving   Serving
 	ProjectID string // the project that labelers rank for and rounds belong to
 
-	AfterSubmit AfterSubmit // runs in the transaction of each ranking; may be nil
-	OnPrompt    OnPrompt    // runs in the transaction of the usage row, for keys that consent; may be nil
+	AfterSubmit AfterSubmit                // runs in the transaction of each ranking; may be nil
+	Awaited     func(context.Context) bool // whether AfterSubmit may have anything to do; nil: always
+	OnPrompt    OnPrompt                   // runs in the transaction of the usage row, for keys that consent; may be nil
 
 	Uploads       string                 // folder for files that are to be imported
 	WebhookSecret func(id string) string // what a webhook's signatures are checked with

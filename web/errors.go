@@ -124,7 +124,7 @@ func problemOf(err error) (p *problem, known bool) {
 		return status(http.StatusConflict, "the round is in another state, or another round is still open"), true
 	case is(registry.ErrConflict, run.ErrConflict):
 		return status(http.StatusConflict, "there is nothing to go back to, or the state has changed"), true
-	case is(decode.ErrBusy, decode.ErrClosed, account.ErrBusy, ErrNotServing, context.DeadlineExceeded), unavailable(err):
+	case is(decode.ErrBusy, decode.ErrMemory, decode.ErrClosed, account.ErrBusy, ErrNotServing, context.DeadlineExceeded), unavailable(err):
 		p := status(http.StatusServiceUnavailable, "the service is busy or not ready; try again")
 		p.Retry = time.Second
 		return p, true
@@ -169,7 +169,7 @@ func (s *server) fail(c *gin.Context, err error) {
 	}
 	if e == nil {
 		p, known := problemOf(err)
-		if !known || p.Status >= 500 && !errors.Is(err, decode.ErrBusy) {
+		if !known || p.Status >= 500 && !errors.Is(err, decode.ErrBusy) && !errors.Is(err, decode.ErrMemory) {
 			s.Log.Error("request failed", "request", id, "method", c.Request.Method, "route", c.FullPath(), "status", p.Status, "error", err)
 		}
 		if c.Writer.Written() {

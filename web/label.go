@@ -81,21 +81,17 @@ func (s *server) sendTask(c *gin.Context, a *labeling.Assignment, err error) {
 		c.Status(http.StatusNoContent)
 		return
 	}
-	var p labeling.Progress
+	var open int
 	if err == nil {
-		p, err = s.Labeling.Progress(c.Request.Context(), a.ProjectID, user(c).ID)
-	}
-	var warning []string
-	if err == nil {
-		warning, err = s.Labeling.Warning(c.Request.Context(), a.TaskID)
+		open, err = s.Labeling.Open(c.Request.Context(), a.ProjectID)
 	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, task{Warning: warning, Assignment: a.ID, Project: a.ProjectID, Question: a.Question, Language: a.Language, State: a.State,
+	c.JSON(http.StatusOK, task{Warning: a.Warning, Assignment: a.ID, Project: a.ProjectID, Question: a.Question, Language: a.Language, State: a.State,
 		LeaseUntil: a.LeaseUntil, LeaseSeconds: int(time.Until(a.LeaseUntil).Seconds()), Messages: a.Messages, Answers: append([]labeling.Answer{}, a.Answers...),
-		Instructions: a.Instructions, Guideline: a.Guideline, Unread: a.Unread, Draft: a.Draft, Done: p.Done, Open: p.Open})
+		Instructions: a.Instructions, Guideline: a.Guideline, Unread: a.Unread, Draft: a.Draft, Done: a.Done, Open: open})
 }
 
 // emptyBody refuses a body where none is wanted; an empty object is fine.
@@ -154,8 +150,12 @@ func (s *server) submit(c *gin.Context) {
 		s.fail(c, bad("/active_ms", "is longer than anybody works"))
 		return
 	}
+	after := s.AfterSubmit
+	if s.Awaited != nil && !s.Awaited(c.Request.Context()) {
+		after = nil
+	}
 	r, err := s.Labeling.Submit(c.Request.Context(), labeling.SubmitInput{AssignmentID: c.Param("id"), LabelerID: user(c).ID, Ranks: b.Ranks,
-		Ratings: b.Ratings, Flags: b.Flags, Comment: b.Comment, Text: b.Text, Strength: b.Strength, IdempotencyKey: c.GetHeader("Idempotency-Key"), ActiveMS: b.ActiveMS, WallMS: b.WallMS}, s.AfterSubmit)
+		Ratings: b.Ratings, Flags: b.Flags, Comment: b.Comment, Text: b.Text, Strength: b.Strength, IdempotencyKey: c.GetHeader("Idempotency-Key"), ActiveMS: b.ActiveMS, WallMS: b.WallMS}, after)
 	if err != nil {
 		s.fail(c, err)
 		return

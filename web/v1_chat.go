@@ -106,31 +106,27 @@ func (s *server) runChat(c *gin.Context, j *job, r *openai.ChatRequest) {
 		return
 	}
 	out := openai.Chat{ID: id, Object: "chat.completion", Created: created, Model: j.Name, SystemFingerprint: j.fingerprint()}
-	for i := range j.streams {
-		var b strings.Builder
-		var lp *openai.ChatLogprobs
+	texts, lists, finishes := make([]strings.Builder, j.choices()), make([]*openai.ChatLogprobs, j.choices()), make([]string, j.choices())
+	for i := range lists {
 		if r.Logprobs {
-			lp = &openai.ChatLogprobs{Content: []openai.TokenLogprob{}}
+			lists[i] = &openai.ChatLogprobs{Content: []openai.TokenLogprob{}}
 		}
-		for {
-			t, more, err := j.next(ctx, i)
-			if err != nil {
-				s.abandon(c, j, err)
-				return
-			}
-			if !more {
-				break
-			}
-			b.WriteString(t.Text)
-			if lp != nil && t.ID != j.Engine.EOS() {
-				lp.Content = append(lp.Content, j.chatLogprob(t))
-			}
+	}
+	if err := j.whole(ctx, func(t decode.Token) {
+		texts[t.Choice].WriteString(t.Text)
+		finishes[t.Choice] = t.Finish
+		if lp := lists[t.Choice]; lp != nil && t.ID != j.Engine.EOS() {
+			lp.Content = append(lp.Content, j.chatLogprob(t))
 		}
-		out.Choices = append(out.Choices, openai.ChatChoice{Index: i, Message: openai.Reply{Role: "assistant", Content: strings.TrimPrefix(b.String(), " ")},
-			Logprobs: lp, FinishReason: j.streams[i].Finish()})
+	}); err != nil {
+		s.abandon(c, j, err)
+		return
+	}
+	for i := range texts {
+		out.Choices = append(out.Choices, openai.ChatChoice{Index: i, Message: openai.Reply{Role: "assistant", Content: strings.TrimPrefix(texts[i].String(), " ")},
+			Logprobs: lists[i], FinishReason: finishes[i]})
 	}
 	out.Usage = openai.NewUsage(j.promptToks, j.drawn)
-	j.finish = j.streams[0].Finish()
 	if err := s.record(c, j); err != nil {
 		s.fail(c, err)
 		return
@@ -188,18 +184,17 @@ func (s *server) streamChat(ctx context.Context, c *gin.Context, j *job, r *open
 	s.endStream(c, out, j, err)
 }
 
-// interleave reads all choices in turns. first is called before a choice's first token, each for every token (begun says
+// interleave reads all choices as they come, those of several prompts in turns. first is called before a choice's first token, each for every token (begun says
 // that no text of the choice was shown before it), last after its end.
 func (j *job) interleave(ctx context.Context, first func(int) error, each func(i int, t decode.Token, begun bool) error, last func(int, string) error) error {
-	ended := make([]bool, len(j.streams))
-	shown := make([]bool, len(j.streams))
-	for i := range j.streams {
+	ended, shown := make([]bool, len(j.streams)), make([]bool, j.choices())
+	for i := range shown {
 		if err := first(i); err != nil {
 			return err
 		}
 	}
 	for left := len(j.streams); left > 0; {
-		for i, st := range j.streams {
+		for i := range j.streams {
 			if ended[i] {
 				continue
 			}
@@ -207,14 +202,18 @@ func (j *job) interleave(ctx context.Context, first func(int) error, each func(i
 			switch {
 			case err != nil:
 				return err
-			case more:
-				err = each(i, t, !shown[i])
-				shown[i] = shown[i] || t.Text != ""
-			default:
+			case !more:
 				ended[i], left = true, left-1
-				err = last(i, st.Finish())
+				continue
 			}
-			if err != nil {
+			if err := each(t.Choice, t, !shown[t.Choice]); err != nil {
+				return err
+			}
+			shown[t.Choice] = shown[t.Choice] || t.Text != ""
+			if t.Finish == "" {
+				continue
+			}
+			if err := last(t.Choice, t.Finish); err != nil {
 				return err
 			}
 		}
@@ -226,7 +225,7 @@ func (j *job) interleave(ctx context.Context, first func(int) error, each func(i
 func (s *server) endStream(c *gin.Context, out sender, j *job, cause error) {
 	switch {
 	case cause == nil:
-		j.finish = j.streams[0].Finish()
+		j.finish = j.ended
 	case c.Request.Context().Err() != nil:
 		j.finish = "cancelled"
 	}

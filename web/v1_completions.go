@@ -132,36 +132,31 @@ func (l *logprobList) add(j *job, t decode.Token) {
 
 func (s *server) wholeCompletion(ctx context.Context, c *gin.Context, j *job, r *openai.CompletionRequest) {
 	out := openai.Completion{ID: randomID("cmpl-"), Object: "text_completion", Created: time.Now().Unix(), Model: j.Name, SystemFingerprint: j.fingerprint()}
-	for i := range j.streams {
-		var b strings.Builder
-		if r.Echo {
-			b.WriteString(j.prompts[i/j.n].Text)
+	texts, lists := make([]strings.Builder, j.choices()), make([]*logprobList, j.choices())
+	for i := range lists {
+		if lists[i] = newLogprobList(); r.Echo {
+			texts[i].WriteString(j.prompts[i/j.n].Text)
 		}
-		lps := newLogprobList()
-		for {
-			t, more, err := j.next(ctx, i)
-			if err != nil {
-				s.abandon(c, j, err)
-				return
-			}
-			if !more {
-				break
-			}
-			b.WriteString(t.Text)
-			if t.ID != j.Engine.EOS() {
-				lps.add(j, t)
-			}
+	}
+	finishes := make([]string, j.choices())
+	if err := j.whole(ctx, func(t decode.Token) {
+		texts[t.Choice].WriteString(t.Text)
+		if finishes[t.Choice] = t.Finish; t.ID != j.Engine.EOS() {
+			lists[t.Choice].add(j, t)
 		}
-		finish := j.streams[i].Finish()
-		choice := openai.CompletionChoice{Index: i, Text: b.String(), FinishReason: &finish}
+	}); err != nil {
+		s.abandon(c, j, err)
+		return
+	}
+	for i := range texts {
+		choice := openai.CompletionChoice{Index: i, Text: texts[i].String(), FinishReason: &finishes[i]}
 		if r.Logprobs != nil {
-			choice.Logprobs = &lps.CompletionLogprobs
+			choice.Logprobs = &lists[i].CompletionLogprobs
 		}
 		out.Choices = append(out.Choices, choice)
 	}
 	u := openai.NewUsage(j.promptToks, j.drawn)
 	out.Usage = &u
-	j.finish = j.streams[0].Finish()
 	if err := s.record(c, j); err != nil {
 		s.fail(c, err)
 		return
@@ -182,7 +177,7 @@ func (s *server) streamCompletion(ctx context.Context, c *gin.Context, j *job, r
 		}
 		return out.send(frame)
 	}
-	lists := make([]*logprobList, len(j.streams))
+	lists := make([]*logprobList, j.choices())
 	for i := range lists {
 		lists[i] = newLogprobList()
 	}

@@ -31,10 +31,11 @@ type job struct {
 	offered  bool // the request may join the labeling pool where the key's owner consents
 	started  time.Time
 
-	streams    []*decode.Stream // prompt 0 choice 0, prompt 0 choice 1, ...
+	streams    []*decode.Stream // of each prompt, all choices
 	promptToks int
+	ended      string // how choice 0 did
 	drawn      int    // tokens of all choices, without those that end a text
-	finish     string // for the usage row
+	finish     string // of choice 0, for the usage row
 }
 
 // newJob reads what both kinds of requests share.
@@ -84,22 +85,23 @@ func (j *job) bound(asked, most int) *openai.Error {
 	return nil
 }
 
-// submit queues all choices, or none: ctx ends those that were taken on when a later one is refused.
+// submit queues all prompts, or none: ctx ends those that were taken on when a later one is refused.
 func (j *job) submit(ctx context.Context) error {
+	r := decode.Request{Params: j.params, N: j.n, Customer: "customer " + j.userID, Key: "key " + j.key.ID}
+	if j.key.ID == "" { // a person at the chat page
+		r.Customer, r.Key, r.Priority = "person "+j.userID, "person "+j.userID, decode.PriorityLabels
+	}
 	for i, p := range j.prompts {
-		for k := range j.n {
-			params := j.params
-			params.Seed += 0x9e3779b97f4a7c15 * uint64(i*j.n+k) // the first choice draws from the seed itself
-			st, err := j.Engine.Submit(ctx, decode.Request{Prompt: p.TokenIDs, Params: params})
-			var wrong *model.InvalidError
-			if errors.As(err, &wrong) {
-				return openai.Invalid(paramName(wrong.Field, j.param), "invalid_value", "Invalid request: %s.", wrong.Reason)
-			}
-			if err != nil {
-				return err
-			}
-			j.streams = append(j.streams, st)
+		r.Prompt, r.First = p.TokenIDs, i*j.n // every choice draws from random numbers of its own
+		st, err := j.Engine.Submit(ctx, r)
+		var wrong *model.InvalidError
+		if errors.As(err, &wrong) {
+			return openai.Invalid(paramName(wrong.Field, j.param), "invalid_value", "Invalid request: %s.", wrong.Reason)
 		}
+		if err != nil {
+			return err
+		}
+		j.streams = append(j.streams, st)
 	}
 	return nil
 }
@@ -111,20 +113,50 @@ func paramName(field, prompt string) string {
 		return "logit_bias"
 	case strings.HasPrefix(field, "Stop"):
 		return "stop"
+	case field == "N":
+		return "n"
 	case strings.HasPrefix(field, "MaxTokens"):
 		return "max_tokens"
 	}
 	return prompt
 }
 
-// next reads a token of a choice. text is what to show after it; more is false when the choice is complete.
-func (j *job) next(ctx context.Context, choice int) (t decode.Token, more bool, err error) {
-	t, more, err = j.streams[choice].Next(ctx)
-	if more && t.ID != j.Engine.EOS() {
+// next reads a token of a prompt's choices: t.Choice counts those of all prompts. more is false when all of the prompt are complete.
+func (j *job) next(ctx context.Context, prompt int) (t decode.Token, more bool, err error) {
+	t, more, err = j.streams[prompt].Next(ctx)
+	if !more || err != nil {
+		return t, more, err
+	}
+	t.Choice += prompt * j.n
+	if t.ID != j.Engine.EOS() {
 		j.drawn++
 	}
-	return t, more, err
+	if t.Choice == 0 && t.Finish != "" {
+		j.ended = t.Finish
+	}
+	return t, true, nil
 }
+
+// whole reads all choices to their ends.
+func (j *job) whole(ctx context.Context, each func(t decode.Token)) error {
+	for i := range j.streams {
+		for {
+			t, more, err := j.next(ctx, i)
+			if err != nil {
+				return err
+			}
+			if !more {
+				break
+			}
+			each(t)
+		}
+	}
+	j.finish = j.ended
+	return nil
+}
+
+// choices is how many there are, of all prompts.
+func (j *job) choices() int { return len(j.prompts) * j.n }
 
 // answerHeaders are the same for whole answers and streams.
 func (j *job) answerHeaders(c *gin.Context) {

@@ -65,6 +65,7 @@ func newApp(ctx context.Context, db *database, c appConfig, log *slog.Logger) (*
 	a := &app{db: db, dir: c.Dir, log: log,
 		labeling: labeling.NewStore(db.Pool), registry: registry.NewStore(db.Jobs),
 		accounts: account.NewStore(db.Pool)}
+	a.accounts.RememberSessions(time.Second)
 	for _, d := range []string{"models", "runs", "scratch", "uploads"} {
 		if err := os.MkdirAll(filepath.Join(c.Dir, d), 0o700); err != nil {
 			return nil, fmt.Errorf("data folder: %w", err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,7 +99,12 @@ func (c benchLabelingCmd) report(std streams, bars []bar) error {
 	if c.JSON {
 		return json.NewEncoder(std.out).Encode(map[string]any{"tasks": c.Tasks, "bars": bars})
 	}
-	tw := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	return printBars(std.out, bars)
+}
+
+// printBars prints figures beside their bars.
+func printBars(w io.Writer, bars []bar) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "\tmeasured\tbar\tholds\t")
 	for _, b := range bars {
 		limit, holds := "at least ", "yes"

@@ -276,7 +276,10 @@ func (m *meter) attention(c model.Call, w model.Work) *probe {
 	if c.Alone || Tq == 1 { // the cache was written long ago
 		before = nil
 	}
-	lse := make([]float32, parts*Tq*H)
+	lse, pages := make([]float32, parts*Tq*H), make([]kernel.Paged, parts)
+	for i := range pages { // all positions in one
+		pages[i] = kernel.Paged{Pages: [][]float32{f[i*stride*W:][:stride*W]}, Size: stride, Keys: stride * C, Values: stride * (C + KV*D), LDV: KV * D}
+	}
 	worth := float64(parts) * 4 * float64(C) * (float64(Tq)*float64(Tk) - float64(Tq)*float64(Tq-1)/2)
 	if c.Kind == model.OpAttentionBack {
 		worth *= 2.5
@@ -291,7 +294,7 @@ func (m *meter) attention(c model.Call, w model.Work) *probe {
 				case w.Train:
 					kernel.Attention(o, C, lse, q, W, q[C:], W, q[C+KV*D:], W, Tq, Tk, H, KV, D, 0, 0.125)
 				default:
-					kernel.AttentionCached(o, C, q, C, q[stride*C:], stride, q[stride*(C+KV*D):], KV*D, Tq, Tk, H, KV, D, 0, 0.125)
+					kernel.AttentionCached(o, C, q, C, pages[i], Tq, Tk, H, KV, D, 0, 0.125)
 				}
 			}
 		})

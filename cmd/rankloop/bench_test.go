@@ -57,6 +57,32 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// The engine's load gives figures with their bars, whatever they say of this machine.
+func TestBenchAPI(t *testing.T) {
+	var out, errs bytes.Buffer
+	args := "bench api --shape toy --streams 4 --prompt 5 --tokens 6 --rate 50 --time 1s --repeats 1 --json"
+	if code := execute(context.Background(), strings.Fields(args), streams{strings.NewReader(""), &out, &errs}); code != 0 {
+		t.Fatalf("exit %d: %s", code, errs.String())
+	}
+	var got struct{ Bars []bar }
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatalf("%v in %s", err, out.String())
+	}
+	if len(got.Bars) != 6 {
+		t.Errorf("%d figures", len(got.Bars))
+	}
+	for _, b := range got.Bars {
+		if !(b.Value > 0) || b.Bar <= 0 || b.Holds != (b.Most == (b.Value <= b.Bar)) && b.Value != b.Bar {
+			t.Errorf("%+v", b)
+		}
+	}
+	for _, bad := range []string{"--streams 0", "--rate 0", "--time 0s", "--shape none"} {
+		if code := execute(context.Background(), strings.Fields("bench api "+bad), streams{strings.NewReader(""), &out, &errs}); code != exitUsage {
+			t.Errorf("%s: exit %d", bad, code)
+		}
+	}
+}
+
 // Responses are as long as they are meant to be, and the toy has the size that PyTorch's figure belongs to.
 func TestBenchSmall(t *testing.T) {
 	var out bytes.Buffer

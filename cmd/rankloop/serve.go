@@ -44,6 +44,7 @@ type serveCmd struct {
 	Addr        string        `help:"Address of the pages and the API." default:"127.0.0.1:8080"`
 	BehindProxy bool          `help:"A proxy in front ends TLS; needed to listen on an address that others can reach."`
 	LabelRPM    int           `name:"label-rpm" help:"Label requests of one person a minute." default:"60"`
+	KVCache     int64         `name:"kv-cache" help:"MB of memory for the keys and values of answers under way and of prompts that may come again; while a promoted policy takes over the former one has as much." default:"1024"`
 	Work        bool          `help:"Run the background jobs in this process too." negatable:"" default:"true"`
 	Slice       time.Duration `help:"Length of a training slice." default:"30s"`
 }
@@ -60,12 +61,15 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 	if err := loopback(c.Addr); err != nil && !c.BehindProxy {
 		return usageError{fmt.Errorf("--addr %s can be reached by others, and passwords would travel in the clear: put a proxy with TLS in front and say --behind-proxy", c.Addr)}
 	}
+	if c.KVCache < 1 {
+		return usageError{fmt.Errorf("--kv-cache %d: at least 1 MB is wanted", c.KVCache)}
+	}
 	a, err := c.open(ctx, std, false, appConfig{Slice: c.Slice, Work: c.Work})
 	if err != nil {
 		return err
 	}
 	defer a.db.Close()
-	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: c.LabelRPM, BehindProxy: c.BehindProxy, Weights: c.Weights})
+	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: c.LabelRPM, BehindProxy: c.BehindProxy, Weights: c.Weights, KVCache: c.KVCache << 20})
 	if err != nil {
 		return err
 	}

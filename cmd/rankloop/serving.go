@@ -34,6 +34,7 @@ type serverOptions struct {
 	LabelsPerMinute int
 	BehindProxy     bool
 	Weights         model.Weights // of the policy; empty is float32
+	KVCache         int64         // bytes for the keys and values of its requests; 0 is the engine's default
 }
 
 // server is a listening web server together with the keeper of its policy.
@@ -41,6 +42,7 @@ type server struct {
 	http     *http.Server
 	listener net.Listener
 	slot     *web.Slot
+	restore  func() // what the server changed of the process
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
 }
@@ -58,18 +60,19 @@ func (s *server) Close() {
 	s.cancel()
 	s.done.Wait()
 	s.slot.Set(nil)
+	s.restore()
 }
 
 // listen serves pages and API until Close.
 func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*server, error) {
 	slot := new(web.Slot)
-	keeper := &keeper{app: a, slot: slot, weights: cmp.Or(opt.Weights, model.WeightsFloat32)}
+	keeper := &keeper{app: a, slot: slot, weights: cmp.Or(opt.Weights, model.WeightsFloat32), memory: opt.KVCache}
 	if err := keeper.load(ctx); err != nil {
 		return nil, err
 	}
 	handler, err := web.New(web.Config{LabelsPerMinute: opt.LabelsPerMinute, HTTPS: opt.BehindProxy, Version: version}, web.Deps{
 		Accounts: a.accounts, Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Runs: a.runs, Loop: a.loop,
-		Serving: slot, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, OnPrompt: a.joinPool, Ping: a.db.Pool.Ping, Log: a.log,
+		Serving: slot, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Ping: a.db.Pool.Ping, Log: a.log,
 		Uploads: filepath.Join(a.dir, "uploads"), WebhookSecret: a.webhooks.secret, Erase: a.erase,
 	})
 	if err != nil {
@@ -80,7 +83,7 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 		return nil, fmt.Errorf("listen: %w (another program may use the port; choose one with --addr)", err)
 	}
 	running, cancel := context.WithCancel(context.Background())
-	s := &server{http: web.NewServer(handler), listener: l, slot: slot, cancel: cancel}
+	s := &server{http: web.NewServer(handler), listener: l, slot: slot, cancel: cancel, restore: spareProcessor()}
 	s.done.Add(2)
 	go func() {
 		defer s.done.Done()
@@ -112,6 +115,7 @@ type keeper struct {
 	app     *app
 	slot    *web.Slot
 	weights model.Weights
+	memory  int64  // of the engine, for keys and values
 	id      string // of the version that serves
 }
 
@@ -180,7 +184,7 @@ func (k *keeper) load(ctx context.Context) error {
 	if cp.Model.Pack(k.weights); k.weights != model.WeightsFloat32 {
 		digest = cp.Model.Digest() // rounded weights are others
 	}
-	k.slot.Set(&web.Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(cp.Model, cp.Tokenizer, decode.EngineOptions{}), Tokenizer: cp.Tokenizer,
+	k.slot.Set(&web.Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(cp.Model, cp.Tokenizer, decode.EngineOptions{Memory: k.memory}), Tokenizer: cp.Tokenizer,
 		Template: k.app.template, Context: cp.Model.Config().Context, Digest: digest})
 	k.id = v.ID
 	return nil

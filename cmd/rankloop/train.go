@@ -15,8 +15,18 @@ type trainCmd struct {
 	Pretrain trainPretrainCmd `cmd:"" help:"Next-token training on texts."`
 	Sft      trainSFTCmd      `cmd:"" help:"Supervised fine-tuning on prompts with completions."`
 	Reward   trainRewardCmd   `cmd:"" help:"A reward model from rankings."`
-	Ppo      trainPPOCmd      `cmd:"" help:"PPO against a reward model."`
-	Starter  trainStarterCmd  `cmd:"" help:"The starter model, from its recipe."`
+	Ppo      trainPPOCmd      `cmd:"" help:"PPO against a reward model, with a critic."`
+	Grpo     trainGRPOCmd     `cmd:"" help:"GRPO against a reward model: several responses to a prompt are each other's baseline."`
+	Rloo     trainRLOOCmd     `cmd:"" help:"REINFORCE with a leave-one-out baseline against a reward model."`
+	Dpo      trainDPOCmd      `cmd:"" help:"DPO on rankings, without a reward model."`
+
+	Rejection trainRejectionCmd `cmd:"" help:"Rejection sampling: fine-tuning on the best of n of the policy's own responses."`
+	BestOfN   trainBestOfNCmd   `cmd:"" name:"best-of-n" help:"Draw the best of n responses; nothing is trained."`
+
+	Metrics trainMetricsCmd `cmd:"" help:"What the figures of a run mean."`
+	Options trainOptionsCmd `cmd:"" help:"What the fields of a configuration mean, with presets."`
+	Compare trainCompareCmd `cmd:"" help:"Plot the figures of several runs."`
+	Starter trainStarterCmd `cmd:"" help:"The starter model, from its recipe."`
 }
 
 // trainFlags are what all offline training shares.

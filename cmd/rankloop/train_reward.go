@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 
 	"github.com/rankloop/rankloop/model/checkpoint"
-	"github.com/rankloop/rankloop/model/token"
-	"github.com/rankloop/rankloop/ppo"
 	"github.com/rankloop/rankloop/reward"
 )
 
@@ -67,73 +64,4 @@ func (c trainRewardCmd) Run(ctx context.Context, std streams) error {
 		fmt.Fprintf(std.out, "held-out accuracy %.4f [%.4f, %.4f] on %d pairs of %d prompts\n", report.Accuracy, report.Low, report.High, report.N, report.Prompts)
 	}
 	return nil
-}
-
-type trainPPOCmd struct{ trainFlags }
-
-func (trainPPOCmd) Help() string {
-	return `The configuration holds "policy" (model to start from and reference), "reward" (reward model), "prompts" (a text file, one
-prompt a line, put into the chat template) and "ppo".
-
-Example:
-  rankloop train ppo --config ppo.json --out runs/ppo
-where ppo.json may hold {"policy": "sft", "reward": "runs/reward/model", "prompts": "prompts.txt", "ppo": {"iterations": 20}}
-
-"precision": "mixed" in "ppo" rounds the factors of products to bfloat16: faster where the processor has AVX512-BF16.`
-}
-
-func (c trainPPOCmd) Run(ctx context.Context, std streams) error {
-	cfg := struct {
-		Policy  string     `json:"policy"`
-		Reward  string     `json:"reward"`
-		Prompts string     `json:"prompts"`
-		PPO     ppo.Config `json:"ppo"`
-	}{PPO: ppo.DefaultConfig()}
-	if err := readConfig(c.Config, c.Set, &cfg); err != nil {
-		return err
-	}
-	if cfg.Policy == "" || cfg.Reward == "" || cfg.Prompts == "" {
-		return usageError{errors.New(`configuration: "policy", "reward" and "prompts" are wanted`)}
-	}
-	policy, err := loadModel(cfg.Policy)
-	if err != nil {
-		return err
-	}
-	tok, err := needTokenizer(policy, cfg.Policy)
-	if err != nil {
-		return err
-	}
-	rm, scorer, err := openReward(cfg.Reward)
-	if err != nil {
-		return err
-	}
-	mean, std64 := scorer.Norm()
-	critic, err := ppo.Critic(rm.Model, mean, std64)
-	if err != nil {
-		return err
-	}
-	lines, err := readPrompts(cfg.Prompts)
-	if err != nil {
-		return err
-	}
-	template, err := token.Chat("plain")
-	if err != nil {
-		return err
-	}
-	var prompts ppo.PromptList
-	for _, line := range lines {
-		text, err := template.Prompt([]token.Message{{Role: "user", Content: line}})
-		if err != nil {
-			return err
-		}
-		prompts = append(prompts, encodePrompt(tok, text))
-	}
-	t, err := ppo.NewTrainer(cfg.PPO, policy.Model, policy.Model, critic, scorer, prompts, int32(policy.Model.Config().EOS), nil)
-	if err != nil {
-		return err
-	}
-	o := offline{trainFlags: c.trainFlags, name: "ppo", finish: func() error {
-		return saveModel(&checkpoint.Checkpoint{Model: t.Policy(), Tokenizer: tok, Card: checkpoint.Card{Kind: "policy"}}, filepath.Join(c.Out, "model"))
-	}}
-	return o.run(ctx, std, t)
 }

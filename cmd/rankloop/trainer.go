@@ -33,7 +33,10 @@ type offline struct {
 	trainFlags
 	name   string
 	finish func() error
-	losses []float64 // of the steps that this process did
+	losses []float64               // of the steps that this process did
+	begin  func(step int) error    // before the first step of this process, nil = nothing
+	each   func(step int) error    // after every step, nil = nothing
+	rescue func(cause error) error // after an error that is no interruption, nil = nothing
 }
 
 // run trains to the end. The state goes away after the result is there, so that a run that is killed at any moment can be
@@ -61,6 +64,11 @@ func (o *offline) run(ctx context.Context, std streams, t trainer) error {
 		return err
 	}
 	first, _ := t.Progress()
+	if o.begin != nil {
+		if err := o.begin(first); err != nil {
+			return err
+		}
+	}
 	metrics, err := openMetrics(filepath.Join(o.Out, "metrics.jsonl"), first)
 	if err != nil {
 		return err
@@ -73,6 +81,9 @@ func (o *offline) run(ctx context.Context, std streams, t trainer) error {
 		m, err := t.Step(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
+				if o.rescue != nil {
+					return o.rescue(err)
+				}
 				return err
 			}
 			if err := saveState(t, state); err != nil {
@@ -84,6 +95,11 @@ func (o *offline) run(ctx context.Context, std streams, t trainer) error {
 		m["step"] = float64(step)
 		if err := enc.Encode(m); err != nil {
 			return err
+		}
+		if o.each != nil {
+			if err := o.each(step); err != nil {
+				return err
+			}
 		}
 		if loss, ok := m["loss"]; ok {
 			o.losses = append(o.losses, loss)
@@ -243,20 +259,44 @@ func brief(m map[string]float64) string {
 
 // readConfig reads a JSON file into v, strictly, and applies --set key=value, with dots for nested fields.
 func readConfig(file string, set []string, v any) error {
+	b, err := configDoc(file, set)
+	if err != nil {
+		return err
+	}
+	if err := strictJSON(b, v); err != nil {
+		return usageError{fmt.Errorf("configuration: %w", err)}
+	}
+	return nil
+}
+
+// readLoose is readConfig without regard to fields that v lacks.
+func readLoose(file string, set []string, v any) error {
+	b, err := configDoc(file, set)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return usageError{fmt.Errorf("configuration: %w", err)}
+	}
+	return nil
+}
+
+// configDoc is the JSON of a configuration with its changes.
+func configDoc(file string, set []string) ([]byte, error) {
 	doc := map[string]any{}
 	if file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := json.Unmarshal(b, &doc); err != nil {
-			return usageError{fmt.Errorf("%s: %w", file, err)}
+			return nil, usageError{fmt.Errorf("%s: %w", file, err)}
 		}
 	}
 	for _, kv := range set {
 		key, value, ok := strings.Cut(kv, "=")
 		if !ok || key == "" {
-			return usageError{fmt.Errorf("--set %s: want key=value", kv)}
+			return nil, usageError{fmt.Errorf("--set %s: want key=value", kv)}
 		}
 		at, path := doc, strings.Split(key, ".")
 		for _, p := range path[:len(path)-1] {
@@ -273,14 +313,7 @@ func readConfig(file string, set []string, v any) error {
 		}
 		at[path[len(path)-1]] = parsed
 	}
-	b, err := json.Marshal(doc)
-	if err != nil {
-		return err
-	}
-	if err := strictJSON(b, v); err != nil {
-		return usageError{fmt.Errorf("configuration: %w", err)}
-	}
-	return nil
+	return json.Marshal(doc)
 }
 
 // saveModel writes a finished model folder; an older one there is replaced.

@@ -4,33 +4,85 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/token"
 )
 
 var (
-	// ErrBusy says that the engine's queue is full; try again later.
+	// ErrBusy says that the engine's queue is full, or the key's share of it; try again later.
 	ErrBusy = errors.New("decode: busy")
+	// ErrMemory says that a request needs more memory for keys and values than the engine has.
+	ErrMemory = errors.New("decode: not enough memory")
 	// ErrClosed says that the engine takes no more requests.
 	ErrClosed = errors.New("decode: closed")
 )
 
+// Priority says who waits for an answer. Requests of a lower number go first, and others pause where there are not enough places.
+type Priority int8
+
+const (
+	// PriorityLabels is that of people at work in the house: who labels, who tries a policy out.
+	PriorityLabels Priority = -1
+	// PriorityAPI is that of customers.
+	PriorityAPI Priority = 0
+	// PriorityRollouts is that of samples that nobody waits for.
+	PriorityRollouts Priority = 1
+
+	priorities = 3
+)
+
+// rank counts priorities from 0.
+func (p Priority) rank() int { return int(p - PriorityLabels) }
+
 // EngineOptions bounds what an engine takes on; zero means the default.
 type EngineOptions struct {
-	MaxBatch  int // requests decoded at the same time; 32
-	Queue     int // requests that may wait for a place; 128, at least 1
-	MaxTokens int // most tokens of one completion; the model's context
+	MaxBatch  int   // choices decoded in one step; 32
+	Queue     int   // choices that may wait for a place; 128
+	MaxTokens int   // most tokens of one completion; the model's context
+	Memory    int64 // bytes for keys and values; 1 GiB, at least one text as long as the context
+	Page      int   // positions of a page of it, a multiple of 16; 32
+	Chunk     int   // most tokens of prompts that are read in one step; 128
 }
+
+func (o EngineOptions) withDefaults(context int) EngineOptions {
+	set := func(x *int, to int) {
+		if *x <= 0 {
+			*x = to
+		}
+	}
+	set(&o.MaxBatch, 32)
+	set(&o.Queue, 128)
+	set(&o.MaxTokens, context)
+	set(&o.Chunk, 128)
+	if o.Memory <= 0 {
+		o.Memory = 1 << 30
+	}
+	set(&o.Page, 32)
+	return o
+}
+
+// MaxChoices is the largest Request.N and Request.BestOf.
+const MaxChoices = 128
 
 // Request is one prompt and how to continue it.
 type Request struct {
 	Prompt []int32
 	Params
+	N      int // choices; 0 is 1
+	BestOf int // choices that are drawn, of which the N with the largest mean log-probability are given; 0 is N
+	First  int // choice i draws from the random numbers (Seed, First+i)
+	// Echo asks for the log-probabilities of the prompt's tokens too, with as many others as Params.Logprobs says.
+	Echo     bool
+	Customer string // whose requests may share what they begin with; empty: nobody's
+	Key      string // between whom places are dealt out fairly
+	Priority Priority
 }
+
+func (r *Request) choices() int { return max(r.N, r.BestOf, 1) }
 
 // Engine decodes the requests of many callers together: each step gives every
 // request under way one token, and requests join and leave between steps. Its
@@ -40,27 +92,43 @@ type Engine struct {
 	tok token.Tokenizer
 	opt EngineOptions
 
-	mu     sync.Mutex // guards closed, and the queue's end
+	wake chan struct{} // something waits, or closed
+	done chan struct{}
+
+	mu     sync.Mutex // guards what follows
 	closed bool
-	queue  chan *Stream
-	done   chan struct{}
+	queue  *queue
+	stats  Stats
+
+	batch *batch // the goroutine's alone
+}
+
+// Stats is what an engine is doing and has done.
+type Stats struct {
+	Active, Waiting                         int // choices under way, and those that wait
+	PagesUsed, PagesKept, PagesTotal        int // held; of these, remembered for what begins alike, which makes room where no request uses it; of all
+	PageBytes                               int64
+	Requests, Refused, Cancelled            int64 // taken on; sent away busy; left by their callers
+	PromptTokens, CachedTokens, Completions int64 // tokens of prompts; of these, not read again; written
+	Steps                                   int64
+	Busy                                    time.Duration // time spent in steps: Completions/Busy is the speed
 }
 
 // NewEngine starts an engine over m, whose weights must not change before Close. tok
 // may be nil: then tokens have no Text and stop texts are refused. Completions end at
 // tok's end-of-text token, without tok at the model's (Config.EOS).
 func NewEngine(m *model.Transformer, tok token.Tokenizer, opt EngineOptions) *Engine {
-	if opt.MaxBatch <= 0 {
-		opt.MaxBatch = 32
-	}
-	if opt.Queue <= 0 {
-		opt.Queue = 128
-	}
-	if opt.MaxTokens <= 0 {
-		opt.MaxTokens = m.Config().Context
-	}
-	e := &Engine{m: m, tok: tok, opt: opt, queue: make(chan *Stream, opt.Queue), done: make(chan struct{})}
+	e := newEngine(m, tok, opt)
 	go e.run()
+	return e
+}
+
+func newEngine(m *model.Transformer, tok token.Tokenizer, opt EngineOptions) *Engine {
+	opt = opt.withDefaults(m.Config().Context)
+	probe := m.NewPages(opt.Page, 0)
+	opt.Memory = max(opt.Memory, int64(probe.Need(m.Config().Context))*probe.PageBytes())
+	e := &Engine{m: m, tok: tok, opt: opt, queue: newQueue(opt.Queue), wake: make(chan struct{}, 1), done: make(chan struct{}), batch: newBatch(m, opt)}
+	e.stats.PagesTotal, e.stats.PageBytes = e.batch.pages.Total(), e.batch.pages.PageBytes()
 	return e
 }
 
@@ -72,39 +140,66 @@ func (e *Engine) EOS() int32 {
 	return int32(e.m.Config().EOS)
 }
 
-// Submit queues a request. It fails with ErrBusy where the queue is full, ErrClosed
-// after Close, and *model.InvalidError where the request cannot be served. When ctx
-// ends before the completion does, so does the completion, with ctx's error.
-func (e *Engine) Submit(ctx context.Context, r Request) (*Stream, error) {
+// Stats returns what the engine is doing and has done.
+func (e *Engine) Stats() Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.stats
+	s.Waiting = e.queue.size
+	return s
+}
+
+// check reports why a request cannot be served.
+func (e *Engine) check(r *Request) error {
 	if err := r.Validate(e.m.Config().Vocab); err != nil {
+		return err
+	}
+	switch {
+	case r.MaxTokens > e.opt.MaxTokens:
+		return invalid("MaxTokens", "%d is more than %d", r.MaxTokens, e.opt.MaxTokens)
+	case len(r.Stop) > 0 && e.tok == nil:
+		return invalid("Stop", "the model has no tokenizer")
+	case r.N < 0 || r.N > MaxChoices:
+		return invalid("N", "%d is not in 1..%d", r.N, MaxChoices)
+	case r.BestOf < 0 || r.BestOf > MaxChoices || r.BestOf > 0 && r.BestOf < r.N:
+		return invalid("BestOf", "%d is not in N..%d", r.BestOf, MaxChoices)
+	case r.Priority < PriorityLabels || r.Priority > PriorityRollouts:
+		return invalid("Priority", "%d is not known", r.Priority)
+	}
+	return checkPrompt(e.m, r.Prompt)
+}
+
+// Submit queues a request. It fails with ErrBusy where the queue is full, ErrMemory where the request needs more memory than there
+// is, ErrClosed after Close, and *model.InvalidError where the request makes no sense: before anything is allocated or computed. When
+// ctx ends before the answer does, so does the answer, at the next token, with ctx's error.
+func (e *Engine) Submit(ctx context.Context, r Request) (*Stream, error) {
+	if err := e.check(&r); err != nil {
 		return nil, err
 	}
-	if r.MaxTokens > e.opt.MaxTokens {
-		return nil, invalid("MaxTokens", "%d is more than %d", r.MaxTokens, e.opt.MaxTokens)
-	}
-	if len(r.Stop) > 0 && e.tok == nil {
-		return nil, invalid("Stop", "the model has no tokenizer")
-	}
-	if err := checkPrompt(e.m, r.Prompt); err != nil {
-		return nil, err
-	}
-	s := &Stream{
-		ctx: ctx, row: newRow(e.m, slices.Clone(r.Prompt), r.Params, e.EOS(), 0),
-	}
-	s.tokens = make(chan Token, s.row.room)
-	if e.tok != nil {
-		s.text = &writer{stream: token.NewStream(e.tok), stop: r.Stop}
+	if need := e.batch.need(&r); need > e.batch.pages.Total() {
+		return nil, fmt.Errorf("%w: %d choices of %d tokens and what they answer need %d pages, there are %d", ErrMemory, r.choices(), len(r.Prompt), need, e.batch.pages.Total())
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
 		return nil, ErrClosed
 	}
+	if !e.queue.fits(r.Priority, r.Key) {
+		e.stats.Refused++
+		return nil, fmt.Errorf("%w: %d requests are waiting", ErrBusy, e.queue.size)
+	}
+	r.Prompt = slices.Clone(r.Prompt)
+	f := &flow{Request: r, ctx: ctx, Stream: newStream(), usage: Usage{Prompt: len(r.Prompt)}}
+	e.queue.push(f)
+	e.stats.Requests++
+	e.nudge()
+	return f.Stream, nil
+}
+
+func (e *Engine) nudge() {
 	select {
-	case e.queue <- s:
-		return s, nil
+	case e.wake <- struct{}{}:
 	default:
-		return nil, fmt.Errorf("%w: %d requests are waiting", ErrBusy, e.opt.Queue)
 	}
 }
 
@@ -112,136 +207,8 @@ func (e *Engine) Submit(ctx context.Context, r Request) (*Stream, error) {
 // engine. It may be called more than once.
 func (e *Engine) Close() {
 	e.mu.Lock()
-	if !e.closed {
-		e.closed = true
-		close(e.queue)
-	}
+	e.closed = true
+	e.nudge()
 	e.mu.Unlock()
 	<-e.done
 }
-
-// run is the engine's one goroutine.
-func (e *Engine) run() {
-	defer close(e.done)
-	s := stepper{m: e.m}
-	var active []*Stream
-	var rows []*row
-	queue := e.queue
-	for {
-		if len(active) == 0 {
-			if queue == nil {
-				return
-			}
-			next, ok := <-queue
-			if !ok {
-				return
-			}
-			active = append(active, next)
-		}
-	admit:
-		for queue != nil && len(active) < e.opt.MaxBatch {
-			select {
-			case next, ok := <-queue:
-				if !ok {
-					queue = nil
-					break admit
-				}
-				active = append(active, next)
-			default:
-				break admit
-			}
-		}
-		kept := 0
-		rows = rows[:0]
-		for _, a := range active {
-			if err := a.ctx.Err(); err != nil {
-				s.release(a.row)
-				a.end("", err)
-				continue
-			}
-			active[kept] = a
-			rows = append(rows, a.row)
-			kept++
-		}
-		clear(active[kept:])
-		active = active[:kept]
-		if kept == 0 {
-			continue
-		}
-		s.step(rows)
-		kept = 0
-		for _, a := range active {
-			if a.deliver() {
-				s.release(a.row)
-				continue
-			}
-			active[kept] = a
-			kept++
-		}
-		clear(active[kept:])
-		active = active[:kept]
-		runtime.Gosched() // those who read get to it now: between two steps no processor may become idle
-	}
-}
-
-// Stream is the completion of one request, token by token. One goroutine reads it;
-// who stops reading early cancels the context given to Submit.
-type Stream struct {
-	ctx    context.Context
-	row    *row
-	text   *writer // nil without a tokenizer
-	tokens chan Token
-
-	finish string // set before tokens is closed, as is err
-	err    error
-}
-
-// deliver passes the newest token on and says whether the completion has ended.
-func (s *Stream) deliver() (ended bool) {
-	if !s.row.fresh {
-		return false
-	}
-	t, finish := s.row.last, s.row.finish
-	if s.text != nil {
-		var stopped bool
-		if finish != FinishStop { // the end-of-text token has no text
-			t.Text, stopped = s.text.next(t.ID)
-		}
-		if finish != "" && !stopped {
-			var rest string
-			rest, stopped = s.text.flush()
-			t.Text += rest
-		}
-		if stopped {
-			finish = FinishStop
-		}
-	}
-	s.tokens <- t // holds a whole completion: never waits
-	if finish != "" {
-		s.end(finish, nil)
-	}
-	return finish != ""
-}
-
-func (s *Stream) end(finish string, err error) {
-	s.finish, s.err = finish, err
-	close(s.tokens)
-}
-
-// Next waits for the next token. ok is false after the last one; err says that the
-// completion was cut short, or that ctx ended while waiting.
-func (s *Stream) Next(ctx context.Context) (t Token, ok bool, err error) {
-	select {
-	case t, ok = <-s.tokens:
-		if !ok {
-			return Token{}, false, s.err
-		}
-		return t, true, nil
-	case <-ctx.Done():
-		return Token{}, false, ctx.Err()
-	}
-}
-
-// Finish says why the completion ended, FinishStop or FinishLength. It may be called
-// once Next has returned ok == false; it is empty after an error.
-func (s *Stream) Finish() string { return s.finish }

@@ -18,6 +18,8 @@ type Token struct {
 	Logprob float32    // under the untouched distribution (temperature 1, no filter)
 	Top     []TopToken // the likeliest tokens, the likeliest first (Params.Logprobs of them)
 	Text    string     // what may be shown after this token: whole characters, nothing of a stop text
+	Choice  int        // of the request
+	Finish  string     // of the last token of a choice: FinishStop or FinishLength
 }
 
 // Why a completion ended.
@@ -68,12 +70,8 @@ func (r *row) take(logits []float32, value float32) {
 	s := samplers.Get().(*sampler)
 	id := s.draw(logits, &r.p, r.counts, r.rng)
 	samplers.Put(s)
-	lse := model.LogSumExp(logits)
-	r.last, r.fresh = Token{ID: id, Logprob: logits[id] - lse}, true
+	r.last, r.fresh = describe(id, logits, &r.p), true
 	r.value = value
-	if r.p.Logprobs > 0 {
-		r.last.Top = top(logits, lse, min(r.p.Logprobs, len(logits)))
-	}
 	if r.counts != nil {
 		r.counts[id]++
 	}
@@ -86,6 +84,16 @@ func (r *row) take(logits []float32, value float32) {
 	}
 	r.one[0] = id
 	r.feed = r.one[:]
+}
+
+// describe is token id under the distribution of the logits.
+func describe(id int32, logits []float32, p *Params) Token {
+	lse := model.LogSumExp(logits)
+	t := Token{ID: id, Logprob: logits[id] - lse}
+	if p.Logprobs > 0 {
+		t.Top = top(logits, lse, min(p.Logprobs, len(logits)))
+	}
+	return t
 }
 
 // stepper takes rows through the model, one token a step.
@@ -145,7 +153,9 @@ func (s *stepper) step(rows []*row) {
 		}
 		s.caches, s.ids, s.lead = append(s.caches, r.cache), append(s.ids, r.feed[:min(chunk, len(r.feed))]), append(s.lead, r)
 	}
-	s.m.ExtendValues(s.caches, s.ids, func(i int, logits []float32, value float32) {
+	model.BeginBackground() // nobody waits for rollouts
+	defer model.EndBackground()
+	s.m.ExtendValues(s.caches, s.ids, nil, func(i, _ int, logits []float32, value float32) {
 		if r := s.lead[i]; len(r.feed) > chunk {
 			r.feed = r.feed[chunk:]
 		} else {

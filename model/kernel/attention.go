@@ -77,7 +77,7 @@ func AttentionMasked(mask Mask, o []float32, ldo int, lse []float32, q []float32
 					if lse != nil {
 						sums = lse[h*Tq:][:Tq]
 					}
-					attendHead(mask, h, o[h*D:], ldo, sums, q[h*D:], ldq, keys, stride, v[g*D:], ldv, scores, Tq, Tk, D, window, scale)
+					attendHead(mask, h, o[h*D:], ldo, sums, q[h*D:], ldq, held{k: keys, v: v[g*D:], size: stride, ldv: ldv}, scores, Tq, Tk, D, window, scale)
 				}
 			}
 		})
@@ -103,20 +103,20 @@ func bandWidth(Tk, window int) int {
 	return min(roundUp(Tk, 16), roundUp(window+attentionRows+14, 16))
 }
 
-// attendHead is the attention of one query head; keys [D,stride] are transposed, scores has room for min(Tq, attentionRows) rows
-// of bandWidth(Tk, window); h is what mask is told.
-func attendHead(mask Mask, h int, o []float32, ldo int, lse []float32, q []float32, ldq int, keys []float32, stride int, v []float32, ldv int, scores []float32, Tq, Tk, D, window int, scale float32) {
+// attendHead is the attention of one query head over the keys and values kv; scores has room for min(Tq, attentionRows) rows of
+// bandWidth(Tk, window); h is what mask is told.
+func attendHead(mask Mask, h int, o []float32, ldo int, lse []float32, q []float32, ldq int, kv held, scores []float32, Tq, Tk, D, window int, scale float32) {
 	ld := bandWidth(Tk, window)
 	for i := 0; i < Tq; i += attentionRows {
+		pause()
 		n := min(attentionRows, Tq-i)
 		first := Tk - Tq + i             // position of query i
 		from := bandBlock(first, window) // what the block reads: from this position
 		seen := first + n - from         // so many
-		width := roundUp(seen, 16)
-		mm(n, width, D, q[i*ldq:], ldq, keys[from:], stride, scores, ld, false)
+		kv.scores(scores, ld, q[i*ldq:], ldq, n, D, from, roundUp(seen, 16))
 		var factor [attentionRows]float32
 		for r := range n {
-			row := scores[r*ld:][:width]
+			row := scores[r*ld:][:roundUp(seen, 16)]
 			start, end := bandStart(first+r, window)-from, first+r+1-from
 			live := row[start:end]
 			shift := float32(scale * maximum(live))
@@ -131,7 +131,7 @@ func attendHead(mask Mask, h int, o []float32, ldo int, lse []float32, q []float
 				lse[i+r] = shift + log(total)
 			}
 		}
-		mm(n, D, seen, scores, ld, v[from*ldv:], ldv, o[i*ldo:], ldo, false)
+		kv.sum(o[i*ldo:], ldo, scores, ld, n, D, from, seen)
 		for r := range n {
 			scaleBy(o[(i+r)*ldo:][:D], factor[r])
 		}

@@ -184,10 +184,10 @@ func BenchmarkAttention(b *testing.B) {
 			}
 			b.ReportMetric(4*pairs*H*D*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 		})
-		kt := randoms(rng, H*D*Tk)
+		kv := Paged{Pages: [][]float32{append(randoms(rng, H*D*Tk), s.v...)}, Size: Tk, Values: H * D * Tk, LDV: s.ldv}
 		b.Run(fmt.Sprintf("cached_Tq%d_Tk%d", Tq, Tk), func(b *testing.B) {
 			for b.Loop() {
-				AttentionCached(s.o, s.ldo, s.q, s.ldq, kt, Tk, s.v, s.ldv, Tq, Tk, H, H, D, 0, s.scale)
+				AttentionCached(s.o, s.ldo, s.q, s.ldq, kv, Tq, Tk, H, H, D, 0, s.scale)
 			}
 			b.ReportMetric(4*pairs*H*D*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 		})

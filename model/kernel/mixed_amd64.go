@@ -45,6 +45,7 @@ func (p *product) roundLeft(left []float32, lo, hi int) {
 		return
 	}
 	for j := 0; j < p.M; j += 48 {
+		pause()
 		p.pairs(dst[lo*n+j:], n, p.a[j:], p.aks, lo, hi, min(48, p.M-j))
 	}
 }
@@ -101,6 +102,7 @@ func (p *product) runMixed(left []float32, i0, i1, j0, j1 int) {
 	defer strips.Put(strip)
 	panel := words(strip[:])
 	for k := 0; k < pairs; k += depth {
+		pause()
 		kc := min(depth, pairs-k)
 		for j, q := range parts(j0, j1) {
 			p.packPairs(panel, k, kc, j, q)

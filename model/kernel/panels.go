@@ -275,6 +275,7 @@ func (w *Panels) mul(lo, hi, M int, a *left, c []float32, ldc int, acc bool) {
 	for i0 := 0; i0 < M; i0 += rows {
 		i1 := min(M, i0+rows)
 		for p := lo; p < hi; p++ {
+			pause()
 			for k := 0; k == 0 || k < all; k += depth {
 				for i := i0; i < i1; {
 					tiles := (i1 - i + panelRows - 1) / panelRows

@@ -12,9 +12,6 @@ import (
 // threads is the largest number of goroutines that one Parallel uses, its caller included.
 var threads atomic.Int32
 
-// busy is set while a Parallel with more than one goroutine runs.
-var busy atomic.Bool
-
 func init() { SetThreads(defaultThreads(os.Getenv("RANKLOOP_THREADS"))) }
 
 // defaultThreads reads RANKLOOP_THREADS; an empty, bad or non-positive value means one thread per processor that Go may use.
@@ -63,13 +60,17 @@ func ParallelWork(n, grain int, w Work) {
 	if n <= 0 {
 		return
 	}
+	pause()
 	grain = max(grain, 1)
-	workers := min(Threads(), (n+grain-1)/grain)
-	if workers == 1 || n > math.MaxInt32 || !busy.CompareAndSwap(false, true) {
+	workers, crew := min(Threads(), (n+grain-1)/grain), &crews[0]
+	if turns.state.Load() == turnTaken {
+		crew = &crews[1]
+	}
+	if workers == 1 || n > math.MaxInt32 || !crew.busy.CompareAndSwap(false, true) {
 		w.Run(0, n)
 		return
 	}
-	defer busy.Store(false)
+	defer crew.busy.Store(false)
 	crew.open(w, n, grain, workers)
 	crew.claim(crew.number())
 	crew.wait()
@@ -78,11 +79,15 @@ func ParallelWork(n, grain int, w Work) {
 	}
 }
 
-// crew is the Parallel under way, of which there is one at a time, and those who help with it.
-var crew job
+// crews are the Parallel under way, of which there is one at a time, and those who help with it; and the one of urgent work, as
+// that of the background may have paused in the middle.
+var crews [2]job
 
 // job is a Parallel, and after its end the next one: helpers of before may still look at it.
 type job struct {
+	busy   atomic.Bool // a Parallel with more than one goroutine runs
+	urgent bool        // of urgent work: its helpers do not count as the background
+
 	state    atomic.Uint64 // the job's number, and below it the next item that has yet to be claimed; nothing else decides about claims
 	n, grain atomic.Int32  // items, and how many of them are claimed at once at least
 	workers  atomic.Int32  // like these of the number that state had before and after it was read
@@ -96,7 +101,11 @@ type job struct {
 	done    chan struct{}
 }
 
-func init() { crew.done = make(chan struct{}, 1) }
+func init() {
+	for i := range crews {
+		crews[i].done, crews[i].urgent = make(chan struct{}, 1), i == 1
+	}
+}
 
 const (
 	oneJob  = 1 << 32
@@ -133,6 +142,9 @@ func (j *job) claim(number uint64) {
 		}
 	}()
 	for {
+		if !j.urgent { // a helper of urgent work that comes late must not wait for the next: that would wait for it
+			pause()
+		}
 		s := j.state.Load()
 		lo, n, share := int64(s%oneJob), int64(j.n.Load()), 2*int64(j.workers.Load())
 		if s/oneJob != number || lo >= n {
@@ -149,6 +161,10 @@ func (j *job) claim(number uint64) {
 func (j *job) wait() {
 	if j.inside.Load() == 0 || watch(func() bool { return j.inside.Load() == 0 }) {
 		return
+	}
+	if !j.urgent { // the helpers may have paused, and who waits for them is not at work
+		turns.leave()
+		defer turns.enter()
 	}
 	j.asleep.Store(true)
 	for j.inside.Load() != 0 {
@@ -188,7 +204,13 @@ func (j *job) join(number uint64) uint64 {
 	j.looking.Add(-1)
 	j.inside.Add(1)
 	number = j.number()
-	j.claim(number)
+	if j.urgent {
+		j.claim(number)
+	} else {
+		turns.enter()
+		j.claim(number)
+		turns.leave()
+	}
 	j.looking.Add(1)
 	if j.inside.Add(-1) == 0 && j.asleep.Load() {
 		select {

@@ -90,6 +90,7 @@ func TestParallelHelpersEnd(t *testing.T) {
 			}
 		}
 		// One that comes late joins the last job for a moment, and finds nothing to do.
+		crew := &crews[0]
 		for crew.inside.Load() > 0 || crew.looking.Load() > 0 {
 			runtime.Gosched()
 		}

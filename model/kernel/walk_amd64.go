@@ -46,6 +46,7 @@ func (p *product) runThin(i0, i1, j0, j1 int) {
 		panel = strip[:]
 	}
 	for j, q := range parts(j0, j1) {
+		pause()
 		for k := 0; k < p.K; k += depth {
 			kc := min(depth, p.K-k)
 			b, bks := p.b[k*p.bks+j*p.bns:], p.bks
@@ -74,6 +75,7 @@ func (p *product) runBlocks(i0, i1, j0, j1 int) {
 	for ; j0 < j1; j0 += wide {
 		end := min(j0+wide, j1)
 		for k := 0; k < p.K; k += depth {
+			pause()
 			kc := min(depth, p.K-k)
 			for i := i0; i < i1; i += stripRows {
 				below := min(i+stripRows, i1)

@@ -38,6 +38,8 @@ func (c Config) Validate() error {
 		return bad("max_tokens", "%d; at least 1 token is wanted", c.MaxTokens)
 	case !(c.MaxKL > 0):
 		return bad("max_kl", "%g; a positive limit is wanted", c.MaxKL)
+	case !(c.RewardAccuracyBelow >= 0 && c.RewardAccuracyBelow < 1):
+		return bad("reward_accuracy_below", "%g is not a share from 0 to below 1", c.RewardAccuracyBelow)
 	case c.Promotion != PromoteIfBetter && c.Promotion != PromoteByHand:
 		return bad("promotion", "%q is none of %s, %s", c.Promotion, PromoteIfBetter, PromoteByHand)
 	}

@@ -1,11 +1,20 @@
 package loop
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/rankloop/rankloop/reward"
+)
 
 // decide is the rule of promotion: the new policy must win against the one that serves, with the whole 95% interval above
-// one half, and must not have drifted further from the supervised policy than the round allows. The reason is for people.
+// one half, must not have drifted further from the supervised policy than the round allows, and must come from a reward model that
+// predicts the held-out rankings as far as the round wants. The reason is for people.
 func decide(c Config, r Report) (promote bool, reason string) {
+	rm := reward.Report{Accuracy: r.RewardAccuracy.Value, Low: r.RewardAccuracy.Low, High: r.RewardAccuracy.High, N: r.RewardAccuracy.N}
 	switch {
+	case rm.Stale(c.RewardAccuracyBelow):
+		return false, fmt.Sprintf("the reward model is right in %.1f%% [%.1f, %.1f] of the held-out pairs, below the limit of %.1f%%: more rankings are wanted",
+			100*rm.Accuracy, 100*rm.Low, 100*rm.High, 100*c.RewardAccuracyBelow)
 	case r.KL.Value > c.MaxKL:
 		return false, fmt.Sprintf("KL %.1f nats from SFT is above the limit of %.1f", r.KL.Value, c.MaxKL)
 	case r.EOSRate < 0.9:

@@ -18,9 +18,11 @@ func TestDecide(t *testing.T) {
 		{"better", good, true, "wins 60.0%"},
 		{"interval touches one half", with(func(r *Report) { r.WinServing.Low = 0.5 }), false, "not above one half"},
 		{"too far from SFT", with(func(r *Report) { r.KL.Value = 31 }), false, "above the limit of 30.0"},
+		{"reward model at chance", with(func(r *Report) { r.RewardAccuracy = Estimate{Value: 0.52, Low: 0.48, High: 0.56, N: 600} }), false, "below the limit of 60.0%"},
+		{"reward model not known to be below", with(func(r *Report) { r.RewardAccuracy = Estimate{Value: 0.58, Low: 0.51, High: 0.65, N: 200} }), true, "wins"},
 		{"does not stop", with(func(r *Report) { r.EOSRate = 0.89 }), false, "end by themselves"},
 	} {
-		got, reason := decide(Config{MaxKL: 30}, c.report)
+		got, reason := decide(Config{MaxKL: 30, RewardAccuracyBelow: 0.6}, c.report)
 		if got != c.want || !strings.Contains(reason, c.reason) {
 			t.Errorf("%s: %v, %q", c.name, got, reason)
 		}
@@ -32,16 +34,17 @@ func TestConfigValidate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for field, spoil := range map[string]func(*Config){
-		"k":             func(c *Config) { c.K = 3 },
-		"prompts":       func(c *Config) { c.Prompts = 0 },
-		"overlap":       func(c *Config) { c.Overlap = 0 },
-		"overlap_share": func(c *Config) { c.OverlapShare = 1.1 },
-		"eval_prompts":  func(c *Config) { c.EvalSamples = 0 },
-		"max_tokens":    func(c *Config) { c.MaxTokens = 0 },
-		"max_kl":        func(c *Config) { c.MaxKL = 0 },
-		"promotion":     func(c *Config) { c.Promotion = "always" },
-		"reward":        func(c *Config) { c.Reward.Batch = 0 },
-		"ppo":           func(c *Config) { c.PPO.Rollouts = 0 },
+		"k":                     func(c *Config) { c.K = 3 },
+		"prompts":               func(c *Config) { c.Prompts = 0 },
+		"overlap":               func(c *Config) { c.Overlap = 0 },
+		"overlap_share":         func(c *Config) { c.OverlapShare = 1.1 },
+		"eval_prompts":          func(c *Config) { c.EvalSamples = 0 },
+		"max_tokens":            func(c *Config) { c.MaxTokens = 0 },
+		"max_kl":                func(c *Config) { c.MaxKL = 0 },
+		"reward_accuracy_below": func(c *Config) { c.RewardAccuracyBelow = 1 },
+		"promotion":             func(c *Config) { c.Promotion = "always" },
+		"reward":                func(c *Config) { c.Reward.Batch = 0 },
+		"ppo":                   func(c *Config) { c.PPO.Rollouts = 0 },
 	} {
 		c := DefaultConfig()
 		spoil(&c)
@@ -49,6 +52,14 @@ func TestConfigValidate(t *testing.T) {
 		if err := c.Validate(); !errors.As(err, &invalid) || invalid.Field != field {
 			t.Errorf("%s: %v", field, err)
 		}
+	}
+}
+
+// TestDecideWithoutGate: where no accuracy is asked for, a reward model at chance stops nothing.
+func TestDecideWithoutGate(t *testing.T) {
+	r := Report{WinServing: Estimate{Value: 0.6, Low: 0.55}, EOSRate: 1, RewardAccuracy: Estimate{Value: 0.5, High: 0.52, N: 900}}
+	if ok, reason := decide(Config{MaxKL: 30}, r); !ok {
+		t.Error(reason)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -37,7 +39,18 @@ type Loop struct {
 	*Store
 	Deps
 	enqueue Inserter
+	awaited awaited
 }
+
+// awaited is whether any round waits for rankings, as of a moment ago.
+type awaited struct {
+	mu   sync.Mutex
+	read time.Time
+	any  bool
+}
+
+// awaitedFor is how long that is believed. A round that begins to wait within it is looked after by AdvanceWaiting.
+const awaitedFor = time.Second
 
 // New returns a loop. SetClient must be called before a round can start: River's client wants its workers first.
 func New(d Deps) *Loop { return &Loop{Store: NewStore(d.Pool), Deps: d} }
@@ -190,6 +203,20 @@ func (l *Loop) fail(ctx context.Context, tx pgx.Tx, id, reason string) error {
 		return err
 	}
 	return l.save(ctx, tx, r)
+}
+
+// RankingsAwaited says whether RankingSubmitted may have anything to do; a submit need not ask while no round waits.
+func (l *Loop) RankingsAwaited(ctx context.Context) bool {
+	l.awaited.mu.Lock()
+	defer l.awaited.mu.Unlock()
+	if time.Since(l.awaited.read) >= awaitedFor {
+		waiting, err := l.waiting(ctx)
+		if err != nil {
+			return true
+		}
+		l.awaited.read, l.awaited.any = time.Now(), len(waiting) > 0
+	}
+	return l.awaited.any
 }
 
 // RankingSubmitted is called in the transaction of each ranking: the one that completes the batch moves the round on.

@@ -51,18 +51,23 @@ const (
 
 // Config is what a round is started with; stored as JSON with the round.
 type Config struct {
-	K            int           `json:"k"`             // answers per prompt, 4 to 9
-	Prompts      int           `json:"prompts"`       // prompts to answer and rank
-	Overlap      int           `json:"overlap"`       // labelers per task for the shared part
-	OverlapShare float64       `json:"overlap_share"` // share of tasks that several labelers rank, 0 to 1
-	EvalPrompts  int           `json:"eval_prompts"`  // held-out prompts of the evaluation
-	EvalSamples  int           `json:"eval_samples"`  // answers per held-out prompt and policy
-	MaxTokens    int           `json:"max_tokens"`    // response tokens, EOS included
-	MaxKL        float64       `json:"max_kl"`        // gate: nats per response from the SFT policy
-	Promotion    string        `json:"promotion"`     // PromoteIfBetter or PromoteByHand
-	Seed         uint64        `json:"seed"`          // of sampling, training and evaluation
-	Reward       reward.Config `json:"reward"`        // the reward model's training
-	PPO          ppo.Config    `json:"ppo"`           // the policy's training
+	K            int     `json:"k"`             // answers per prompt, 4 to 9
+	Prompts      int     `json:"prompts"`       // prompts to answer and rank
+	Overlap      int     `json:"overlap"`       // labelers per task for the shared part
+	OverlapShare float64 `json:"overlap_share"` // share of tasks that several labelers rank, 0 to 1
+	EvalPrompts  int     `json:"eval_prompts"`  // held-out prompts of the evaluation
+	EvalSamples  int     `json:"eval_samples"`  // answers per held-out prompt and policy
+	MaxTokens    int     `json:"max_tokens"`    // response tokens, EOS included
+	MaxKL        float64 `json:"max_kl"`        // gate: nats per response from the SFT policy
+	Promotion    string  `json:"promotion"`     // PromoteIfBetter or PromoteByHand
+
+	// RewardAccuracyBelow is a gate: what was trained by a reward model whose accuracy on the held-out rankings is below it, with its
+	// whole 95% interval, is not promoted, and more rankings are asked for. 0 = no gate.
+	RewardAccuracyBelow float64 `json:"reward_accuracy_below,omitempty"`
+
+	Seed   uint64        `json:"seed"`   // of sampling, training and evaluation
+	Reward reward.Config `json:"reward"` // the reward model's training
+	PPO    ppo.Config    `json:"ppo"`    // the policy's training
 }
 
 // Round is one turn of the loop.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -16,11 +17,12 @@ import (
 type Store struct {
 	pool   *pgxpool.Pool
 	hasher *hasher
+	known  known
 }
 
 // NewStore uses the pool; the caller closes it.
 func NewStore(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, hasher: newHasher()}
+	return &Store{pool: pool, hasher: newHasher(), known: known{clock: time.Now}}
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -125,9 +125,13 @@ func (s *Store) Session(ctx context.Context, token string) (User, error) {
 	if len(token) != 43 {
 		return User{}, ErrDenied
 	}
-	hash := digest(token)
+	sum := sha256.Sum256([]byte(token))
+	u, ok, turn := s.known.find(sum)
+	if ok {
+		return u, nil
+	}
+	hash := sum[:]
 	var seen time.Duration
-	var u User
 	err := s.pool.QueryRow(ctx, `
 		SELECT u.id::text, u.email, u.name, u.role, u.language, u.created_at, u.disabled_at, now() - s.last_seen_at
 		FROM sessions s JOIN users u ON u.id = s.user_id
@@ -146,12 +150,14 @@ func (s *Store) Session(ctx context.Context, token string) (User, error) {
 			return User{}, wrap("session", err)
 		}
 	}
+	s.known.remember(sum, u, turn)
 	return u, nil
 }
 
 // Logout ends the session whose cookie has that value; one that is unknown is fine.
 func (s *Store) Logout(ctx context.Context, token string) error {
 	_, err := s.pool.Exec(ctx, `DELETE FROM sessions WHERE token_hash = $1`, digest(token))
+	s.known.forget()
 	return wrap("logout", err)
 }
 
@@ -166,6 +172,7 @@ func (s *Store) RevokeSessions(ctx context.Context, userID, actor string) error 
 		}
 		return audit(ctx, tx, actor, "user.revoke_sessions", userID, map[string]any{})
 	})
+	s.known.forget()
 	return wrap("revoke sessions", err)
 }
 

@@ -135,6 +135,7 @@ func (s *Store) SetPassword(ctx context.Context, id, password, actor string) (st
 		}
 		return audit(ctx, tx, actor, "user.password", id, map[string]any{})
 	})
+	s.known.forget()
 	return password, wrap("set password", err)
 }
 
@@ -195,6 +196,7 @@ func (s *Store) changeUser(ctx context.Context, id string, after Role, act, acto
 		}
 		return audit(ctx, tx, actor, act, id, detail)
 	})
+	s.known.forget()
 	return wrap(act, err)
 }
 
@@ -235,5 +237,6 @@ func (s *Store) SetLanguage(ctx context.Context, id, tag, actor string) error {
 		}
 		return audit(ctx, tx, actor, "user.language", id, map[string]any{"language": tag})
 	})
+	s.known.forget()
 	return wrap("set language", err)
 }

@@ -42,7 +42,7 @@ func (s *Store) Search(ctx context.Context, q Query) ([]Entry, error) {
 		q.Limit = 100
 	}
 	rows, err := s.pool.Query(ctx, `
-		SELECT id, at, actor, act, subject, detail, position IS NOT NULL
+		SELECT id, at, actor, act, subject, detail, NOT EXISTS (SELECT FROM audit_pending u WHERE u.id = audit.id)
 		FROM audit
 		WHERE ($1 = '' OR actor = $1)
 			AND ($2 = '' OR act = $2 OR (right($2, 1) = '.' AND starts_with(act, $2)))
