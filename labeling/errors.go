@@ -3,6 +3,7 @@ package labeling
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // The room's sentinels. Every error that leaves the package is one of these, an
@@ -29,16 +30,61 @@ var (
 )
 
 // InvalidError says which field of the input is wrong and why. Field is a path in
-// the caller's terms, such as "ranks" or "messages[2].content".
+// the caller's terms, such as "ranks" or "messages[2].content", "" where the whole is wrong. Reason is the English sentence
+// Form with Args in their places; pages say Form in the reader's language.
 type InvalidError struct {
 	Field  string
 	Reason string
+	Form   string
+	Args   []any
 }
 
-func (e *InvalidError) Error() string { return e.Field + ": " + e.Reason }
+func (e *InvalidError) Error() string {
+	if e.Field == "" {
+		return e.Reason
+	}
+	return e.Field + ": " + e.Reason
+}
 
 func invalid(field, format string, args ...any) error {
-	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
+	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...), Form: format, Args: args}
+}
+
+// reasonParts are what is kept of a reason: field, form and arguments as JSON holds them. form is "" where an error is no
+// InvalidError.
+func reasonParts(err error) (field, form string, args []any) {
+	var e *InvalidError
+	if !errors.As(err, &e) || e.Form == "" {
+		return "", "", []any{}
+	}
+	args = make([]any, len(e.Args))
+	for i, a := range e.Args {
+		switch a.(type) {
+		case int, int32, int64:
+			args[i] = a
+		default:
+			args[i] = storable(fmt.Sprint(a))
+		}
+	}
+	return storable(e.Field), e.Form, args
+}
+
+// storable is s without what Postgres refuses.
+func storable(s string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "?"), "?")
+}
+
+// storedReason puts a reason together again.
+func storedReason(reason, field, form string, args []any) error {
+	if form == "" {
+		return errors.New(reason)
+	}
+	for i, a := range args {
+		if n, ok := a.(float64); ok { // all were whole
+			args[i] = int(n)
+		}
+	}
+	return &InvalidError{Field: field, Reason: strings.TrimPrefix(reason, field+": "), Form: form, Args: args}
 }
 
 // FrozenError: the ranking is part of a snapshot and cannot be changed any more.

@@ -3,7 +3,6 @@ package labeling
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -198,7 +197,7 @@ func (f format) records(text []byte) ([]Record, error) {
 		return nil, err
 	}
 	if len(list) == 0 {
-		return nil, errors.New("no ranking")
+		return nil, invalid("", "no ranking")
 	}
 	for i := range list {
 		if err := list[i].check(); err != nil {

@@ -51,7 +51,7 @@ func lines(b *bufio.Reader, f func(line int, text []byte) error) error {
 			for errors.Is(err, bufio.ErrBufferFull) {
 				text, err = b.ReadSlice('\n')
 				if long = append(long, text...); len(long) > maxLine {
-					return &LineError{n, fmt.Errorf("longer than %d bytes", maxLine)}
+					return &LineError{n, invalid("", "longer than %d bytes", maxLine)}
 				}
 			}
 			text = long
@@ -84,7 +84,7 @@ func elements(b *bufio.Reader, f func(n int, text []byte) error) error {
 	for {
 		c, err := b.ReadByte()
 		if err == io.EOF {
-			return &LineError{n, errors.New("the array does not end")}
+			return &LineError{n, invalid("", "the array does not end")}
 		}
 		if err != nil {
 			return &LineError{n, err}
@@ -94,7 +94,7 @@ func elements(b *bufio.Reader, f func(n int, text []byte) error) error {
 			if c == '\\' {
 				text = append(text, c)
 				if c, err = b.ReadByte(); err != nil {
-					return &LineError{n, errors.New("the array does not end")}
+					return &LineError{n, invalid("", "the array does not end")}
 				}
 			} else {
 				quoted = c != '"'
@@ -118,7 +118,7 @@ func elements(b *bufio.Reader, f func(n int, text []byte) error) error {
 			continue
 		}
 		if text = append(text, c); len(text) > maxLine {
-			return &LineError{n, fmt.Errorf("longer than %d bytes", maxLine)}
+			return &LineError{n, invalid("", "longer than %d bytes", maxLine)}
 		}
 	}
 }
@@ -134,7 +134,7 @@ func atEnd(b *bufio.Reader) error {
 			return err
 		}
 		if c != ' ' && c != '\t' && c != '\n' && c != '\r' {
-			return errors.New("text after the JSON array")
+			return invalid("", "text after the JSON array")
 		}
 	}
 }
@@ -209,11 +209,11 @@ func parseSlowly(text []byte) (object, error) {
 		return nil, err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("text after the JSON value")
+		return nil, invalid("", "text after the JSON value")
 	}
 	var o object
 	if err := json.Unmarshal(text, &o); err != nil || o == nil {
-		return nil, errors.New("not a JSON object")
+		return nil, invalid("", "not a JSON object")
 	}
 	return o, nil
 }
@@ -221,11 +221,11 @@ func parseSlowly(text []byte) (object, error) {
 // walk reads one value and checks depth and keys.
 func walk(d *json.Decoder, path string, depth int) error {
 	if depth > maxDepth {
-		return fmt.Errorf("nested deeper than %d", maxDepth)
+		return invalid("", "nested deeper than %d", maxDepth)
 	}
 	t, err := d.Token()
 	if err != nil {
-		return fmt.Errorf("JSON: %w", err)
+		return invalid("JSON", "%v", err)
 	}
 	switch t {
 	case json.Delim('{'):
@@ -233,7 +233,7 @@ func walk(d *json.Decoder, path string, depth int) error {
 		for d.More() {
 			k, err := d.Token()
 			if err != nil {
-				return fmt.Errorf("JSON: %w", err)
+				return invalid("JSON", "%v", err)
 			}
 			name := k.(string)
 			if seen[name] {
@@ -254,7 +254,7 @@ func walk(d *json.Decoder, path string, depth int) error {
 		return nil
 	}
 	if _, err = d.Token(); err != nil { // the closing bracket
-		return fmt.Errorf("JSON: %w", err)
+		return invalid("JSON", "%v", err)
 	}
 	return nil
 }
@@ -263,7 +263,7 @@ func walk(d *json.Decoder, path string, depth int) error {
 // text can hold.
 func checkEscapes(text []byte) error {
 	if !utf8.Valid(text) {
-		return errors.New("invalid UTF-8")
+		return invalid("", "invalid UTF-8")
 	}
 	escape := func(i int) (rune, bool) { // of \uXXXX at i
 		if i+6 > len(text) || text[i] != '\\' || text[i+1] != 'u' {
@@ -284,12 +284,12 @@ func checkEscapes(text []byte) error {
 		i += 5
 		switch {
 		case r == 0:
-			return errors.New("NUL (\\u0000)")
+			return invalid("", "NUL (\\u0000)")
 		case r >= 0xdc00 && r < 0xe000:
-			return fmt.Errorf("lone surrogate \\u%04x", r)
+			return invalid("", "lone surrogate \\u%s", fmt.Sprintf("%04x", r))
 		case r >= 0xd800 && r < 0xdc00:
 			if low, ok := escape(i + 1); !ok || low < 0xdc00 || low >= 0xe000 {
-				return fmt.Errorf("lone surrogate \\u%04x", r)
+				return invalid("", "lone surrogate \\u%s", fmt.Sprintf("%04x", r))
 			}
 			i += 6
 		}

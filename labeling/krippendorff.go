@@ -28,23 +28,28 @@ func (u *Units) Add(values []int) {
 	if m < 2 {
 		return
 	}
-	if u.coincidence == nil {
-		u.coincidence, u.total = map[[2]int]float64{}, map[int]float64{}
-	}
 	counts := map[int]float64{}
 	for _, v := range values {
 		counts[v]++
 	}
 	for c, nc := range counts {
-		u.total[c] += nc
 		for k, nk := range counts {
 			pairs := nc * nk
 			if c == k {
 				pairs = nc * (nc - 1)
 			}
-			u.coincidence[[2]int{c, k}] += pairs / float64(m-1)
+			u.pair(c, k, pairs/float64(m-1))
 		}
 	}
+}
+
+// pair adds to the coincidences of two values; a value's total is the sum of its row.
+func (u *Units) pair(c, k int, o float64) {
+	if u.coincidence == nil {
+		u.coincidence, u.total = map[[2]int]float64{}, map[int]float64{}
+	}
+	u.coincidence[[2]int{c, k}] += o
+	u.total[c] += o
 }
 
 // Alpha is 1 - observed/expected disagreement; ok is false where no disagreement is

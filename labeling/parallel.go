@@ -1,6 +1,7 @@
 package labeling
 
 import (
+	"errors"
 	"runtime"
 	"sync"
 )
@@ -85,4 +86,26 @@ func parallel[T any](produce func(func(n int, text []byte) error) error, work fu
 		err = failure
 	}
 	return err
+}
+
+// eachAtOnce calls f for every element of a list, up to n at a time, and returns what went wrong.
+func eachAtOnce[T any](list []T, n int, f func(T) error) error {
+	var working sync.WaitGroup
+	next := make(chan T, len(list))
+	for _, v := range list {
+		next <- v
+	}
+	close(next)
+	errs := make([]error, n)
+	for w := range n {
+		working.Go(func() {
+			for v := range next {
+				if errs[w] = f(v); errs[w] != nil {
+					return
+				}
+			}
+		})
+	}
+	working.Wait()
+	return errors.Join(errs...)
 }

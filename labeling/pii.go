@@ -34,18 +34,34 @@ type PIISpan struct {
 // looks at what a pattern cannot.
 type piiRule struct {
 	kind  string
-	needs uint8 // what the text must have at all for the pattern to be tried
+	needs marks // what the text must have at all for the pattern to be tried
 	re    *regexp.Regexp
 	check func(s string) bool
 }
 
-// What a text is looked at for before any pattern is.
+// marks are what a text is looked at for, in one pass, before any pattern is tried: what every text lacks that its rules could
+// find something in. A pattern costs microseconds a line, and most lines have a few digits.
+type marks uint32
+
 const (
-	hasAt     = 1 << iota // an @
-	hasDigits             // a run of two digits
-	hasColon              // two colons
-	hasSecret             // a word that secrets begin with or follow
-	hasName               // a phrase that names follow
+	hasAt     marks = 1 << iota // an @
+	hasDigits                   // a run of two digits, or a house number's word
+	hasColon                    // two colons
+	hasSecret                   // a word that secrets begin with or follow
+	hasName                     // a phrase that names follow
+	hasIBAN                     // two capitals, then two digits
+	hasCard                     // 13 digits
+	hasRun9                     // nine digits in a row
+	hasRun17                    // 17 of them
+	hasDashed                   // nine digits and a dash
+	hasPairs                    // six digits
+	hasDots                     // three dots, and three digits in a row
+	hasPlus                     // nine digits and a plus
+	hasPhone                    // ten digits, four of them in a row
+	hasTaiwan                   // nine digits, with a zero
+	hasStreet                   // digits, and a word for a street
+	hasHouse                    // a house number's word in Chinese
+	everyMark = hasHouse<<1 - 1
 )
 
 var secretMarks = []string{"sk-", "rl-", "rk_live_", "sk_live_", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "xoxa-", "AKIA", "ASIA", "AIza", "eyJ", "hf_", "npm_", "-----BEGIN", "assword", "密碼"}
@@ -59,63 +75,90 @@ var piiRules = []piiRule{
 	{PIISecret, hasSecret, regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`), nil},
 	{PIISecret, hasSecret, regexp.MustCompile(`(?:[Pp]assword|密碼)(?: is|:|=|是|:)[ \t]*["']?([^\s"'<>,;。,]{6,64})`), mixed},
 	{PIIEmail, hasAt, regexp.MustCompile(`[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}\b`), nil},
-	{PIIIBAN, hasDigits, regexp.MustCompile(`\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b`), isIBAN},
-	{PIICard, hasDigits, regexp.MustCompile(`\b[2-6][0-9]{3}(?:[ -]?[0-9]{4}){2}[ -]?[0-9]{1,7}\b|\b3[47][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{5}\b`), isCard},
-	{PIINationalID, hasDigits, regexp.MustCompile(`\b[A-Z][1289][0-9]{8}\b`), isTaiwanID},
-	{PIINationalID, hasDigits, regexp.MustCompile(`\b[1-9][0-9]{5}(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9Xx]\b`), isChinaID},
-	{PIINationalID, hasDigits, regexp.MustCompile(`\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b`), isSSN},
-	{PIINationalID, hasDigits, regexp.MustCompile(`\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]\b`), isNINO},
-	{PIIIP, hasDigits, regexp.MustCompile(`\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b`), isPublicIP},
+	{PIIIBAN, hasIBAN, regexp.MustCompile(`\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b`), isIBAN},
+	{PIICard, hasCard, regexp.MustCompile(`\b[2-6][0-9]{3}(?:[ -]?[0-9]{4}){2}[ -]?[0-9]{1,7}\b|\b3[47][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{5}\b`), isCard},
+	{PIINationalID, hasRun9, regexp.MustCompile(`\b[A-Z][1289][0-9]{8}\b`), isTaiwanID},
+	{PIINationalID, hasRun17, regexp.MustCompile(`\b[1-9][0-9]{5}(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9Xx]\b`), isChinaID},
+	{PIINationalID, hasDashed, regexp.MustCompile(`\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b`), isSSN},
+	{PIINationalID, hasPairs, regexp.MustCompile(`\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]\b`), isNINO},
+	{PIIIP, hasDots, regexp.MustCompile(`\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b`), isPublicIP},
 	{PIIIP, hasColon, regexp.MustCompile(`[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}`), isPublicIP},
-	{PIIPhone, hasDigits, regexp.MustCompile(`\+[1-9][0-9]{0,2}[ .-]?(?:\([0-9]{1,4}\)[ .-]?)?[0-9](?:[ .-]?[0-9]){6,12}\b`), isInternational},
-	{PIIPhone, hasDigits, regexp.MustCompile(`\([2-9][0-9]{2}\) ?[2-9][0-9]{2}-[0-9]{4}\b|\b[2-9][0-9]{2}([-.])[2-9][0-9]{2}[-.][0-9]{4}\b`), nil},
-	{PIIPhone, hasDigits, regexp.MustCompile(`\b09[0-9]{2}-?[0-9]{3}-?[0-9]{3}\b|\(0[2-8][0-9]?\) ?[2-8][0-9]{2,3}-?[0-9]{4}\b|\b0[2-8]-[2-8][0-9]{2,3}-[0-9]{4}\b`), nil},
-	{PIIAddress, hasDigits, regexp.MustCompile(`\b[1-9][0-9]{0,4} (?:[NSEW]\.? )?(?:[A-Z][a-z]+ ){1,3}(?:Street|St\.|Avenue|Ave\.|Road|Rd\.|Boulevard|Blvd\.|Lane|Drive|Court|Terrace|Highway)(?:[ ,]|$|\.)`), nil},
-	{PIIAddress, hasDigits, regexp.MustCompile(`(?:(?:[臺台][北中南東]|新北|桃園|高雄|基隆|新竹|嘉義|苗栗|彰化|南投|雲林|屏東|宜蘭|花蓮|澎湖|金門|連江)[縣市])?[\p{Han}]{2}[區鄉鎮市][\p{Han}]{1,6}(?:路|街|大道)(?:[一二三四五六七八九十0-9]{1,2}段)?(?:[0-9]{1,4}巷)?(?:[0-9]{1,4}弄)?[0-9]{1,4}(?:之[0-9]{1,3})?號(?:[0-9]{1,3}樓)?(?:之[0-9]{1,3})?`), nil},
+	{PIIPhone, hasPlus, regexp.MustCompile(`\+[1-9][0-9]{0,2}[ .-]?(?:\([0-9]{1,4}\)[ .-]?)?[0-9](?:[ .-]?[0-9]){6,12}\b`), isInternational},
+	{PIIPhone, hasPhone, regexp.MustCompile(`\([2-9][0-9]{2}\) ?[2-9][0-9]{2}-[0-9]{4}\b|\b[2-9][0-9]{2}([-.])[2-9][0-9]{2}[-.][0-9]{4}\b`), nil},
+	{PIIPhone, hasTaiwan, regexp.MustCompile(`\b09[0-9]{2}-?[0-9]{3}-?[0-9]{3}\b|\(0[2-8][0-9]?\) ?[2-8][0-9]{2,3}-?[0-9]{4}\b|\b0[2-8]-[2-8][0-9]{2,3}-[0-9]{4}\b`), nil},
+	{PIIAddress, hasStreet, regexp.MustCompile(`\b[1-9][0-9]{0,4} (?:[NSEW]\.? )?(?:[A-Z][a-z]+ ){1,3}(?:Street|St\.|Avenue|Ave\.|Road|Rd\.|Boulevard|Blvd\.|Lane|Drive|Court|Terrace|Highway)(?:[ ,]|$|\.)`), nil},
+	{PIIAddress, hasHouse, regexp.MustCompile(`(?:(?:[臺台][北中南東]|新北|桃園|高雄|基隆|新竹|嘉義|苗栗|彰化|南投|雲林|屏東|宜蘭|花蓮|澎湖|金門|連江)[縣市])?[\p{Han}]{2}[區鄉鎮市][\p{Han}]{1,6}(?:路|街|大道)(?:[一二三四五六七八九十0-9]{1,2}段)?(?:[0-9]{1,4}巷)?(?:[0-9]{1,4}弄)?[0-9]{1,4}(?:之[0-9]{1,3})?號(?:[0-9]{1,3}樓)?(?:之[0-9]{1,3})?`), nil},
 	{PIIName, hasName, regexp.MustCompile(`\b[Mm]y (?:full )?name is ([A-Z](?:[a-z]+|')(?:[-']?[A-Z][a-z]+)*(?: [A-Z]\.)?(?: [A-Z](?:[a-z]+|')(?:[-']?[A-Z][a-z]+)*){1,3})`), nil},
 	{PIIName, hasName, regexp.MustCompile(`(?:我叫|我的名字是|姓名[::是])[ \t]*([\p{Han}]{2,4})(?:[,。,.!!\s]|$)`), isHanName},
 }
 
+var streetMarks = []string{"Street", "St.", "Avenue", "Ave.", "Road", "Rd.", "Boulevard", "Blvd.", "Lane", "Drive", "Court", "Terrace", "Highway"}
+
 // looked says which rules a text is worth trying on.
-func looked(text string) uint8 {
-	var has uint8
-	digits, colons := 0, 0
+func looked(text string) marks {
+	var has marks
+	digits, run, longest, capitals, colons, dots := 0, 0, 0, 0, 0, 0
+	zero, dash, plus := false, false, false
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case '0' <= c && c <= '9':
-			if digits++; digits == 2 {
-				has |= hasDigits
+		c := text[i]
+		if '0' <= c && c <= '9' {
+			digits++
+			run++
+			longest = max(longest, run)
+			zero = zero || c == '0'
+			if run == 2 && capitals >= 2 {
+				has |= hasIBAN
 			}
 			continue
-		case c == '@':
-			has |= hasAt
-		case c == ':':
-			if colons++; colons == 2 {
-				has |= hasColon
-			}
 		}
-		digits = 0
+		if run > 0 {
+			run, capitals = 0, 0
+		}
+		if 'A' <= c && c <= 'Z' {
+			capitals++
+			continue
+		}
+		capitals = 0
+		switch c {
+		case '@':
+			has |= hasAt
+		case ':':
+			colons++
+		case '.':
+			dots++
+		case '-':
+			dash = true
+		case '+':
+			plus = true
+		}
 	}
 	contains := func(s string) bool { return strings.Contains(text, s) }
-	if slices.ContainsFunc(secretMarks, contains) {
-		has |= hasSecret
+	house := digits > 0 && contains("號")
+	for _, m := range []struct {
+		mark marks
+		is   bool
+	}{
+		{hasColon, colons >= 2}, {hasDigits, longest >= 2 || house}, {hasCard, digits >= 13}, {hasRun9, longest >= 9}, {hasRun17, longest >= 17},
+		{hasDashed, digits >= 9 && dash}, {hasPairs, digits >= 6}, {hasDots, dots >= 3 && longest >= 3}, {hasPlus, digits >= 9 && plus},
+		{hasPhone, digits >= 10 && longest >= 4}, {hasTaiwan, digits >= 9 && zero}, {hasHouse, house},
+		{hasSecret, slices.ContainsFunc(secretMarks, contains)}, {hasName, slices.ContainsFunc(nameMarks, contains)},
+	} {
+		if m.is {
+			has |= m.mark
+		}
 	}
-	if slices.ContainsFunc(nameMarks, contains) {
-		has |= hasName
-	}
-	if strings.ContainsAny(text, "號") { // a house number may have one digit
-		has |= hasDigits
+	if has&hasDigits != 0 && slices.ContainsFunc(streetMarks, contains) {
+		has |= hasStreet
 	}
 	return has
 }
 
 // FindPII lists the personal data in a text, in its order and without overlaps. It finds
 // what is certain by form or check digit: a name or street only where the text says so.
-func FindPII(text string) []PIISpan {
-	has := looked(text)
-	if has == 0 {
-		return nil
-	}
+func FindPII(text string) []PIISpan { return findPII(text, looked(text)) }
+
+// findPII tries the rules that want what a text has.
+func findPII(text string, has marks) []PIISpan {
 	var found []PIISpan
 	for _, rule := range piiRules {
 		if has&rule.needs == 0 {

@@ -19,6 +19,7 @@ import (
 type Store struct {
 	pool      *pgxpool.Pool
 	measuring sync.Map // project id -> rates
+	part      int      // tasks of a part of the figures; 0: figuresPart
 }
 
 // NewStore makes a store on a pool whose database is migrated.

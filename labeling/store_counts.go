@@ -71,8 +71,8 @@ func batchCounts(ctx context.Context, q querier, projectID, batch string) (Batch
 	return c, wrap(err, "counts of batch %q", batch)
 }
 
-// sweepLimit is how many leases one statement of a sweep frees.
-const sweepLimit = 5000
+// sweepLimit is how many tasks with leases that ran out one statement of a sweep looks at.
+const sweepLimit = 10_000
 
 // Sweep ends the leases that ran out: their slots open again behind every watermark,
 // reopened rankings stand as they were, drafts stay. It returns how many it ended. What
@@ -80,26 +80,33 @@ const sweepLimit = 5000
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	total := 0
 	for {
-		var n int
-		err := s.pool.QueryRow(ctx, `
-			WITH dead AS MATERIALIZED (
-				SELECT a.id, a.task_id, a.state FROM assignments a JOIN tasks t ON t.id = a.task_id
-				WHERE a.state IN ('leased', 'reopened') AND a.lease_until < now()
-				LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
-			), closed AS (
-				UPDATE assignments a SET state = CASE WHEN dead.state = 'leased' THEN 'expired' ELSE 'submitted' END, closed_at = now()
-				FROM dead WHERE a.id = dead.id
-			), freed AS (
-				UPDATE tasks t SET open_slots = t.open_slots + CASE WHEN purpose = 'work' THEN f.n ELSE 0 END,
-					need = need - CASE WHEN purpose = 'work' THEN 0 ELSE f.n END, position = nextval('task_position')
-				FROM (SELECT task_id, count(*) AS n FROM dead WHERE state = 'leased' GROUP BY task_id) f WHERE t.id = f.task_id
-			)
-			SELECT count(*) FROM dead`, sweepLimit).Scan(&n)
+		due, ended, err := sweep(ctx, s.pool)
 		if err != nil {
 			return total, wrap(err, "sweep leases")
 		}
-		if total += n; n < sweepLimit {
+		if total += ended; due < sweepLimit || ended == 0 {
 			return total, nil
 		}
 	}
+}
+
+// sweep locks tasks first, as a claim does and whoever closes a lease, and assignments only of tasks that it has: one that
+// held an assignment while another held its task was half of a deadlock.
+func sweep(ctx context.Context, q querier) (due, ended int, err error) {
+	err = q.QueryRow(ctx, `
+		WITH due AS MATERIALIZED (
+			SELECT DISTINCT task_id FROM assignments WHERE state IN ('leased', 'reopened') AND lease_until < now() LIMIT $1
+		), mine AS MATERIALIZED (
+			SELECT id FROM tasks WHERE id IN (SELECT task_id FROM due) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+		), closed AS (
+			UPDATE assignments a SET state = CASE WHEN a.state = 'leased' THEN 'expired' ELSE 'submitted' END, closed_at = now()
+			FROM mine WHERE a.task_id = mine.id AND a.state IN ('leased', 'reopened') AND a.lease_until < now()
+			RETURNING a.task_id, a.state
+		), freed AS (
+			UPDATE tasks t SET open_slots = t.open_slots + CASE WHEN purpose = 'work' THEN f.n ELSE 0 END,
+				need = need - CASE WHEN purpose = 'work' THEN 0 ELSE f.n END, position = nextval('task_position')
+			FROM (SELECT task_id, count(*) AS n FROM closed WHERE state = 'expired' GROUP BY task_id) f WHERE t.id = f.task_id
+		)
+		SELECT (SELECT count(*) FROM due), (SELECT count(*) FROM closed)`, sweepLimit).Scan(&due, &ended)
+	return due, ended, err
 }

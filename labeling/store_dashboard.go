@@ -10,10 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// dashboardChunk is how many tasks one statement of a refresh reads: its time stays bounded however large the project is,
-// and tables are not read through more often than need be.
-const dashboardChunk = 200_000
-
 // When figures are computed again: not while nothing was done, and not more than a twentieth of the time.
 const (
 	dashboardEvery = time.Minute
@@ -62,89 +58,97 @@ func (s *Store) RefreshDashboards(ctx context.Context) error {
 // workSeen grows with all that is done in project p: rankings and skips, and tasks that come or open again.
 const workSeen = `SELECT coalesce(sum(l.done + l.skipped), 0) + (SELECT last_value FROM task_position) FROM labelers l WHERE l.project_id = p.id`
 
-// RefreshDashboard computes a project's figures now.
+// RefreshDashboard computes a project's figures now, from the sums of those of its parts that changed.
 func (s *Store) RefreshDashboard(ctx context.Context, projectID string) error {
 	if !isID(projectID) {
 		return fmt.Errorf("refresh dashboard of project %q: %w", projectID, ErrNotFound)
 	}
 	start := time.Now()
-	var seen int64
-	var d Dashboard
-	err := s.pool.QueryRow(ctx, `SELECT (`+workSeen+`)::bigint FROM projects p WHERE p.id = $1`, projectID).Scan(&seen)
-	if err == nil {
-		err = s.countTasks(ctx, projectID, &d)
-	}
-	if err == nil {
-		err = s.listLabelers(ctx, projectID, &d)
-	}
-	if err == nil {
-		sums := newTally()
-		err = s.eachCounted(ctx, projectID, dashboardChunk, sums.add)
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		var seen int64
+		var d Dashboard
+		if err := tx.QueryRow(ctx, `SELECT (`+workSeen+`)::bigint FROM projects p WHERE p.id = $1`, projectID).Scan(&seen); err != nil {
+			return err
+		}
+		f, err := s.refreshFigures(ctx, tx, projectID)
 		if err == nil {
-			err = s.eachGold(ctx, projectID, sums)
+			err = countTasks(ctx, tx, projectID, f, &d)
 		}
 		if err == nil {
-			sums.fill(&d)
+			err = listLabelers(ctx, tx, projectID, &d)
 		}
-	}
-	if err == nil {
-		var raw []byte
-		if raw, err = json.Marshal(d); err == nil {
-			_, err = s.pool.Exec(ctx, `
-				INSERT INTO labeling_stats (project_id, computed_at, took_ms, seen, stats) VALUES ($1, now(), $2, $3, $4)
-				ON CONFLICT (project_id) DO UPDATE SET computed_at = excluded.computed_at, took_ms = excluded.took_ms, seen = excluded.seen, stats = excluded.stats`,
-				projectID, time.Since(start).Milliseconds(), seen, raw)
+		if err != nil {
+			return err
 		}
-	}
+		f.fill(&d)
+		if err := goldShares(ctx, tx, projectID, &d); err != nil {
+			return err
+		}
+		raw, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `
+			INSERT INTO labeling_stats (project_id, computed_at, took_ms, seen, stats) VALUES ($1, now(), $2, $3, $4)
+			ON CONFLICT (project_id) DO UPDATE SET computed_at = excluded.computed_at, took_ms = excluded.took_ms, seen = excluded.seen, stats = excluded.stats`,
+			projectID, time.Since(start).Milliseconds(), seen, raw)
+		return err
+	})
 	return wrap(err, "refresh dashboard of project %s", projectID)
 }
 
-// eachGold tallies the rankings of gold tasks against what is known of them.
-func (s *Store) eachGold(ctx context.Context, projectID string, sums *tally) error {
-	rows, err := s.pool.Query(ctx, `
+// goldShares scores the rankings of gold tasks against what is known of them.
+func goldShares(ctx context.Context, tx pgx.Tx, projectID string, d *Dashboard) error {
+	rows, err := tx.Query(ctx, `
 		SELECT a.labeler_id, g.ranks::int[], r.ranks::int[] FROM gold g
 		JOIN assignments a ON a.task_id = g.task_id AND a.ranking_id IS NOT NULL AND NOT a.surplus
 		JOIN rankings r ON r.id = a.ranking_id AND cardinality(r.ranks) = cardinality(g.ranks)
-		WHERE g.project_id = $1 ORDER BY g.task_id, a.labeler_id`, projectID)
+		WHERE g.project_id = $1`, projectID)
 	if err != nil {
 		return err
 	}
+	var sums map[string]*shareSum
 	var who string
 	var known, ranks []int
 	_, err = pgx.ForEachRow(rows, []any{&who, &known, &ranks}, func() error {
 		hits, all := GoldScore(known, ranks)
-		sums.labeler(who).gold.add(float64(hits), float64(all))
+		part(&sums, who).add(int64(hits), int64(all))
 		known, ranks = nil, nil
 		return nil
 	})
+	for i := range d.Labelers {
+		if s := sums[d.Labelers[i].LabelerID]; s != nil {
+			d.Labelers[i].Gold = s.share()
+		}
+	}
 	return err
 }
 
-func (s *Store) countTasks(ctx context.Context, projectID string, d *Dashboard) error {
-	d.States = map[string]int{}
-	rows, err := s.pool.Query(ctx, `
-		SELECT `+taskStateOf+` AS state, count(*), sum(t.need)::bigint, sum(t.done)::bigint
-		FROM tasks t WHERE t.project_id = $1 AND t.purpose = 'work' GROUP BY state`, projectID)
+// countTasks completes the states of tasks: what is not done has an open slot, or else a live lease.
+func countTasks(ctx context.Context, tx pgx.Tx, projectID string, f *figures, d *Dashboard) error {
+	var worked int64
+	err := tx.QueryRow(ctx, `
+		SELECT count(*) FROM tasks t WHERE t.id IN (SELECT a.task_id FROM assignments a WHERE a.project_id = $1 AND a.state IN ('leased', 'reopened'))
+			AND t.purpose = 'work' AND `+taskStateOf+` = 'worked'`, projectID).Scan(&worked)
 	if err != nil {
 		return err
 	}
-	var state string
-	var n, need, done int
-	_, err = pgx.ForEachRow(rows, []any{&state, &n, &need, &done}, func() error {
-		d.States[state] = n
-		if state != TaskHidden && state != TaskHeld {
-			d.Need, d.Done = d.Need+need, d.Done+done
+	d.States = map[string]int{}
+	for state, n := range map[string]int64{TaskOpen: f.Tasks - f.Complete - worked, TaskWorked: worked, TaskDone: f.Complete, TaskHeld: f.Held, TaskHidden: f.Hidden} {
+		if n > 0 {
+			d.States[state] = int(n)
 		}
-		return nil
-	})
-	return err
+	}
+	return nil
 }
 
-// listLabelers lists those with counters or assignments, who did most first.
-func (s *Store) listLabelers(ctx context.Context, projectID string, d *Dashboard) error {
-	rows, err := s.pool.Query(ctx, `
-		SELECT l.labeler_id, l.done, l.skipped, l.active_ms::float8 / 3600000,
-			coalesce((SELECT max(greatest(a.claimed_at, a.closed_at)) FROM assignments a WHERE a.project_id = l.project_id AND a.labeler_id = l.labeler_id), 'epoch')
+// listLabelers lists those with counters, who did most first. Somebody was last seen at the newest submit, or claim of work
+// under way.
+func listLabelers(ctx context.Context, tx pgx.Tx, projectID string, d *Dashboard) error {
+	rows, err := tx.Query(ctx, `
+		SELECT l.labeler_id, l.done, l.skipped, l.active_ms::float8 / 3600000, coalesce(greatest(
+			(SELECT max(a.closed_at) FROM assignments a WHERE a.project_id = l.project_id AND a.labeler_id = l.labeler_id AND a.ranking_id IS NOT NULL),
+			(SELECT max(a.claimed_at) FROM assignments a WHERE a.project_id = l.project_id AND a.labeler_id = l.labeler_id AND a.state IN ('leased', 'reopened'))), 'epoch')
 		FROM labelers l WHERE l.project_id = $1
 		ORDER BY l.done DESC, l.labeler_id LIMIT $2`, projectID, maxLabelerStats)
 	if err != nil {
@@ -154,59 +158,5 @@ func (s *Store) listLabelers(ctx context.Context, projectID string, d *Dashboard
 		err = row.Scan(&l.LabelerID, &l.Done, &l.Skipped, &l.Hours, &l.LastSeen)
 		return
 	})
-	return err
-}
-
-// eachCounted calls f for each task that has a ranking that counts, in the order of their ids, chunk tasks a statement.
-func (s *Store) eachCounted(ctx context.Context, projectID string, chunk int, f func(countedTask)) error {
-	after := "00000000-0000-0000-0000-000000000000"
-	for {
-		var next string
-		err := s.pool.QueryRow(ctx, `
-			SELECT id::text FROM (SELECT id FROM tasks WHERE project_id = $1 AND id > $2 ORDER BY id LIMIT $3) t ORDER BY id DESC LIMIT 1`,
-			projectID, after, chunk).Scan(&next)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		if err == nil {
-			err = s.countedBetween(ctx, projectID, after, next, f)
-		}
-		if err != nil {
-			return err
-		}
-		after = next
-	}
-}
-
-func (s *Store) countedBetween(ctx context.Context, projectID, after, until string, f func(countedTask)) error {
-	rows, err := s.pool.Query(ctx, `
-		WITH t AS MATERIALIZED ( -- lengths once a task, not once a ranking
-			SELECT id, k, ARRAY(SELECT length(q.text) FROM responses q WHERE q.task_id = tasks.id ORDER BY q.position) AS lengths
-			FROM tasks WHERE project_id = $1 AND id > $2 AND id <= $3 AND purpose = 'work' AND done > 0 AND NOT hidden AND held = ''
-		)
-		SELECT t.id::text, t.lengths, a.labeler_id, r.ranks::int[], a.display_order::int[], r.active_ms, r.created_at
-		FROM t
-		JOIN assignments a ON a.task_id = t.id AND a.ranking_id IS NOT NULL AND NOT a.surplus
-		JOIN rankings r ON r.id = a.ranking_id AND cardinality(r.ranks) = t.k AND t.k >= 2 -- one that ranks a text of its own compares with nobody's
-		ORDER BY t.id, a.labeler_id`, pgx.QueryExecModeExec, projectID, after, until) // planned for this very chunk
-	if err != nil {
-		return err
-	}
-	var id, current string
-	var task countedTask
-	var lengths []int
-	var r countedRanking
-	_, err = pgx.ForEachRow(rows, []any{&id, &lengths, &r.labelerID, &r.ranks, &r.order, &r.activeMS, &r.at}, func() error {
-		if id != current {
-			f(task)
-			current, task = id, countedTask{lengths: lengths}
-		}
-		task.rankings = append(task.rankings, r)
-		r.ranks, r.order, lengths = nil, nil, nil // the next row must not write into what is kept
-		return nil
-	})
-	if err == nil {
-		f(task)
-	}
 	return err
 }

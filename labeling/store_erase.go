@@ -81,6 +81,13 @@ func (s *Store) Erase(ctx context.Context, subject Subject, actor string, dry bo
 		if len(r.Rows) == 0 {
 			return ErrNotFound
 		}
+		if subject.Kind == "labeler" { // figures name people; they are computed anew
+			for _, table := range []string{"labeling_stats", "labeling_sums", "labeling_figures"} {
+				if _, err := tx.Exec(ctx, `DELETE FROM `+table); err != nil {
+					return err
+				}
+			}
+		}
 		return s.mark(ctx, tx, &r, e.snapshots, actor, taint)
 	})
 	if errors.Is(err, errDryRun) {

@@ -137,6 +137,84 @@ func TestEraseLabeler(t *testing.T) {
 	}
 }
 
+// dumpAll is every row of every table, as a dump of the database has them.
+func (b *bench) dumpAll(but ...string) string {
+	b.Helper()
+	rows, err := b.pool.Query(b.ctx, `SELECT quote_ident(table_schema) || '.' || quote_ident(table_name) FROM information_schema.tables
+		WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema') AND table_name <> ALL($1) ORDER BY 1`, append([]string{}, but...))
+	b.ok(err)
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	b.ok(err)
+	if len(tables) < 40 {
+		b.Fatalf("only %d tables", len(tables))
+	}
+	var out strings.Builder
+	for _, table := range tables {
+		rows, err := b.pool.Query(b.ctx, `SELECT encode(convert_to(t::text, 'UTF8'), 'escape') FROM `+table+` t`) // bytea prints in hex: look into it too
+		b.ok(err)
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		b.ok(err)
+		fmt.Fprintln(&out, table, strings.Join(lines, "\n"))
+	}
+	return out.String()
+}
+
+// What a person wrote is nowhere in the database once the person is erased, in no table, whoever owns it; and no table but the
+// log of who did what, and the erasures themselves, has the person's name.
+func TestErasureLeavesNoCanary(t *testing.T) {
+	const words, name = "canary7f3a", "who7f3a"
+	b := setup(t)
+	hexes := func(s string) []string { return []string{s, fmt.Sprintf("%x", s)} }
+	for i := range 3 {
+		p, _, err := b.add(NewPrompt{Text: fmt.Sprintf("%s asks %d, mail x%d@example.com", words, i, i), Origin: OriginAPI, CustomerID: name + "customer", APIKeyID: "key", Consent: true})
+		b.ok(err)
+		b.task(p, 3, 2, "")
+	}
+	file := fmt.Sprintf(`{"prompt":"%[1]s in a file","completions":["a","%[1]s"],"ranks":[1,2],"customer":"%[2]scustomer"}`, words, name)
+	run, err := b.store.StartImport(b.ctx, NewImport{ProjectID: b.project.ID, Name: "file", Actor: "test"}, strings.NewReader(file), "")
+	b.ok(err)
+	_, _, err = b.store.Stage(b.ctx, run, strings.NewReader(file)) // on its way when the erasure comes
+	b.ok(err)
+	labeler := name + "labeler"
+	a := b.claim(labeler)
+	in := best(a, newKey())
+	in.Comment = words + " comment"
+	_, err = b.store.Submit(b.ctx, in, nil)
+	b.ok(err)
+	b.ok(b.store.Report(b.ctx, a.ID, labeler, "other", words+" report"))
+	b.tasks(1, 3, 1, "")
+	other := b.claim(labeler)
+	b.ok(b.store.SaveDraft(b.ctx, other.ID, labeler, Draft{Comment: words + " draft"}))
+	b.ok(b.store.RefreshDashboard(b.ctx, b.project.ID))
+	before := b.dumpAll()
+	for _, s := range append(hexes(name), words) {
+		if !strings.Contains(before, s) {
+			t.Fatalf("%q is not there to begin with", s)
+		}
+	}
+	for _, who := range []Subject{{"customer", name + "customer"}, {"labeler", labeler}} {
+		_, err := b.store.Erase(b.ctx, who, "user:x", false, nil)
+		b.ok(err)
+	}
+	left := b.dumpAll()
+	for _, s := range hexes(words) {
+		if at := strings.Index(left, s); at >= 0 {
+			t.Errorf("words are left: %s", left[max(0, at-200):at+100])
+		}
+	}
+	left = b.dumpAll("audit", "erasures")
+	for _, s := range hexes(name) {
+		if at := strings.Index(left, s); at >= 0 {
+			t.Errorf("a name is left: %s", left[max(0, at-200):at+100])
+		}
+	}
+	b.ok(b.store.settleAll(b.ctx, run.ID)) // what was on its way does not arrive
+	if n := b.count(`SELECT count(*) FROM prompts WHERE text LIKE '%canary%'`); n > 0 {
+		t.Errorf("%d prompts came back", n)
+	}
+	b.ok(b.store.RefreshDashboard(b.ctx, b.project.ID))
+}
+
 // Nothing but an erasure, in its own transaction, takes rows from the append-only tables.
 func TestOnlyErasureDeletes(t *testing.T) {
 	b := setup(t)

@@ -134,14 +134,8 @@ func (s *Store) WorkImport(ctx context.Context, run ImportRun, file io.Reader) (
 			return run, wrap(err, "import %s", run.ID)
 		}
 	}
-	for {
-		more, err := s.settle(ctx, run.ID)
-		if err != nil {
-			return run, wrap(err, "import %s", run.ID)
-		}
-		if !more {
-			break
-		}
+	if err := s.settleAll(ctx, run.ID); err != nil {
+		return run, wrap(err, "import %s", run.ID)
 	}
 	id := run.ID
 	run, err := s.oneImport(ctx, `WHERE id = $1`, id)
@@ -227,24 +221,16 @@ func stageLine(importID uuid.UUID, f format, n int, text []byte) stagedLine {
 	if len(records) > 1<<15-1 {
 		return stagedLine{n: n, failed: invalid("records", "%d in one line", len(records))}
 	}
-	var b []byte
+	var b copyRow
 	for part, r := range records {
 		hash := promptHash(r.conversation())
-		b = binary.BigEndian.AppendUint16(b, 6)
-		b = append(binary.BigEndian.AppendUint32(b, 16), importID[:]...)
-		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b, 8), uint64(n))
-		b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(b, 2), uint16(part))
-		b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(b, 2), uint16(r.Kind))
-		b = append(binary.BigEndian.AppendUint32(b, 32), hash[:]...)
+		b = append(b.row(6).size(16), importID[:]...).int8(n).int2(part).int2(int(r.Kind)).bytes(hash[:])
 		at := len(b)
-		b = r.appendTo(append(b, 0, 0, 0, 0))
+		b = r.appendTo(b.size(0))
 		binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 	}
 	return stagedLine{n: n, rows: b}
 }
-
-// copyHead begins COPY's binary format: signature, flags, length of the extension.
-var copyHead = []byte("PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00")
 
 func (s *Store) stageChunk(ctx context.Context, id, format string, rows []byte, failed []*LineError, read, line int) error {
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -276,12 +262,21 @@ func noteErrors(ctx context.Context, tx pgx.Tx, id string, failed []*LineError) 
 		return err
 	}
 	failed = failed[:min(len(failed), max(0, maxReasons-kept))]
-	lines, reasons := make([]int, len(failed)), make([]string, len(failed))
+	lines, texts := make([]int, len(failed)), [4][]string{} // reason, field, form, arguments
 	for i, e := range failed {
-		lines[i], reasons[i] = e.Line, strings.ToValidUTF8(strings.ReplaceAll(e.Err.Error(), "\x00", "?"), "?")
+		field, form, args := reasonParts(e.Err)
+		raw, err := jsonText(args)
+		if err != nil {
+			return err
+		}
+		lines[i] = e.Line
+		for j, text := range []string{storable(e.Err.Error()), field, form, string(raw)} {
+			texts[j] = append(texts[j], text)
+		}
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO import_errors (import_id, line, reason) SELECT $1, * FROM unnest($2::bigint[], $3::text[]) ON CONFLICT DO NOTHING`,
-		id, lines, reasons)
+	_, err := tx.Exec(ctx, `INSERT INTO import_errors (import_id, line, reason, field, form, args)
+		SELECT $1, line, reason, field, form, args::jsonb FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[]) u(line, reason, field, form, args)
+		ON CONFLICT DO NOTHING`, id, lines, texts[0], texts[1], texts[2], texts[3])
 	return err
 }
 
@@ -290,15 +285,16 @@ func (s *Store) ImportReasons(ctx context.Context, id string) ([]*LineError, err
 	if !isID(id) {
 		return nil, fmt.Errorf("import %q: %w", id, ErrNotFound)
 	}
-	rows, err := s.pool.Query(ctx, `SELECT line, reason FROM import_errors WHERE import_id = $1 ORDER BY line`, id)
+	rows, err := s.pool.Query(ctx, `SELECT line, reason, field, form, args FROM import_errors WHERE import_id = $1 ORDER BY line`, id)
 	if err != nil {
 		return nil, wrap(err, "import %s", id)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*LineError, error) {
 		var e LineError
-		var reason string
-		err := row.Scan(&e.Line, &reason)
-		e.Err = errors.New(reason)
+		var reason, field, form string
+		var args []any
+		err := row.Scan(&e.Line, &reason, &field, &form, &args)
+		e.Err = storedReason(reason, field, form, args)
 		return &e, err
 	})
 	return list, wrap(err, "import %s", id)

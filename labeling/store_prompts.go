@@ -238,7 +238,7 @@ func (s *Store) admit(ctx context.Context, tx pgx.Tx, n NewPrompt, hash [32]byte
 			return "", err
 		}
 		var ordinal int
-		if err := tx.QueryRow(ctx, `SELECT count(*) FROM contributors WHERE project_id = $1`, n.ProjectID).Scan(&ordinal); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT coalesce(max(ordinal) + 1, 0) FROM contributors WHERE project_id = $1`, n.ProjectID).Scan(&ordinal); err != nil {
 			return "", err
 		}
 		if split = n.Split; split == "" {

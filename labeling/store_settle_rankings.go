@@ -1,7 +1,8 @@
 package labeling
 
 import (
-	"encoding/hex"
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -32,12 +33,23 @@ type ranked struct {
 // order are another task. A labeler's same ranking of the same answers is a duplicate;
 // another one is rejected, because one of them must be wrong.
 func (t *settler) rankings() error {
-	byPrompt, err := t.tasksOf()
+	fresh := make(map[string]bool, len(t.added))
+	for _, it := range t.added {
+		fresh[it.prompt] = true
+	}
+	var known []string
+	for _, it := range t.items {
+		if it.rec.Kind == Ranked && it.wrong == nil && !fresh[it.prompt] {
+			known = append(known, it.prompt)
+		}
+	}
+	byPrompt, err := answeredTasks(t.ctx, t.tx, known, " ORDER BY id FOR NO KEY UPDATE")
 	if err != nil {
 		return err
 	}
 	var tasks []*answeredTask
 	var list []ranked
+	tasksOf := map[string]int{} // new ones by prompt
 	for _, it := range t.items {
 		if it.rec.Kind != Ranked || it.wrong != nil {
 			continue
@@ -53,11 +65,12 @@ func (t *settler) rankings() error {
 			}
 			byPrompt[it.prompt] = append(byPrompt[it.prompt], task)
 			tasks = append(tasks, task)
+			tasksOf[it.prompt]++
 		}
 		labeler := importedLabeler(it.rec.Labeler)
 		if ranks, ok := task.by[labeler]; ok {
 			if !slices.Equal(ranks, it.rec.Ranks) {
-				it.wrong = invalid("ranks", "the same labeler has ranked the same answers otherwise")
+				it.wrong = errContradicts()
 			}
 			continue
 		}
@@ -73,10 +86,24 @@ func (t *settler) rankings() error {
 		}
 		list = append(list, r)
 	}
-	if err := t.addTasks(tasks, byPrompt); err != nil {
+	for _, it := range t.added {
+		it.tasks = tasksOf[it.prompt]
+		delete(tasksOf, it.prompt)
+	}
+	if err := t.trust(func() error {
+		for _, write := range []func() error{t.addPrompts, func() error { return t.addTasks(tasks) }, func() error { return t.addRankings(list) }} {
+			if err := write(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
 		return err
 	}
-	return t.addRankings(list)
+	if err := t.moveTasks(tasksOf, byPrompt); err != nil {
+		return err
+	}
+	return t.countLabelers(list)
 }
 
 // name gives ids to a task and its responses.
@@ -94,17 +121,10 @@ func (a *answeredTask) name() (err error) {
 	return nil
 }
 
-// tasksOf are the tasks of the prompts that rankings are about, with their answers and the
-// ranks that labelers known from files gave.
-func (t *settler) tasksOf() (map[string][]*answeredTask, error) {
-	var prompts []string
-	for _, it := range t.items {
-		if it.rec.Kind == Ranked && it.wrong == nil {
-			prompts = append(prompts, it.prompt)
-		}
-	}
+// answeredTasks are the tasks of prompts, with their answers and the ranks that labelers known from files gave.
+func answeredTasks(ctx context.Context, q querier, prompts []string, lock string) (map[string][]*answeredTask, error) {
 	byPrompt, byID := map[string][]*answeredTask{}, map[string]*answeredTask{}
-	rows, err := t.tx.Query(t.ctx, `SELECT id, prompt_id FROM tasks WHERE prompt_id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, prompts)
+	rows, err := q.Query(ctx, `SELECT id, prompt_id FROM tasks WHERE prompt_id = ANY($1)`+lock, prompts)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +142,7 @@ func (t *settler) tasksOf() (map[string][]*answeredTask, error) {
 	for id := range byID {
 		ids = append(ids, id)
 	}
-	if rows, err = t.tx.Query(t.ctx, `SELECT task_id, id, text FROM responses WHERE task_id = ANY($1) ORDER BY task_id, position`, ids); err != nil {
+	if rows, err = q.Query(ctx, `SELECT task_id, id, text FROM responses WHERE task_id = ANY($1) ORDER BY task_id, position`, ids); err != nil {
 		return nil, err
 	}
 	if _, err = pgx.ForEachRow(rows, []any{&id, &response, &text}, func() error {
@@ -131,7 +151,7 @@ func (t *settler) tasksOf() (map[string][]*answeredTask, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if rows, err = t.tx.Query(t.ctx, `SELECT a.task_id, a.labeler_id, k.ranks FROM assignments a JOIN rankings k ON k.id = a.ranking_id
+	if rows, err = q.Query(ctx, `SELECT a.task_id, a.labeler_id, k.ranks FROM assignments a JOIN rankings k ON k.id = a.ranking_id
 		WHERE a.task_id = ANY($1) AND starts_with(a.labeler_id, $2)`, ids, imported); err != nil {
 		return nil, err
 	}
@@ -142,58 +162,77 @@ func (t *settler) tasksOf() (map[string][]*answeredTask, error) {
 	return byPrompt, err
 }
 
-func (t *settler) addTasks(tasks []*answeredTask, byPrompt map[string][]*answeredTask) error {
-	err := t.copy("tasks", []string{"id", "project_id", "prompt_id", "k", "need", "open_slots", "done"}, len(tasks), func(i int) []any {
+// answer is a response of a task that is new.
+type answer struct {
+	task *answeredTask
+	at   int
+}
+
+func (t *settler) addTasks(tasks []*answeredTask) error {
+	err := t.copy("tasks", []string{"id", "project_id", "prompt_id", "k", "need", "open_slots", "done"}, len(tasks), func(b copyRow, i int) copyRow {
 		a := tasks[i]
-		return []any{a.id, t.project.ID, a.prompt, len(a.texts), a.joined, 0, a.joined}
+		return b.uuid(a.id).uuid(t.project.ID).uuid(a.prompt).int2(len(a.texts)).int4(a.joined).int4(0).int4(a.joined)
 	})
 	if err != nil {
 		return err
 	}
-	var rows [][]any
-	var found []int
-	var at []*answeredTask
+	var all, found []answer
 	for _, a := range tasks {
-		for i, text := range a.texts {
-			view, raw := Sanitize(text)
+		for i := range a.texts {
+			all = append(all, answer{a, i})
+			if a.fresh.answers != nil && a.fresh.answers[i] != nil {
+				found = append(found, answer{a, i})
+			}
+		}
+	}
+	if err := t.copy("responses", []string{"id", "prompt_id", "task_id", "position", "text", "raw", "token_ids", "tokenizer_digest"}, len(all),
+		func(b copyRow, i int) copyRow {
+			a, at := all[i].task, all[i].at
+			view, raw := Sanitize(a.texts[at])
 			var ids []int32
 			digest := ""
-			if rec := a.fresh.rec; rec.CompletionIDs != nil && len(rec.CompletionIDs[i]) > 0 {
-				ids, digest = rec.CompletionIDs[i], rec.Tokenizer
+			if rec := a.fresh.rec; rec.CompletionIDs != nil && len(rec.CompletionIDs[at]) > 0 {
+				ids, digest = rec.CompletionIDs[at], rec.Tokenizer
 			}
-			rows = append(rows, []any{a.responses[i], a.prompt, a.id, i, view, raw, ids, digest})
-			if a.fresh.answers != nil && a.fresh.answers[i] != nil {
-				found, at = append(found, i), append(at, a)
-			}
-		}
-	}
-	if err := t.copy("responses", []string{"id", "prompt_id", "task_id", "position", "text", "raw", "token_ids", "tokenizer_digest"}, len(rows),
-		func(i int) []any { return rows[i] }); err != nil {
+			return b.uuid(a.responses[at]).uuid(a.prompt).uuid(a.id).int2(at).text(view).bytes(raw).int4s(ids).text(digest)
+		}); err != nil {
 		return err
 	}
-	if err := t.redacted("response", len(found), func(i int) (string, []Find, any) {
-		return at[i].responses[found[i]], findsAt("response", at[i].fresh.answers[found[i]]), nil
-	}); err != nil {
-		return err
-	}
-	var joined, prompts []string
-	var more []int
-	for _, list := range byPrompt {
-		for _, a := range list {
-			if a.fresh != nil {
-				prompts = append(prompts, a.prompt)
-			} else if a.joined > 0 {
-				joined, more = append(joined, a.id), append(more, a.joined)
-			}
-		}
-	}
-	if _, err := t.tx.Exec(t.ctx, `UPDATE prompts p SET tasks = p.tasks + u.n FROM (SELECT id, count(*) n FROM unnest($1::uuid[]) id GROUP BY id) u WHERE p.id = u.id`, prompts); err != nil {
-		return err
-	}
-	_, err = t.tx.Exec(t.ctx, `UPDATE tasks t SET need = t.need + u.n, done = t.done + u.n FROM unnest($1::uuid[], $2::int[]) u(id, n) WHERE t.id = u.id`, joined, more)
-	return err
+	return t.redacted("response", len(found), func(i int) (string, []Find, any) {
+		a, at := found[i].task, found[i].at
+		return a.responses[at], findsAt("response", a.fresh.answers[at]), nil
+	})
 }
 
+// moveTasks moves the counters of prompts and tasks that were there: more tasks, more rankings.
+func (t *settler) moveTasks(tasksOf map[string]int, byPrompt map[string][]*answeredTask) error {
+	update := func(statement string, by map[string]int) error {
+		if len(by) == 0 {
+			return nil
+		}
+		ids, more := make([]string, 0, len(by)), make([]int, 0, len(by))
+		for id, n := range by {
+			ids, more = append(ids, id), append(more, n)
+		}
+		_, err := t.tx.Exec(t.ctx, statement, ids, more)
+		return err
+	}
+	if err := update(`UPDATE prompts p SET tasks = p.tasks + u.n FROM unnest($1::uuid[], $2::int[]) u(id, n) WHERE p.id = u.id`, tasksOf); err != nil {
+		return err
+	}
+	joined := map[string]int{}
+	for _, list := range byPrompt {
+		for _, a := range list {
+			if a.fresh == nil && a.joined > 0 {
+				joined[a.id] = a.joined
+			}
+		}
+	}
+	return update(`UPDATE tasks t SET need = t.need + u.n, done = t.done + u.n FROM unnest($1::uuid[], $2::int[]) u(id, n) WHERE t.id = u.id`, joined)
+}
+
+// addRankings writes assignments, rankings and comparisons. The idempotency key of a ranking that nobody submitted is where it
+// stood: "import ID LINE.PART".
 func (t *settler) addRankings(list []ranked) error {
 	if len(list) == 0 {
 		return nil
@@ -203,61 +242,51 @@ func (t *settler) addRankings(list []ranked) error {
 	}
 	now := t.run.CreatedAt
 	err := t.copy("assignments", []string{"id", "task_id", "project_id", "labeler_id", "state", "lease_until", "display_order", "guideline", "ranking_id", "closed_at"},
-		len(list), func(i int) []any {
+		len(list), func(b copyRow, i int) copyRow {
 			r := list[i]
-			order := make([]int16, len(r.rec.Ranks)) // nobody was shown another one
+			order := make([]int, len(r.rec.Ranks)) // nobody was shown another one
 			for j := range order {
-				order[j] = int16(j)
+				order[j] = j
 			}
-			return []any{r.assignment, r.task.id, t.project.ID, r.labeler, Submitted, now, order, t.project.Guideline, r.ranking, now}
+			b = b.uuid(r.assignment).uuid(r.task.id).uuid(t.project.ID).text(r.labeler).text(Submitted).at(now)
+			return b.int2s(order).int4(t.project.Guideline).uuid(r.ranking).at(now)
 		})
 	if err != nil {
 		return err
 	}
 	err = t.copy("rankings", []string{"id", "project_id", "task_id", "assignment_id", "labeler_id", "revision", "ranks", "idempotency_key", "request_hash", "guideline", "surplus"},
-		len(list), func(i int) []any {
+		len(list), func(b copyRow, i int) copyRow {
 			r := list[i]
-			ranks := make([]int16, len(r.rec.Ranks))
-			for j, v := range r.rec.Ranks {
-				ranks[j] = int16(v)
-			}
 			hash := r.rec.identity()
-			return []any{r.ranking, t.project.ID, r.task.id, r.assignment, r.labeler, 1, ranks, r.task.id + " " + hex.EncodeToString(hash[:]), hash[:], t.project.Guideline, false}
+			b = b.uuid(r.ranking).uuid(t.project.ID).uuid(r.task.id).uuid(r.assignment).text(r.labeler).int4(1).int2s(r.rec.Ranks)
+			return b.text(fmt.Sprintf("import %s %d.%d", t.run.ID, r.line, r.part)).bytes(hash[:]).int4(t.project.Guideline).bool(false)
 		})
 	if err != nil {
 		return err
 	}
 	var pairs [][3]string
-	done := map[string]int{}
 	for _, r := range list {
-		done[r.labeler]++
 		for _, p := range Pairs(r.rec.Ranks) {
 			pairs = append(pairs, [3]string{r.ranking, r.task.responses[p[0]], r.task.responses[p[1]]})
 		}
 	}
-	if err := t.copy("comparisons", []string{"ranking_id", "winner_id", "loser_id"}, len(pairs), func(i int) []any {
-		return []any{pairs[i][0], pairs[i][1], pairs[i][2]}
-	}); err != nil {
-		return err
+	return t.copy("comparisons", []string{"ranking_id", "winner_id", "loser_id"}, len(pairs), func(b copyRow, i int) copyRow {
+		return b.uuid(pairs[i][0]).uuid(pairs[i][1]).uuid(pairs[i][2])
+	})
+}
+
+// countLabelers moves the counters of those who ranked.
+func (t *settler) countLabelers(list []ranked) error {
+	done := map[string]int{}
+	for _, r := range list {
+		done[r.labeler]++
 	}
-	ids, people, of := make([]string, len(list)), make([]string, len(list)), make([]string, len(list))
-	for i, r := range list {
-		ids[i], people[i], of[i] = r.ranking, r.labeler, r.task.id
-	}
-	if _, err := t.tx.Exec(t.ctx, `SELECT audit_append(u.who, 'labeling.submit', u.id, jsonb_build_object('task', u.task, 'import', $4::text))
-		FROM unnest($1::text[], $2::text[], $3::text[]) u(id, who, task)`, ids, people, of, t.run.ID); err != nil {
-		return err
-	}
-	names := make([]string, 0, len(done))
-	for name := range done {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, strings.Compare) // locks in one order
+	names := sortedKeys(done, strings.Compare) // locks in one order
 	counts := make([]int, len(names))
 	for i, name := range names {
 		counts[i] = done[name]
 	}
-	_, err = t.tx.Exec(t.ctx, `INSERT INTO labelers (project_id, labeler_id, done) SELECT $1, * FROM unnest($2::text[], $3::int[])
+	_, err := t.tx.Exec(t.ctx, `INSERT INTO labelers (project_id, labeler_id, done) SELECT $1, * FROM unnest($2::text[], $3::int[])
 		ON CONFLICT (project_id, labeler_id) DO UPDATE SET done = labelers.done + excluded.done`, t.project.ID, names, counts)
 	return err
 }

@@ -186,8 +186,11 @@ func (b *bench) sound() {
 		"labelers with two assignments of a task": `SELECT count(*) FROM (SELECT FROM assignments GROUP BY task_id, labeler_id HAVING count(*) > 1) x`,
 		"rankings without their comparisons": `SELECT count(*) FROM rankings r WHERE (SELECT count(*) FROM comparisons c WHERE c.ranking_id = r.id)
 			<> (SELECT count(*) FROM unnest(r.ranks) x, unnest(r.ranks) y WHERE x < y)`,
-		"rankings without an audit row": `SELECT count(*) FROM rankings r WHERE (SELECT count(*) FROM audit a
+		"rankings without an audit row": `SELECT count(*) FROM rankings r WHERE NOT starts_with(labeler_id, 'import:') AND (SELECT count(*) FROM audit a
 			WHERE a.act = 'labeling.submit' AND a.subject = r.id::text) <> 1`,
+		"imported rankings whose line no audit row tells of": `SELECT count(*) FROM rankings r WHERE starts_with(labeler_id, 'import:') AND (SELECT count(*) FROM audit a
+			WHERE a.act = 'labeling.import_settled' AND a.subject = split_part(r.idempotency_key, ' ', 2)
+				AND split_part(split_part(r.idempotency_key, ' ', 3), '.', 1)::int BETWEEN (a.detail -> 'lines' ->> 0)::int AND (a.detail -> 'lines' ->> 1)::int) <> 1`,
 		"labelers whose done counter is wrong": `SELECT count(*) FROM labelers l WHERE done <> (SELECT count(*) FROM assignments a
 			WHERE a.project_id = l.project_id AND a.labeler_id = l.labeler_id AND a.ranking_id IS NOT NULL)`,
 	} {

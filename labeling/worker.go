@@ -2,6 +2,7 @@ package labeling
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -11,84 +12,78 @@ import (
 // most this long after its lease's end.
 const sweepEvery = 10 * time.Second
 
-// offerLimit is how many prompts one look at the clock turns into tasks.
-const offerLimit = 500
-
-type sweepArgs struct{}
-
-func (sweepArgs) Kind() string { return "labeling.sweep" }
-
-func (sweepArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: sweepEvery}}
-}
-
-type sweepWorker struct {
-	river.WorkerDefaults[sweepArgs]
-	store *Store
-}
-
-func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
-	if _, err := w.store.Sweep(ctx); err != nil {
-		return err
-	}
-	_, err := w.store.OfferPrompts(ctx, offerLimit)
-	return err
-}
-
 // judgeEvery is how often the quarantine rule looks at the projects.
 const judgeEvery = 5 * time.Minute
 
-type judgeArgs struct{}
+// offerLimit is how many prompts one look at the clock turns into tasks.
+const offerLimit = 500
 
-func (judgeArgs) Kind() string { return "labeling.judge" }
-
-func (judgeArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: judgeEvery}}
+// chore is a kind of job that is done by the clock: at most one in a period, tried once, because the next period's does what
+// one has left. River tells kinds apart by types, so each is a type of its own.
+type chore interface {
+	chore() (kind string, every time.Duration)
 }
 
-type judgeWorker struct {
-	river.WorkerDefaults[judgeArgs]
-	store *Store
+type choreArgs[C chore] struct{}
+
+func (choreArgs[C]) Kind() string {
+	var c C
+	kind, _ := c.chore()
+	return kind
 }
 
-func (w *judgeWorker) Work(ctx context.Context, _ *river.Job[judgeArgs]) error {
-	return w.store.JudgeAll(ctx)
+func (choreArgs[C]) InsertOpts() river.InsertOpts {
+	var c C
+	_, every := c.chore()
+	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: every}}
 }
 
-type dashboardArgs struct{}
-
-func (dashboardArgs) Kind() string { return "labeling.dashboard" }
-
-func (dashboardArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: dashboardEvery}}
+type choreWorker[C chore] struct {
+	river.WorkerDefaults[choreArgs[C]]
+	timeout time.Duration // 0: as other jobs
+	work    func(context.Context) error
 }
 
-type dashboardWorker struct {
-	river.WorkerDefaults[dashboardArgs]
-	store *Store
+func (w *choreWorker[C]) Timeout(*river.Job[choreArgs[C]]) time.Duration { return w.timeout }
+
+func (w *choreWorker[C]) Work(ctx context.Context, _ *river.Job[choreArgs[C]]) error {
+	return w.work(ctx)
 }
 
-func (w *dashboardWorker) Work(ctx context.Context, _ *river.Job[dashboardArgs]) error {
-	return w.store.RefreshDashboards(ctx)
+func addChore[C chore](workers *river.Workers, timeout time.Duration, work func(context.Context) error) {
+	river.AddWorker(workers, &choreWorker[C]{timeout: timeout, work: work})
 }
 
-// Timeout: a pass over millions of rankings takes longer than other jobs may.
-func (w *dashboardWorker) Timeout(*river.Job[dashboardArgs]) time.Duration { return 10 * time.Minute }
+func periodic[C chore]() *river.PeriodicJob {
+	var c C
+	_, every := c.chore()
+	return river.NewPeriodicJob(river.PeriodicInterval(every), func() (river.JobArgs, *river.InsertOpts) { return choreArgs[C]{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})
+}
+
+type (
+	sweepChore     struct{}
+	judgeChore     struct{}
+	dashboardChore struct{}
+)
+
+func (sweepChore) chore() (string, time.Duration)     { return "labeling.sweep", sweepEvery }
+func (judgeChore) chore() (string, time.Duration)     { return "labeling.judge", judgeEvery }
+func (dashboardChore) chore() (string, time.Duration) { return "labeling.dashboard", dashboardEvery }
 
 // AddWorkers registers the room's kinds of jobs. Every process that can lead does so,
 // whether or not it works.
 func AddWorkers(workers *river.Workers, s *Store) {
-	river.AddWorker(workers, &sweepWorker{store: s})
-	river.AddWorker(workers, &judgeWorker{store: s})
-	river.AddWorker(workers, &dashboardWorker{store: s})
+	addChore[sweepChore](workers, 0, func(ctx context.Context) error {
+		_, swept := s.Sweep(ctx)
+		_, offered := s.OfferPrompts(ctx, offerLimit)
+		return errors.Join(swept, offered)
+	})
+	addChore[judgeChore](workers, 0, s.JudgeAll)
+	addChore[dashboardChore](workers, 10*time.Minute, s.RefreshDashboards) // a pass over millions of rankings takes long
 }
 
 // PeriodicJobs are the room's jobs by the clock: leases that ran out end, prompts that wait for a demonstration are
 // offered, labelers are looked at, the figures of the dashboards are computed.
 func PeriodicJobs() []*river.PeriodicJob {
-	every := func(d time.Duration, args river.JobArgs) *river.PeriodicJob {
-		return river.NewPeriodicJob(river.PeriodicInterval(d), func() (river.JobArgs, *river.InsertOpts) { return args, nil },
-			&river.PeriodicJobOpts{RunOnStart: true})
-	}
-	return []*river.PeriodicJob{every(sweepEvery, sweepArgs{}), every(judgeEvery, judgeArgs{}), every(dashboardEvery, dashboardArgs{})}
+	return []*river.PeriodicJob{periodic[sweepChore](), periodic[judgeChore](), periodic[dashboardChore]()}
 }

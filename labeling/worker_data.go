@@ -26,39 +26,23 @@ type DataWork struct {
 	Send func(ctx context.Context, d Delivery) (status int, err error) // to a webhook
 }
 
-type importArgs struct{}
+type (
+	importChore  struct{}
+	deliverChore struct{}
+)
 
-func (importArgs) Kind() string { return "labeling.import" }
+func (importChore) chore() (string, time.Duration)  { return "labeling.import", dataEvery }
+func (deliverChore) chore() (string, time.Duration) { return "labeling.deliver", dataEvery }
 
-func (importArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: dataEvery}}
-}
-
-type deliverArgs struct{}
-
-func (deliverArgs) Kind() string { return "labeling.deliver" }
-
-func (deliverArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: dataEvery}}
-}
-
-type importWorker struct {
-	river.WorkerDefaults[importArgs]
-	store *Store
-	work  DataWork
-}
-
-// Timeout: staging cannot be cut into slices shorter than a chunk, and goes on where it was.
-func (*importWorker) Timeout(*river.Job[importArgs]) time.Duration { return 10 * time.Minute }
-
-func (w *importWorker) Work(ctx context.Context, _ *river.Job[importArgs]) error {
+// importAll works on uploads until none is left.
+func (s *Store) importAll(ctx context.Context, d DataWork) error {
 	for {
-		run, err := w.store.takeUpload(ctx)
+		run, err := s.takeUpload(ctx)
 		if errors.Is(err, ErrEmpty) {
 			return nil
 		}
 		if err == nil {
-			err = w.one(ctx, run)
+			err = s.importOne(ctx, d, run)
 		}
 		if err != nil {
 			return err
@@ -66,18 +50,18 @@ func (w *importWorker) Work(ctx context.Context, _ *river.Job[importArgs]) error
 	}
 }
 
-func (w *importWorker) one(ctx context.Context, run ImportRun) error {
+func (s *Store) importOne(ctx context.Context, d DataWork, run ImportRun) error {
 	var file io.ReadCloser
 	if run.State == "reading" {
 		var err error
-		if file, err = w.work.Open(run.File); err != nil {
-			return w.store.failImport(ctx, run.ID, err)
+		if file, err = d.Open(run.File); err != nil {
+			return s.failImport(ctx, run.ID, err)
 		}
 		defer file.Close()
 	}
-	run, err := w.store.WorkImport(ctx, run, file)
+	run, err := s.WorkImport(ctx, run, file)
 	if run.State == "done" || run.State == "failed" {
-		w.work.Done(run.File)
+		d.Done(run.File)
 		return nil // what is wrong with the file stands in its row
 	}
 	return err
@@ -103,15 +87,10 @@ func (s *Store) failImport(ctx context.Context, id string, why error) error {
 	return err
 }
 
-type deliverWorker struct {
-	river.WorkerDefaults[deliverArgs]
-	store *Store
-	work  DataWork
-}
-
-func (w *deliverWorker) Work(ctx context.Context, _ *river.Job[deliverArgs]) error {
+// deliverAll sends what is due, for the length of a slice.
+func (s *Store) deliverAll(ctx context.Context, d DataWork) error {
 	for start := time.Now(); time.Since(start) < dataSlice; {
-		err := w.store.DeliverNext(ctx, w.work.Send)
+		err := s.DeliverNext(ctx, d.Send)
 		if errors.Is(err, ErrEmpty) {
 			return nil
 		}
@@ -124,14 +103,12 @@ func (w *deliverWorker) Work(ctx context.Context, _ *river.Job[deliverArgs]) err
 
 // AddDataWorkers registers the kinds of jobs of data in and out.
 func AddDataWorkers(workers *river.Workers, s *Store, d DataWork) {
-	river.AddWorker(workers, &importWorker{store: s, work: d})
-	river.AddWorker(workers, &deliverWorker{store: s, work: d})
+	// Staging cannot be cut into slices shorter than a chunk, and goes on where it was.
+	addChore[importChore](workers, 10*time.Minute, func(ctx context.Context) error { return s.importAll(ctx, d) })
+	addChore[deliverChore](workers, 0, func(ctx context.Context) error { return s.deliverAll(ctx, d) })
 }
 
 // DataJobs are the jobs by the clock of data in and out.
 func DataJobs() []*river.PeriodicJob {
-	return []*river.PeriodicJob{
-		river.NewPeriodicJob(river.PeriodicInterval(dataEvery), func() (river.JobArgs, *river.InsertOpts) { return importArgs{}, nil }, &river.PeriodicJobOpts{RunOnStart: true}),
-		river.NewPeriodicJob(river.PeriodicInterval(dataEvery), func() (river.JobArgs, *river.InsertOpts) { return deliverArgs{}, nil }, &river.PeriodicJobOpts{RunOnStart: true}),
-	}
+	return []*river.PeriodicJob{periodic[importChore](), periodic[deliverChore]()}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/web/lang"
 )
 
 // maxUpload is the body of an import's request in bytes.
@@ -118,7 +119,7 @@ func (s *server) takeFile(c *gin.Context, fields map[string]string, part *multip
 	how := labeling.Reading{Format: fields["format"], Preset: fields["preset"], Columns: fields["columns"]}
 	in := patient{part, c}
 	if fields["dry"] == "yes" {
-		report, err := labeling.Import(in, how, func(labeling.Record) error { return nil })
+		report, err := s.Labeling.CheckImport(c.Request.Context(), s.ProjectID, how, in)
 		d := importsData{Dry: &report}
 		if err != nil {
 			d.Error = err.Error()
@@ -172,6 +173,19 @@ func (s *server) importPage(c *gin.Context) {
 		return
 	}
 	s.render(c, http.StatusOK, "import", view{Title: "Import", Nav: "data", Note: note(c), Data: d})
+}
+
+// why says why a line of a file was rejected.
+func why(l *lang.Language, err error) string {
+	var e *labeling.InvalidError
+	if !errors.As(err, &e) || e.Form == "" {
+		return l.Found(err.Error())
+	}
+	reason := l.T(e.Form, e.Args...)
+	if e.Field == "" {
+		return reason
+	}
+	return l.Field(e.Field, reason)
 }
 
 // --- personal data

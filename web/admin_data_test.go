@@ -62,7 +62,7 @@ func TestImportPage(t *testing.T) {
 {"prompt":"Write to ann@example.com"}
 `
 	page := b.sendFile("some.jsonl", file, "dry", "yes").want(t, http.StatusOK)
-	if !strings.Contains(page.body, "3 records read as trl: 2 new, 0 doubles, 1 rejected") || !strings.Contains(page.body, "line 2: rejected: equal to chosen") {
+	if !strings.Contains(page.body, "3 records read as trl: 2 new, 0 doubles, 1 rejected") || !strings.Contains(page.body, "Line 2: rejected: equal to chosen") {
 		t.Errorf("%s", page.body)
 	}
 	if n := w.count(`SELECT count(*) FROM imports`); n != 0 {
@@ -77,6 +77,21 @@ func TestImportPage(t *testing.T) {
 	page = b.get(at).want(t, http.StatusOK)
 	if !strings.Contains(page.body, "State: done. 3 read, 2 imported, 0 doubles, 1 rejected, 1 with personal data") || !strings.Contains(page.body, "equal to chosen") {
 		t.Errorf("%s", page.body)
+	}
+	// Reasons speak the reader's language, those that were kept and those of a dry run, which compares with what is there now.
+	if _, err := w.pool.Exec(t.Context(), `UPDATE users SET language = 'zh-Hant' WHERE name = 'ada'`); err != nil {
+		t.Fatal(err)
+	}
+	const reason = "rejected：與 chosen 相同"
+	if page = b.get(at).want(t, http.StatusOK); !strings.Contains(page.body, reason) {
+		t.Errorf("%s", page.body)
+	}
+	page = b.sendFile("some.jsonl", file, "dry", "yes").want(t, http.StatusOK)
+	if !strings.Contains(page.body, "讀取 3 筆紀錄，格式為 trl：新的 0 筆、重複 2 筆、拒收 1 筆") || !strings.Contains(page.body, "第 2 行："+reason) {
+		t.Errorf("%s", page.body)
+	}
+	if _, err := w.pool.Exec(t.Context(), `UPDATE users SET language = ''`); err != nil {
+		t.Fatal(err)
 	}
 	b.get("/admin/import").want(t, http.StatusOK)
 	b.sendFile("some.jsonl", file, "format", "xls").want(t, http.StatusBadRequest)

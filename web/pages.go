@@ -57,6 +57,7 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"th":      l.HTML,  // one with marks in it
 		"found":   l.Found, // one that another room wrote
 		"visible": labeling.Visible,
+		"why":     func(err error) string { return labeling.Visible(why(l, err)) },
 		"short":   short,
 		"who":     who,
 		"ago":     l.Time,

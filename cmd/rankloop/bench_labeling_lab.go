@@ -148,6 +148,9 @@ func (l *lab) addTasks(ctx context.Context, n int) error {
 	for first := 0; first < n; first += chunk {
 		last := min(n, first+chunk) - 1
 		err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `SET LOCAL session_replication_role = replica`); err != nil { // foreign keys hold by construction
+				return err
+			}
 			_, err := tx.Exec(ctx, fmt.Sprintf(`CREATE TEMP TABLE fresh ON COMMIT DROP AS SELECT g, %s AS prompt, %[1]s AS task,
 				'Tell story number ' || g || ' about a fox and a drum.' AS text FROM generate_series(%d, %d) g`, idSQL, first, last))
 			if err != nil {

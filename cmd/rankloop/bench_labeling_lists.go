@@ -19,6 +19,7 @@ import (
 const (
 	listRequests = 200
 	listPeople   = 1000
+	figureMoves  = 21
 )
 
 // lists is how long the admin's pages over all tasks take: first pages, deep ones, each filter, and the dashboard.
@@ -34,6 +35,10 @@ func (l *lab) lists(ctx context.Context) ([]bar, error) {
 		return nil, err
 	}
 	computed := time.Since(start)
+	moved, err := l.moveFigures(ctx, store)
+	if err != nil {
+		return nil, err
+	}
 	deep, err := l.deepCursor(ctx)
 	if err != nil {
 		return nil, err
@@ -54,7 +59,8 @@ func (l *lab) lists(ctx context.Context) ([]bar, error) {
 		{"dashboard", "", fmt.Sprintf("%d rankings of %d people, from the cache", rankings, listPeople), 100},
 		{"dashboard, quality", "quality", "", 100},
 	}
-	out := []bar{atMost("figures of the dashboard computed", computed.Seconds(), "s", max(1, 5*float64(rankings)/1e6), fmt.Sprintf("%d rankings, by a job", rankings))}
+	out := []bar{atMost("figures of the dashboard computed", computed.Seconds(), "s", max(1, 5*float64(rankings)/1e6), fmt.Sprintf("%d rankings, by a job", rankings)),
+		atMost("figures moved by one ranking", float64(moved.Microseconds())/1000, "ms", 50, fmt.Sprintf("median of %d", figureMoves))}
 	for i, p := range pages {
 		l.show.show("lists", i, len(pages), "pages")
 		slow, err := l.slowest(ctx, l.base+"/admin/labeling/"+p.path)
@@ -67,6 +73,28 @@ func (l *lab) lists(ctx context.Context) ([]bar, error) {
 		out = append(out, atMost(p.name+", p99", float64(slow.Microseconds())/1000, "ms", p.most, p.note))
 	}
 	return out, nil
+}
+
+// moveFigures is how long figures take after one more ranking: the median of some.
+func (l *lab) moveFigures(ctx context.Context, store *labeling.Store) (time.Duration, error) {
+	times := make([]time.Duration, figureMoves)
+	for i := range times {
+		a, err := store.Claim(ctx, l.project.ID, "mover")
+		if err != nil {
+			return 0, err
+		}
+		in := labeling.SubmitInput{AssignmentID: a.ID, LabelerID: a.LabelerID, Ranks: []int{1, 2, 3, 4}, IdempotencyKey: a.ID, ActiveMS: 30_000, WallMS: 40_000}
+		if _, err := store.Submit(ctx, in, nil); err != nil {
+			return 0, err
+		}
+		start := time.Now()
+		if err := store.RefreshDashboard(ctx, l.project.ID); err != nil {
+			return 0, err
+		}
+		times[i] = time.Since(start)
+	}
+	slices.Sort(times)
+	return times[len(times)/2], nil
 }
 
 // slowest asks for a page over and over and returns the 99th percentile of the times.

@@ -20,16 +20,18 @@ type importCmd struct {
 	Preset  string   `help:"Columns of published pairs: pandalm, autoj or llmbar." placeholder:"NAME"`
 	Files   []string `arg:"" name:"file" help:"JSON lines, a JSON array, CSV or parquet; all but parquet also in gzip." type:"existingfile"`
 	Project string   `help:"The project to import into." default:"main" placeholder:"NAME"`
-	DryRun  bool     `help:"Read and check; write nothing."`
+	DryRun  bool     `help:"Read, check and compare with the database, where there is one; write nothing."`
 	Out     string   `help:"Write rankings.jsonl here instead of into the database." placeholder:"FILE" type:"path"`
 	JSON    bool     `name:"json" help:"Print the counts as JSON, a line a file."`
 }
 
 func (importCmd) Help() string {
 	return `Records that cannot be read are counted, with their reasons on stderr, and do not stop the import. An import that was cut
-off goes on where it was when the same file is imported again.
+off goes on where it was when the same file is imported again. A dry run reads the file, compares it with what the project
+holds, and says what the import would; where there is no database yet, it compares the lines with each other.
 
 Example:
+  rankloop import --dry-run preferences.jsonl
   rankloop import --format hh --out rankings.jsonl harmless.jsonl.gz`
 }
 
@@ -53,7 +55,8 @@ func (c importCmd) Run(ctx context.Context, std streams) error {
 		return nil
 	}
 	switch {
-	case c.DryRun:
+	case c.DryRun && !c.hasDatabase():
+		fmt.Fprintf(std.err, "There is no database in %s: lines are compared with each other only. --database-url names one.\n", c.Dir)
 		return each(func(f *os.File) (labeling.ImportReport, error) {
 			return labeling.Import(f, how, func(labeling.Record) error { return nil })
 		})
@@ -67,9 +70,21 @@ func (c importCmd) Run(ctx context.Context, std streams) error {
 			return err
 		}
 		return each(func(f *os.File) (labeling.ImportReport, error) {
+			if c.DryRun {
+				return store.CheckImport(ctx, project.ID, how, f)
+			}
 			return store.ImportFile(ctx, labeling.NewImport{ProjectID: project.ID, Name: filepath.Base(f.Name()), Reading: how, Actor: "command line"}, f)
 		})
 	})
+}
+
+// hasDatabase tells whether there is one to compare with; a dry run makes none.
+func (c importCmd) hasDatabase() bool {
+	if c.DatabaseURL != "" {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(c.Dir, "postgres", "data", "PG_VERSION"))
+	return err == nil
 }
 
 // one imports one file and prints its counts.

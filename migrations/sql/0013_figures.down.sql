@@ -1,0 +1,13 @@
+ALTER TABLE import_errors DROP COLUMN args, DROP COLUMN form, DROP COLUMN field;
+CREATE INDEX tasks_batch ON tasks (project_id, batch);
+DROP TRIGGER note_gone ON assignments;
+DROP TRIGGER note_aside ON assignments;
+DROP FUNCTION labeling_note_assignment();
+DROP TRIGGER note_gone ON tasks;
+DROP TRIGGER note_changed ON tasks;
+DROP FUNCTION labeling_note_task();
+DROP TRIGGER note_new ON tasks;
+DROP FUNCTION labeling_note_new();
+DROP TABLE labeling_changed;
+DROP TABLE labeling_figures;
+DROP TABLE labeling_sums;
