@@ -90,6 +90,7 @@ type LabelerStats struct {
 	P90       float64   `json:"p90"`
 	Fast      Share     `json:"fast"` // rankings faster than SpeederFactor allows
 	Agreement Share     `json:"agreement"`
+	Gold      Share     `json:"gold"` // strict pairs of known ranks ordered alike (GoldScore), over gold tasks
 	PlaceTau  Mean      `json:"place_tau"`
 	Longer    Share     `json:"longer"`
 	LastSeen  time.Time `json:"last_seen"`

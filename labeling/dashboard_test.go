@@ -213,3 +213,41 @@ func TestDashboardInChunks(t *testing.T) {
 		}
 	}
 }
+
+// TestDashboardGold: a ranking of a gold task is scored against the known ranks, and is no part of the other figures.
+func TestDashboardGold(t *testing.T) {
+	b := setup(t)
+	task := b.tasks(1, 4, 2, "")[0]
+	for _, who := range []string{"ann", "bob"} {
+		b.submit(b.claimOf(who, task))
+	}
+	score := func(of string) Share {
+		t.Helper()
+		b.ok(b.store.RefreshDashboard(b.ctx, b.project.ID))
+		d, err := b.store.Dashboard(b.ctx, b.project.ID)
+		b.ok(err)
+		for _, l := range d.Labelers {
+			if l.LabelerID == of {
+				return l.Gold
+			}
+		}
+		t.Fatalf("%s is not listed", of)
+		return Share{}
+	}
+	if got := score("ann"); got.N != 0 {
+		t.Errorf("a score without a gold task: %+v", got)
+	}
+	var ranks []int
+	b.ok(b.store.pool.QueryRow(b.ctx, `SELECT ranks::int[] FROM rankings WHERE task_id = $1 AND labeler_id = 'ann'`, task.ID).Scan(&ranks))
+	known := make([]int, 4) // the second and third trade places, the third and fourth are tied: 5 strict pairs, 4 alike
+	for i, r := range ranks {
+		known[i] = []int{0, 1, 3, 2, 3}[r]
+	}
+	b.ok(b.store.MarkGold(b.ctx, Gold{TaskID: task.ID, Stage: GoldStream, Ranks: known}, "system"))
+	if got := score("ann"); got.N != 5 || got.Value != .8 || got.Low >= .8 || got.High <= .8 {
+		t.Errorf("%+v, want 4 of 5", got)
+	}
+	if got := score("bob"); got.N != 5 {
+		t.Errorf("bob: %+v", got)
+	}
+}

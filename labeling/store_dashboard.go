@@ -81,6 +81,9 @@ func (s *Store) RefreshDashboard(ctx context.Context, projectID string) error {
 			return err
 		}
 		f.fill(&d)
+		if err := goldShares(ctx, tx, projectID, &d); err != nil {
+			return err
+		}
 		raw, err := json.Marshal(d)
 		if err != nil {
 			return err
@@ -92,6 +95,33 @@ func (s *Store) RefreshDashboard(ctx context.Context, projectID string) error {
 		return err
 	})
 	return wrap(err, "refresh dashboard of project %s", projectID)
+}
+
+// goldShares scores the rankings of gold tasks against what is known of them.
+func goldShares(ctx context.Context, tx pgx.Tx, projectID string, d *Dashboard) error {
+	rows, err := tx.Query(ctx, `
+		SELECT a.labeler_id, g.ranks::int[], r.ranks::int[] FROM gold g
+		JOIN assignments a ON a.task_id = g.task_id AND a.ranking_id IS NOT NULL AND NOT a.surplus
+		JOIN rankings r ON r.id = a.ranking_id AND cardinality(r.ranks) = cardinality(g.ranks)
+		WHERE g.project_id = $1`, projectID)
+	if err != nil {
+		return err
+	}
+	var sums map[string]*shareSum
+	var who string
+	var known, ranks []int
+	_, err = pgx.ForEachRow(rows, []any{&who, &known, &ranks}, func() error {
+		hits, all := GoldScore(known, ranks)
+		part(&sums, who).add(int64(hits), int64(all))
+		known, ranks = nil, nil
+		return nil
+	})
+	for i := range d.Labelers {
+		if s := sums[d.Labelers[i].LabelerID]; s != nil {
+			d.Labelers[i].Gold = s.share()
+		}
+	}
+	return err
 }
 
 // countTasks completes the states of tasks: what is not done has an open slot, or else a live lease.

@@ -54,6 +54,7 @@ func (w *world) work() {
 }
 
 func TestImportPage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.as("ada", account.RoleAdmin)
 	const file = `{"prompt":"Name a <b>bird</b>.","chosen":"Robin.","rejected":"Cod.","labeler":"ann"}
@@ -115,6 +116,7 @@ func TestImportPage(t *testing.T) {
 // TestExportResumes: the file of a snapshot is the same whole or in parts, and says what it
 // is.
 func TestExportResumes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.as("ada", account.RoleAdmin)
 	var file strings.Builder
@@ -168,6 +170,7 @@ func TestExportResumes(t *testing.T) {
 }
 
 func TestWebhooksPage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.as("ada", account.RoleAdmin)
 	page := b.form("/admin/webhooks", "url", "https://example.com/hook", "events", "import.finished").want(t, http.StatusOK)
@@ -195,6 +198,7 @@ func TestWebhooksPage(t *testing.T) {
 // TestErasePage: preview, then the act; snapshots and models that consumed the rows are
 // marked.
 func TestErasePage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.as("ada", account.RoleAdmin)
 	b.sendFile("some.jsonl", `{"prompt":"Secret of shop","completions":["a","b"],"ranks":[1,2],"customer":"shop"}`).want(t, http.StatusSeeOther)

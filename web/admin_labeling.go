@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -34,14 +35,31 @@ const (
 	weeksShown    = 26
 )
 
-// labelingData is what the labeling pages share.
-type labelingData struct {
+// scope is the project that a page is about, and those to change to.
+type scope struct {
 	Project  labeling.Project
 	Projects []labeling.Project
-	Tab      string
-	Q        string // "?project=<id>", empty for the default project
-	D        *labeling.Dashboard
-	Names    map[string]string // of labelers by id
+	Q        string // "?project=<id>", empty for the server's own project
+}
+
+// scope reads the project that the address names.
+func (s *server) scope(c *gin.Context) (v scope, err error) {
+	if v.Project, err = s.Labeling.Project(c.Request.Context(), cmp.Or(c.Query("project"), s.ProjectID)); err != nil {
+		return v, err
+	}
+	if v.Project.ID != s.ProjectID {
+		v.Q = "?project=" + v.Project.ID
+	}
+	v.Projects, err = s.Labeling.Projects(c.Request.Context())
+	return v, err
+}
+
+// labelingData is what the labeling pages share.
+type labelingData struct {
+	scope
+	Tab   string
+	D     *labeling.Dashboard
+	Names map[string]string // of labelers by id
 }
 
 // Name is a labeler's name; one without an account is called by the id.
@@ -54,23 +72,12 @@ func (d labelingData) Name(id string) string {
 
 // chosen reads the project of a labeling page.
 func (s *server) chosen(c *gin.Context, tab string) (labelingData, error) {
-	ctx := c.Request.Context()
 	d := labelingData{Tab: tab}
-	id := c.Query("project")
-	if id == "" {
-		id = s.ProjectID
-	}
 	var err error
-	if d.Project, err = s.Labeling.Project(ctx, id); err != nil {
+	if d.scope, err = s.scope(c); err != nil {
 		return d, err
 	}
-	if id != s.ProjectID {
-		d.Q = "?project=" + d.Project.ID
-	}
-	if d.Projects, err = s.Labeling.Projects(ctx); err != nil {
-		return d, err
-	}
-	d.Names, err = s.labelerNames(ctx)
+	d.Names, err = s.labelerNames(c.Request.Context())
 	return d, err
 }
 

@@ -66,6 +66,7 @@ func (w *world) labeled(n int) (labelers []account.User, tasks []labeling.Task) 
 }
 
 func TestDashboards(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	nora := w.as("nora", account.RoleAnalyst)
 	for _, p := range []string{"/admin/labeling", "/admin/labeling/agreement", "/admin/labeling/quality"} {
@@ -121,6 +122,7 @@ func TestDashboards(t *testing.T) {
 
 // TestTasks: the list, its filters, a preview, and one task with all that was done to it.
 func TestTasks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	nora := w.as("nora", account.RoleAnalyst)
 	if page := nora.get("/admin/labeling/tasks").want(t, http.StatusOK).body; !strings.Contains(page, "Nothing found.") {
@@ -170,6 +172,7 @@ func TestTasks(t *testing.T) {
 
 // TestPay: the page, and both files; names that would be formulas are none.
 func TestPay(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	nora := w.as("nora", account.RoleAnalyst)
 	if page := nora.get("/admin/labeling/pay").want(t, http.StatusOK).body; !strings.Contains(page, "Nobody worked in this period.") || strings.Contains(page, "pay.csv") {
@@ -218,6 +221,7 @@ func TestPay(t *testing.T) {
 
 // TestPayDays: a day is a day of the time zone, also where it has 23 hours.
 func TestPayDays(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	nora := w.as("nora", account.RoleAnalyst)
 	people, _ := w.labeled(1)
@@ -255,6 +259,7 @@ func TestPayDays(t *testing.T) {
 
 // TestLabelingTextStaysText puts every payload into what the labeling pages show.
 func TestLabelingTextStaysText(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ada := w.as("ada", account.RoleOwner)
 	all := strings.Join(payloads, "\n")

@@ -33,7 +33,7 @@ type questionChoice struct {
 func questionChoices() []questionChoice {
 	var list []questionChoice
 	for _, name := range labeling.QuestionNames() {
-		q := questionChoice{Name: name, Title: questionPages[name].title}
+		q := questionChoice{Name: name, Title: string(questionTitles[name])}
 		q.Least, q.Most, q.Usual, _ = labeling.AnswerCount(name)
 		list = append(list, q)
 	}

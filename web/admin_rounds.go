@@ -26,7 +26,7 @@ type roundsData struct {
 	Serving   *registry.Version
 	Schedules []loop.Schedule
 	Alarms    []loop.Alarm
-	Cord      *loop.Cord  // pulled; nil: not
+	Cords     []pulledCord
 	Defaults  loop.Config // of the next round
 	JSON      string      // of Defaults
 }
@@ -80,7 +80,7 @@ func (s *server) adminHome(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	if d.Cord, err = s.cord(ctx); err != nil {
+	if d.Cords, err = s.cords(ctx); err != nil {
 		s.fail(c, err)
 		return
 	}

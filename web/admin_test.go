@@ -16,6 +16,7 @@ import (
 )
 
 func TestRoundActs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ada := w.as("ada", account.RoleAdmin)
 	got := ada.form("/admin/rounds", "k", "5", "prompts", "40", "eval_prompts", "100", "seed", "3", "promotion", "manual", "config", `{"max_kl": 12}`).want(t, http.StatusSeeOther)
@@ -63,6 +64,7 @@ func TestRoundActs(t *testing.T) {
 }
 
 func TestModelActs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ada := w.as("ada", account.RoleAdmin)
 	reward := w.register(registry.Version{Kind: registry.Reward, Name: "reward-r1", Digest: "sha256:" + repeat("c"), Parents: []string{w.version.ID}})
@@ -90,6 +92,7 @@ func TestModelActs(t *testing.T) {
 }
 
 func TestPeopleAndKeys(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ada := w.as("ada", account.RoleOwner)
 	page := ada.form("/admin/people", "email", "New@Example.com", "name", "Néw", "role", "labeler").want(t, http.StatusOK).body
@@ -162,6 +165,7 @@ func TestPeopleAndKeys(t *testing.T) {
 
 // TestRoundEvents: a reader that reconnects gets what it missed and nothing twice.
 func TestRoundEvents(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ada := w.as("ada", account.RoleAdmin)
 	r, err := w.loop.Start(t.Context(), w.project.ID, "system", loop.DefaultConfig())

@@ -23,6 +23,7 @@ func badJSON() []string {
 
 // TestBadInput sends what nobody should send, everywhere: the answer is a clear 4xx, never a 5xx, and nothing is stored.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	mina := w.as("mina", account.RoleLabeler)
 	ada := w.as("ada", account.RoleOwner)
@@ -168,6 +169,7 @@ func TestBadInput(t *testing.T) {
 
 // TestBadAPI: what OpenAI's API refuses is refused with its error object, and names the parameter.
 func TestBadAPI(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, secret := w.key("acme", func(n *account.NewKey) { n.RPM = 1_000_000 })
 	key := w.withKey(secret)

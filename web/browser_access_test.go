@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -24,9 +23,13 @@ const axeTags = `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-
 // axe looks for violations on the page as it stands.
 func (b *tab) axe() {
 	b.Helper()
-	src, err := os.ReadFile("testdata/axe/axe.min.js")
-	b.w.must(err)
-	eval[bool](b, string(src)+`; window.axeFound = ""; axe.run(document, {runOnly: {type: "tag", values: `+axeTags+`}, resultTypes: ["violations"]})
+	if !eval[bool](b, `typeof axe === "object"`) {
+		src, err := os.ReadFile("testdata/axe/axe.min.js")
+		b.w.must(err)
+		b.before(string(src))
+		eval[bool](b, string(src)+"; true")
+	}
+	eval[bool](b, `window.axeFound = ""; axe.run(document, {runOnly: {type: "tag", values: `+axeTags+`}, resultTypes: ["violations"]})
 		.then((r) => { window.axeFound = JSON.stringify(r.violations.map((v) => ({id: v.id, help: v.help, nodes: v.nodes.slice(0, 4).map((n) => n.html.slice(0, 160) + " " + n.failureSummary.slice(0, 300))}))); },
 			(e) => { window.axeFound = JSON.stringify([{id: "failed", help: String(e), nodes: []}]); }); true`)
 	b.until(`window.axeFound`)
@@ -45,7 +48,7 @@ func (b *tab) whole() {
 	b.Helper()
 	for _, what := range eval[[]string](b, `[...document.querySelectorAll("main *, header *")].filter((e) => {
 		const s = getComputedStyle(e), r = e.getBoundingClientRect();
-		if (!r.width || !r.height || e.closest(".sr, svg, .scroll, pre, [hidden], .skip-link, template") || e.classList.contains("sr")) return false;
+		if (!r.width || !r.height || !e.checkVisibility() || e.closest(".sr, svg, .scroll, pre, [hidden], .skip-link, template") || e.classList.contains("sr")) return false;
 		const words = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
 		if (words && s.overflowX === "hidden" && s.textOverflow !== "ellipsis" && e.scrollWidth > e.clientWidth + 1) return true;
 		return (words || e.matches("button, input, select, textarea")) && (r.right > innerWidth + 1 || r.left < -1);
@@ -109,17 +112,17 @@ func (w *world) pagesOf(here map[string][]string) []string {
 	return out
 }
 
-// fullWorld has something to show on every page, and the pages.
-func fullWorld(t *testing.T) (*world, []string) {
-	w := newWorld(t)
-	w.user("ada", account.RoleOwner)
+// fullWorld has something to show on every page. pages are those for people who have signed in, open the others.
+func fullWorld(t *testing.T) (w *world, pages, open []string) {
+	w = newWorld(t)
+	ada := w.user("ada", account.RoleOwner)
 	mina := w.user("mina", account.RoleLabeler)
 	w.user("tomas", account.RoleLabeler)
 	w.key("acme", func(k *account.NewKey) { k.TrainingOptIn = true })
 	ended := w.finishedRound()
-	open, err := w.loop.Start(t.Context(), w.project.ID, "system", loop.DefaultConfig())
+	round, err := w.loop.Start(t.Context(), w.project.ID, "system", loop.DefaultConfig())
 	w.must(err)
-	for range 2 {
+	for range eachProject {
 		w.addTask(says("Tell a story about a fox and a drum with a happy ending."), demoAnswers...)
 	}
 	held := w.addTask(says("Tell a story about a bear."), demoAnswers[:2]...)
@@ -127,12 +130,27 @@ func fullWorld(t *testing.T) (*world, []string) {
 	w.must(err)
 	imported := w.dataAndQuality(mina)
 	w.must(w.labeling.RefreshDashboard(t.Context(), w.project.ID))
+	// The pages of the labelers in the first project, and the page of each question.
 	var manual []string
+	at := "?project=" + w.project.ID
+	label := []string{"/label" + at}
+	for _, q := range browserQuestions {
+		p := w.ask(q.question, eachProject, q.answers...)
+		label = append(label, "/label?project="+p.ID)
+	}
+	_, token, err := w.accounts.Invite(t.Context(), account.NewInvitation{Role: account.RoleLabeler, ProjectID: w.project.ID, CreatedBy: ada})
+	w.must(err)
 	for _, p := range w.server.help["en"] {
 		manual = append(manual, "/docs/"+p.Name)
 	}
-	return w, append(w.pagesOf(map[string][]string{
-		"/admin/rounds/:id": {"/admin/rounds/" + ended.ID, "/admin/rounds/" + open.ID},
+	pages = w.pagesOf(map[string][]string{
+		"/label":            label,
+		"/label/guideline":  {"/label/guideline" + at},
+		"/label/history":    {"/label/history" + at},
+		"/label/me":         {"/label/me" + at},
+		"/label/qualify":    {"/label/qualify" + at},
+		"/label/write":      {"/label/write" + at},
+		"/admin/rounds/:id": {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
 		"/admin/models/:id": {"/admin/models/" + w.version.ID},
 		"/docs/:page":       manual,
 		"/docs":             nil,
@@ -148,8 +166,35 @@ func fullWorld(t *testing.T) (*world, []string) {
 		"/review/:id":                    {"/review/" + held.ID},
 		"/admin/snapshots/:id/export":    nil, // a file
 		"/admin/snapshots/:id/manifest":  nil, // JSON
-		"/join/:token":                   nil, // without signing in; see TestJoinInBrowser
-	}), "/admin/nothing")
+		"/join/:token":                   nil, // for those who have not signed in
+	})
+	return w, append(pages, "/admin/nothing"), []string{"/login", "/join/" + token, "/join/" + strings.Repeat("a", 43)}
+}
+
+// eachProject is how many tasks of each question there are: enough for all tabs that look at once.
+const eachProject = 16
+
+// shotName is how a page is called on a picture: ids are left out.
+func (w *world) shotName(path string) string {
+	w.Helper()
+	all, err := w.labeling.Projects(w.Context())
+	w.must(err)
+	names := []string{"/", "_", w.version.ID, "id", "?project=" + w.project.ID, ""}
+	for _, p := range all {
+		names = append(names, "?project="+p.ID, "-"+p.Name)
+	}
+	return strings.NewReplacer(names...).Replace(strings.Trim(path, "/"))
+}
+
+// visits checks each page as it is shown in the tab.
+func (b *tab) visits(pages []string, check func()) {
+	b.Helper()
+	for _, p := range pages {
+		b.visit(p)
+		b.settled(p)
+		check()
+		b.wholeShot(b.w.shotName(p))
+	}
 }
 
 // dataAndQuality gives the pages of data, projects, quality and own work something to show, and returns the page of an import
@@ -191,13 +236,13 @@ func (w *world) dataAndQuality(labeler account.User) (imported string) {
 // settled waits until a page has drawn what its scripts draw.
 func (b *tab) settled(path string) {
 	b.Helper()
-	switch path {
-	case "/label":
-		b.until(taskOpen)
-	default:
-		b.until(`document.readyState === "complete"`)
+	if strings.HasPrefix(path, "/label?") {
+		b.until(`document.getElementById("task") && !document.getElementById("task").hidden`)
 	}
-	time.Sleep(120 * time.Millisecond)
+	if strings.HasPrefix(path, "/admin/rounds/") {
+		b.until(`document.querySelector(".chart canvas, #round[data-live=yes]")`)
+	}
+	b.drawn()
 }
 
 // show sets the language and the theme through the switches in the header.
@@ -216,7 +261,8 @@ func (b *tab) show(tag, theme string) {
 
 // TestAccessibility opens every page as everybody who may, in both languages and themes, wide and narrow.
 func TestAccessibility(t *testing.T) {
-	w, pages := fullWorld(t)
+	t.Parallel()
+	w, pages, open := fullWorld(t)
 	for _, c := range []struct {
 		name, who, tag, theme string
 		width, height         int64
@@ -229,6 +275,7 @@ func TestAccessibility(t *testing.T) {
 		{"customer-en", "acme", "en", "dark", 360, 740},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			v := *w
 			v.T = t
 			b := v.open(c.width, c.height, false)
@@ -236,56 +283,41 @@ func TestAccessibility(t *testing.T) {
 			b.allow("403")
 			b.visit("/login")
 			b.show(c.tag, c.theme)
-			b.axe()
-			b.fitsWidth()
-			b.whole()
-			b.shot("login")
+			b.visits(open, func() { b.axe(); b.fitsWidth(); b.whole(); b.named() })
 			b.signIn(c.who + "@example.com")
 			b.show(c.tag, c.theme)
-			for _, p := range pages {
-				if c.who != "ada" && strings.HasPrefix(p, "/admin") && p != "/admin" || c.who == "acme" && p == "/label" {
-					continue // refused all alike, as /admin is
-				}
-				b.visit(p)
-				b.settled(p)
-				b.axe()
-				b.fitsWidth()
-				b.whole()
-				b.named()
-				b.shot(strings.NewReplacer("/", "_", w.version.ID, "id").Replace(strings.Trim(p, "/")))
-			}
+			b.visits(slices.DeleteFunc(slices.Clone(pages), func(p string) bool { // refused all alike, as /admin is
+				return c.who != "ada" && strings.HasPrefix(p, "/admin") && p != "/admin" || c.who == "acme" && strings.HasPrefix(p, "/label?")
+			}), func() { b.axe(); b.fitsWidth(); b.whole(); b.named() })
 		})
 	}
 }
 
 // TestZoom: at twice the size, and at 3840 px, nothing is cut and nothing scrolls sideways.
 func TestZoom(t *testing.T) {
-	w, pages := fullWorld(t)
+	t.Parallel()
+	w, pages, _ := fullWorld(t)
 	for _, c := range []struct {
 		name          string
 		width, height int64
 	}{{"twice", 640, 450}, {"4k", 3840, 2160}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			v := *w
 			v.T = t
 			b := v.open(c.width, c.height, false)
 			b.allow("404")
 			b.signIn("ada@example.com")
 			b.show("zh-Hant", "system")
-			for _, p := range pages {
-				b.visit(p)
-				b.settled(p)
-				b.fitsWidth()
-				b.whole()
-				b.shot(strings.ReplaceAll(strings.Trim(p, "/"), "/", "_"))
-			}
+			b.visits(pages, func() { b.fitsWidth(); b.whole() })
 		})
 	}
 }
 
 // TestKeyboard reaches every control of every page by Tab, and sees where it is; the first stop leads to the content.
 func TestKeyboard(t *testing.T) {
-	w, pages := fullWorld(t)
+	t.Parallel()
+	w, pages, _ := fullWorld(t)
 	b := w.open(1280, 900, false)
 	b.allow("404")
 	b.signIn("ada@example.com")
@@ -301,8 +333,8 @@ func TestKeyboard(t *testing.T) {
 	}
 	b.do(chromedp.KeyEvent(kb.Enter))
 	b.until(`document.activeElement.id === "main"`)
-	b.visit("/label") // dialogs keep the focus, and give it back
-	b.settled("/label")
+	b.visit("/label?project=" + w.project.ID) // dialogs keep the focus, and give it back
+	b.until(taskOpen)
 	b.do(chromedp.Focus(chromedp.CSS("#help-open")), chromedp.KeyEvent(kb.Enter))
 	b.until(`document.querySelector("dialog[open]") && document.querySelector("dialog[open]").contains(document.activeElement)`)
 	for range 4 {
@@ -317,6 +349,7 @@ func TestKeyboard(t *testing.T) {
 
 // TestSwitchWithoutScript: language and theme are forms.
 func TestSwitchWithoutScript(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.open(360, 740, true)
 	b.visit("/login")

@@ -41,6 +41,7 @@ func (b *tab) press(pressed *int, keys ...string) {
 // TestSevenByKeys: journeys 1 and 2. Seven answers take eight keys, seven ratings eight more; a flag takes two; a rating
 // that contradicts the order is pointed out and may be submitted all the same.
 func TestSevenByKeys(t *testing.T) {
+	t.Parallel()
 	b := sevenTab(t, 2)
 	shown := b.shown()
 	keys := 0
@@ -75,6 +76,7 @@ func TestSevenByKeys(t *testing.T) {
 
 // TestTakeBack: Ctrl+Z takes back ranks, ratings and flags in turn, Ctrl+Shift+Z does them again.
 func TestTakeBack(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 1, 1280, 900)
 	back := func() { b.do(chromedp.KeyEvent("z", chromedp.KeyModifiers(kb.ModifierCtrl))) }
 	forward := func() {
@@ -106,6 +108,7 @@ func TestTakeBack(t *testing.T) {
 
 // TestKeysRest: keys do nothing while somebody writes, while an input method composes, and in dialogs.
 func TestKeysRest(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 1, 1280, 900)
 	b.keys("c")
 	b.until(`document.activeElement.id === "comment"`)
@@ -130,6 +133,7 @@ func TestKeysRest(t *testing.T) {
 // TestRemap: a key is changed in the dialog, a clash is refused with what it clashes with, the choice outlives a reload, and
 // all keys of one letter can be switched off.
 func TestRemap(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 1, 1280, 900)
 	change := func(does string) {
 		b.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`[...document.querySelectorAll(".keys-rows tr")].find((r) => r.textContent.includes(%q)).querySelector("button").click()`, does)))
@@ -173,6 +177,7 @@ func TestRemap(t *testing.T) {
 // TestSkipAndReport: journey 8. A skip frees the slot at once and the task does not come back; a report holds the task and
 // reaches the reviewers' page.
 func TestSkipAndReport(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 3, 1280, 900)
 	first := b.sheet().Prompt
 	b.keys("s")
@@ -206,6 +211,7 @@ func TestSkipAndReport(t *testing.T) {
 
 // TestVeil: a task whose answers others found unsafe is veiled until it is asked for.
 func TestVeil(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	held := w.addTask(says("Tell a story."), demoAnswers...)
 	yuki := w.as("yuki", account.RoleLabeler)

@@ -12,6 +12,7 @@ import (
 // TestLongAnswers: journey 6. Nine answers of 20 kB stand on the page in full, names stay in sight while one scrolls, side by
 // side they scroll together, and the times of painting and comparing are printed.
 func TestLongAnswers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.user("mina", account.RoleLabeler)
 	w.addTask(says("Is a fox a bird?"), "No.", "Yes.")

@@ -94,6 +94,7 @@ func (b *tab) sheet() sheet {
 // returns, at random moments. No edit that the page took is lost, no ranking is lost, none is there twice.
 // RANKLOOP_SEED replays a run.
 func TestInterruptions(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("RANKLOOP_SEED"); s != "" {
 		var err error
@@ -250,6 +251,7 @@ func edit(rng *rand.Rand) string {
 // TestTwoTabs: each tab of a browser has a task of its own, and neither takes the other's; a tab that closes gives its task
 // to the next one, with its draft.
 func TestTwoTabs(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 6, 1280, 900)
 	b.keys("31")
 	first := b.sheet()
@@ -291,6 +293,7 @@ func TestTwoTabs(t *testing.T) {
 // TestLeaseLost: when somebody else took the place, the work is still there, the page says so, and the ranking is kept as
 // surplus. What was finished elsewhere is explained too.
 func TestLeaseLost(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 2, 1280, 900)
 	b.allow("409")
 	b.keys("21")
@@ -327,6 +330,7 @@ func TestLeaseLost(t *testing.T) {
 
 // TestServerAway: a server that dies and comes back costs nothing: edits made meanwhile arrive within seconds of its return.
 func TestServerAway(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 3, 1280, 900)
 	b.allow("ERR_")
 	b.until(`performance.getEntriesByType("resource").filter((r) => r.name.endsWith("/label/api/next")).length === 2`)

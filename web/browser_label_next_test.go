@@ -96,6 +96,7 @@ func TestPrefetchedWaits(t *testing.T) {
 
 // TestUndoWithAhead: the task that undo interrupts comes back with its values, then the one that was ahead.
 func TestUndoWithAhead(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 4, 1280, 900)
 	b.ahead(2)
 	first := b.sheet().Prompt
@@ -129,6 +130,7 @@ func TestUndoWithAhead(t *testing.T) {
 
 // TestCloseGivesBack: a tab that closes gives the task ahead to others at once, and keeps the one it worked on.
 func TestCloseGivesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.user("mina", account.RoleLabeler)
 	for i := range 3 {

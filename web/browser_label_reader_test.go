@@ -66,6 +66,7 @@ var script = []string{
 // TestReadAloud: journey 10. The order of reading is that of the work, moves are announced, the focus is never hidden by
 // the bar, and where motion is unwanted there is none.
 func TestReadAloud(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 1, 1280, 600)
 	heard := b.read()
 	at := 0
@@ -122,6 +123,7 @@ func TestReadAloud(t *testing.T) {
 
 // TestCalm: where motion is unwanted, cards do not glide and the page does not scroll smoothly.
 func TestCalm(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 1, 1280, 480)
 	glides := func() bool {
 		return eval[bool](b, `(() => { document.querySelector(".card.focus").dispatchEvent(new KeyboardEvent("keydown", { key: "J", shiftKey: true, bubbles: true })); return document.getAnimations().some((a) => !(a instanceof CSSTransition) && a.effect.target.matches(".card")); })()`)

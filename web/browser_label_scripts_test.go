@@ -29,6 +29,7 @@ func scripts(t *testing.T) *tab {
 // TestDiff: the pieces make both texts again, whatever they are and however early the search is cut off; words and
 // characters are found; 8 pairs of 20 kB take less than the time in which a person would notice a hang.
 func TestDiff(t *testing.T) {
+	t.Parallel()
 	b := scripts(t)
 	if wrong := eval[string](b, `(() => {
 		let seed = 7;
@@ -85,6 +86,7 @@ func TestDiff(t *testing.T) {
 
 // TestMarkdown: what is understood becomes elements, all else stays text, and nothing is lost.
 func TestMarkdown(t *testing.T) {
+	t.Parallel()
 	b := scripts(t)
 	html := func(source string) string {
 		return eval[string](b, `(() => { const d = document.createElement("div"); markdown(d, `+quote(source)+`); return d.innerHTML; })()`)
@@ -142,6 +144,7 @@ func TestMarkdown(t *testing.T) {
 
 // TestLanguageOf: the script tells.
 func TestLanguageOf(t *testing.T) {
+	t.Parallel()
 	b := scripts(t)
 	for text, want := range map[string]string{"A fox and a drum.": "", "狐狸對鼓說：我們來學習這個國家的歷史。": "zh-Hant", "狐狸对鼓说：我们来学习这个国家的历史。": "zh-Hans",
 		"きつねは太鼓をたたきました。": "ja", "여우가 북을 쳤습니다": "ko", "狐": ""} {
@@ -153,6 +156,7 @@ func TestLanguageOf(t *testing.T) {
 
 // TestKeymap: the table has no clash, keys are read the same on any layout, a clash is refused, a choice is kept.
 func TestKeymap(t *testing.T) {
+	t.Parallel()
 	b := scripts(t)
 	kept := `{ all: {}, get(k) { return this.all[k] ?? null; }, set(k, v) { this.all[k] = v; } }`
 	if got := eval[string](b, `(() => {

@@ -101,6 +101,7 @@ func (b *tab) drag(from, to string, above bool) {
 func answerCard(key string) string { return `.card[data-key="` + key + `"]` }
 
 func TestRankByMouse(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 2, 1280, 1400)
 	shown := b.shown()
 	// C above the line, then A above C, then D below C, then B onto the place between.
@@ -126,6 +127,7 @@ func TestRankByMouse(t *testing.T) {
 }
 
 func TestRankByKeys(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 3, 1280, 900)
 	shown := b.shown()
 	// Four digits and Enter rank four answers: 5 keys, no mouse, no Tab.
@@ -189,6 +191,7 @@ func TestRankByKeys(t *testing.T) {
 
 // TestFocusStaysInView: in a low window, the answer that keys act on is in sight after every key.
 func TestFocusStaysInView(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 1, 1280, 480)
 	for _, key := range "42131jkkkk0123" {
 		b.keys(string(key))
@@ -202,6 +205,7 @@ func TestFocusStaysInView(t *testing.T) {
 // TestReloadKeepsDraft: what was done a moment before a reload is there after it, from this browser; and what was saved
 // is there in another one.
 func TestReloadKeepsDraft(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 1, 1280, 500)
 	b.keys("31")
 	b.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("note").open = true`), chromedp.SendKeys(chromedp.CSS("#comment"), "the second ends well"))
@@ -229,6 +233,7 @@ func TestReloadKeepsDraft(t *testing.T) {
 
 // TestOfflineSubmit: a ranking submitted without a connection is kept through a reload and stored once.
 func TestOfflineSubmit(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 2, 1280, 900)
 	b.allow("ERR_INTERNET_DISCONNECTED")
 	shown := b.shown()
@@ -254,6 +259,7 @@ func TestOfflineSubmit(t *testing.T) {
 // TestPhone: one thumb. Drag by touch from the handle, page scrolls elsewhere, nothing is wider than the screen, targets
 // are at least 24 px.
 func TestPhone(t *testing.T) {
+	t.Parallel()
 	b := labelingTab(t, 1, 360, 740)
 	b.fitsWidth()
 	b.targets()

@@ -9,6 +9,7 @@ import (
 // TestLookLabeling walks the labeling pages, empty and full, at a desk and on a phone, light and dark: nothing may be wider
 // than the window, everything has a name, no script fails.
 func TestLookLabeling(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)
 	w.user("nora", account.RoleAnalyst)

@@ -3,7 +3,6 @@ package web
 import (
 	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/jackc/pgx/v5"
@@ -23,6 +22,7 @@ var demoAnswers = []string{
 // TestLook walks all pages at the widths of a desk and of a phone, light and dark: nothing may be wider than the window,
 // and no script may fail.
 func TestLook(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)
 	for i, n := range []string{"mina", "tomas", "yuki"} {
@@ -64,7 +64,7 @@ func TestLook(t *testing.T) {
 				case "round":
 					b.until(`document.querySelectorAll(".chart canvas").length >= 6`)
 				}
-				time.Sleep(150 * time.Millisecond)
+				b.drawn()
 				b.fitsWidth()
 				b.named()
 				b.shot(p.name)

@@ -42,6 +42,7 @@ func (b *tab) named() {
 
 // TestChatPage asks twice, and stops an answer.
 func TestChatPage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.user("acme", account.RoleCustomer)
 	b := w.open(1280, 900, false)
@@ -74,6 +75,7 @@ func TestChatPage(t *testing.T) {
 
 // TestLiveRound: stage, progress and curves move by themselves; the page reloads into the next stage.
 func TestLiveRound(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)
 	r, err := w.loop.Start(t.Context(), w.project.ID, "system", loop.DefaultConfig())

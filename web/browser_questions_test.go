@@ -82,6 +82,7 @@ var browserQuestions = []askedInBrowser{
 // TestQuestionsInBrowser: claim, a draft that outlives a reload, submit, undo and a second revision, for every question
 // beside the plain ranking, on a desk and on a phone.
 func TestQuestionsInBrowser(t *testing.T) {
+	t.Parallel()
 	for _, q := range browserQuestions {
 		for _, size := range []struct {
 			name          string
@@ -89,6 +90,7 @@ func TestQuestionsInBrowser(t *testing.T) {
 			dark          bool
 		}{{"wide", 1280, 900, false}, {"phone-dark", 360, 740, true}} {
 			t.Run(q.question+"/"+size.name, func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t)
 				w.user("mina", account.RoleLabeler)
 				p := w.ask(q.question, 2, q.answers...)
@@ -170,8 +172,10 @@ func (b *tab) stored(condition string) {
 // TestGuidelineInBrowser: new instructions come before the task once, on the page of rankings and on others; Escape is no
 // answer.
 func TestGuidelineInBrowser(t *testing.T) {
+	t.Parallel()
 	for _, question := range []string{labeling.QuestionRanking, labeling.QuestionRating} {
 		t.Run(question, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			mina := w.user("mina", account.RoleLabeler)
 			p := w.ask(question, 1, map[bool][]string{true: demoAnswers[:1], false: demoAnswers}[question == labeling.QuestionRating]...)
@@ -201,8 +205,10 @@ func TestGuidelineInBrowser(t *testing.T) {
 
 // TestWriteInBrowser: the kinds show their own fields, what is typed outlives a reload, and is gone once it is in the pool.
 func TestWriteInBrowser(t *testing.T) {
+	t.Parallel()
 	for _, width := range []int64{1280, 360} {
 		t.Run(fmt.Sprint(width), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.user("mina", account.RoleLabeler)
 			p := w.ask(labeling.QuestionDemonstration, 0)
@@ -251,6 +257,7 @@ func TestWriteInBrowser(t *testing.T) {
 
 // TestProjectPagesLook walks the admin's pages and the history: nothing is wider than the window, all controls are named.
 func TestProjectPagesLook(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)
 	p := w.ask(labeling.QuestionEdit, 2, demoAnswers[1])
@@ -273,6 +280,7 @@ func TestProjectPagesLook(t *testing.T) {
 		dark          bool
 	}{{"wide", 1280, 900, false}, {"phone-dark", 360, 740, true}} {
 		t.Run(size.name, func(t *testing.T) {
+			t.Parallel()
 			v := *w
 			v.T = t
 			b := v.open(size.width, size.height, size.dark)
@@ -280,7 +288,7 @@ func TestProjectPagesLook(t *testing.T) {
 			for _, page := range []struct{ name, path string }{{"projects", "/admin/projects"}, {"project", "/admin/projects/" + p.ID},
 				{"guidelines", "/admin/projects/" + p.ID + "/guidelines"}, {"history", "/label/history?project=" + p.ID}} {
 				b.visit(page.path)
-				time.Sleep(100 * time.Millisecond)
+				b.drawn()
 				b.fitsWidth()
 				b.named()
 				b.shot(page.name)

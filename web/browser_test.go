@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -98,6 +99,8 @@ func (w *world) open(width, height int64, dark bool) *tab {
 	w.must(chromedp.Listen(ctx, b.hear))
 	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
 	w.must(err)
+	_, err = chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}) // other tests have tabs too
+	w.must(err)
 	b.size(width, height)
 	if dark {
 		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
@@ -158,7 +161,7 @@ func (b *tab) size(width, height int64) {
 
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, 40*time.Second)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		b.shot("failed")
@@ -168,6 +171,13 @@ func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 
 func (b *tab) visit(path string) { b.Helper(); b.do(chromedp.Navigate(b.w.http.URL + path)) }
 
+// before runs a script in every page from now on, before the page's own.
+func (b *tab) before(script string) {
+	b.Helper()
+	_, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+	b.w.must(err)
+}
+
 // signIn goes through the page.
 func (b *tab) signIn(email string) {
 	b.Helper()
@@ -176,21 +186,58 @@ func (b *tab) signIn(email string) {
 	b.until(`location.pathname !== "/login"`)
 }
 
-// until waits for a condition on the page.
+// until waits for a condition on the page. The page itself looks, every few milliseconds and for a while at a time: asking it
+// from here as often would cost more than what most tests do.
 func (b *tab) until(js string) {
 	b.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	look := `new Promise((done) => {
+		const later = window.realTimeout || setTimeout;
+		let left = 60;
+		const look = () => {
+			let ok = false;
+			try { ok = Boolean(` + js + `); } catch { /* not yet */ }
+			if (ok || --left < 0) done(ok); else later(look, 8);
+		};
+		look();
+	})`
+	deadline := time.Now().Add(30 * time.Second)
 	for {
-		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`Boolean(`+js+`)`))
-		if err == nil && ok {
+		ok, err := b.promised(look)
+		if ok {
 			return
 		}
 		if time.Now().After(deadline) {
 			b.shot("failed")
 			b.Fatalf("still not %s (%v); page says: %s", js, err, eval[string](b, `document.body.innerText.slice(0, 600)`))
 		}
-		time.Sleep(30 * time.Millisecond)
+		if err != nil { // a page that goes away takes the promise with it
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
+}
+
+// promised is what a promise of the page comes to.
+func (b *tab) promised(js string) (bool, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, 3*time.Second)
+	defer cancel()
+	got, err := chromedp.Call(ctx, runtime.Evaluate, runtime.EvaluateParams{Expression: js, AwaitPromise: ptr(true), ReturnByValue: ptr(true)})
+	if err != nil {
+		return false, err
+	}
+	if got.ExceptionDetails != nil {
+		return false, errors.New(got.ExceptionDetails.Text)
+	}
+	return string(got.Result.Value) == "true", nil
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// drawn waits until the page has loaded and what its scripts have changed is painted.
+func (b *tab) drawn() {
+	b.Helper()
+	b.until(`document.readyState === "complete"`)
+	eval[bool](b, `window.paintedAt = 0; document.fonts.ready.then(() => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => { window.paintedAt = performance.now(); })))); true`)
+	b.until(`window.paintedAt && document.getAnimations().every((a) => a.playState !== "running")`)
 }
 
 func eval[T any](b *tab, js string) T {
@@ -210,13 +257,18 @@ func (b *tab) keys(s string) {
 	}
 }
 
-// shot keeps a picture of the page in $RANKLOOP_SHOTS.
-func (b *tab) shot(name string) {
+// shot keeps a picture of the window in $RANKLOOP_SHOTS.
+func (b *tab) shot(name string) { b.picture(name, chromedp.CaptureScreenshot()) }
+
+// wholeShot keeps one of the whole page.
+func (b *tab) wholeShot(name string) { b.picture(name, chromedp.FullScreenshot(100)) }
+
+func (b *tab) picture(name string, take chromedp.Action[[]byte]) {
 	dir := os.Getenv("RANKLOOP_SHOTS")
 	if dir == "" {
 		return
 	}
-	img, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	img, err := chromedp.Run(b.ctx, take)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(b.Name(), "/", "-")+"-"+name+".png"), img, 0o644)
 	}

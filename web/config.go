@@ -93,7 +93,7 @@ type Loop interface {
 
 	PullCord(ctx context.Context, projectID, actor, reason string) error // stops the project's training
 	ReleaseCord(ctx context.Context, projectID, actor string) error
-	Cord(ctx context.Context, projectID string) (loop.Cord, error) // loop.ErrNotFound where it is not pulled
+	Cords(ctx context.Context) ([]loop.Cord, error) // all that are pulled
 
 	Schedules(ctx context.Context, projectID string) ([]loop.Schedule, error)
 	AddSchedule(ctx context.Context, s loop.Schedule) (loop.Schedule, error)

@@ -31,6 +31,8 @@ var helpTitles = []struct {
 	{"start", "What rankloop does"},
 	{"ranking", "Ranking answers"},
 	{"questions", "Other questions, own work, prompts"},
+	{"quality", "Quality of the labels"},
+	{"admin", "Running labeling"},
 	{"rounds", "Rounds and models"},
 	{"reward", "Reward models"},
 	{"ppo", "Training by PPO"},

@@ -27,6 +27,7 @@ func (b *browser) link(fields ...string) string {
 
 // TestInvitation: from the form to the guideline, and what happens to links that do not work.
 func TestInvitation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ada := w.as("ada", account.RoleAdmin)
 	other, err := w.labeling.EnsureProject(t.Context(), labeling.Project{Name: "kind <answers>", Instructions: "Prefer **kind** answers."})
@@ -95,6 +96,7 @@ func TestInvitation(t *testing.T) {
 
 // TestJoinLimit: one address cannot ask without end.
 func TestJoinLimit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	limited := false
 	for range joinsPerMinute + 5 {
@@ -112,6 +114,7 @@ func TestJoinLimit(t *testing.T) {
 
 // TestJoinInBrowser: the admin copies the link, somebody joins on a phone and reads the guideline.
 func TestJoinInBrowser(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)
 	b := w.open(1280, 900, false)

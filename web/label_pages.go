@@ -21,22 +21,30 @@ func (s *server) labelPages() {
 	s.route(labelers, get, "/label/projects", s.pickerPage)
 	s.route(labelers, get, "/label/history", s.historyPage)
 	s.route(labelers, post, "/label/history/:id/reopen", s.reopenPast)
+	s.route(labelers, get, "/label/me", s.mePage)
 	s.route(labelers, get, "/label/write", s.writePage)
 	s.route(labelers, post, "/label/write", s.writePrompt)
 	s.route(labelers, post, "/label/api/acknowledge", s.acknowledge)
 }
 
-// questionPage says which template asks a question, and its title. A multi-turn ranking is asked by the page of
-// rankings, which gives the conversation more room.
-type questionPage struct{ page, title string }
+// questionPages says which template asks a question. A multi-turn ranking is asked by the page of rankings, which gives the
+// conversation more room.
+var questionPages = map[string]string{
+	labeling.QuestionRanking:       "label",
+	labeling.QuestionPairwise:      "pairwise",
+	labeling.QuestionRating:        "rating",
+	labeling.QuestionEdit:          "edit",
+	labeling.QuestionDemonstration: "demonstration",
+	labeling.QuestionMultiturn:     "label",
+}
 
-var questionPages = map[string]questionPage{
-	labeling.QuestionRanking:       {"label", "Rank answers"},
-	labeling.QuestionPairwise:      {"pairwise", "Compare two answers"},
-	labeling.QuestionRating:        {"rating", "Rate an answer"},
-	labeling.QuestionEdit:          {"edit", "Improve an answer"},
-	labeling.QuestionDemonstration: {"demonstration", "Write the ideal answer"},
-	labeling.QuestionMultiturn:     {"label", "Rank replies in a conversation"},
+var questionTitles = map[string]sentence{
+	labeling.QuestionRanking:       "Rank answers",
+	labeling.QuestionPairwise:      "Compare two answers",
+	labeling.QuestionRating:        "Rate an answer",
+	labeling.QuestionEdit:          "Improve an answer",
+	labeling.QuestionDemonstration: "Write the ideal answer",
+	labeling.QuestionMultiturn:     "Rank replies in a conversation",
 }
 
 type labelData struct {
@@ -118,8 +126,7 @@ func (s *server) labelPage(c *gin.Context) {
 	case p == nil:
 		s.showProjects(c, all)
 	default:
-		q := questionPages[p.Question]
-		s.render(c, http.StatusOK, q.page, view{Title: q.title, Nav: "label", Data: labelData{Project: *p, Several: len(all) > 1, Flags: flagList(),
+		s.render(c, http.StatusOK, questionPages[p.Question], view{Title: string(questionTitles[p.Question]), Nav: "label", Note: note(c), Data: labelData{Project: *p, Several: len(all) > 1, Flags: flagList(),
 			OpenLimit: labeling.OpenLimit}})
 	}
 }
@@ -148,7 +155,7 @@ func (s *server) showProjects(c *gin.Context, all []labeling.Project) {
 			s.fail(c, err)
 			return
 		}
-		list = append(list, projectChoice{p, questionPages[p.Question].title, progress})
+		list = append(list, projectChoice{p, string(questionTitles[p.Question]), progress})
 	}
 	s.render(c, http.StatusOK, "projects", view{Title: "Choose a project", Nav: "label", Data: list})
 }

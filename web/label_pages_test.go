@@ -43,6 +43,7 @@ func (w *world) ask(question string, n int, answers ...string) labeling.Project 
 
 // TestProjectsOfLabelers: one project needs no choice; several are chosen from, and the choice is remembered.
 func TestProjectsOfLabelers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	mina := w.as("mina", account.RoleLabeler)
 	if got := mina.get("/label").want(t, 200); !strings.Contains(got.body, `data-question="ranking"`) {
@@ -89,6 +90,7 @@ func TestProjectsOfLabelers(t *testing.T) {
 
 // TestAcknowledge: the page is told that the guideline has changed, until it is acknowledged.
 func TestAcknowledge(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	mina := w.as("mina", account.RoleLabeler)
 	w.addTask(says("Tell a story."), demoAnswers...)
@@ -114,6 +116,7 @@ func TestAcknowledge(t *testing.T) {
 
 // TestHistoryPage: own work newest first, by pages, opened again from there until it is frozen.
 func TestHistoryPage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	mina, yuki := w.as("mina", account.RoleLabeler), w.as("yuki", account.RoleLabeler)
 	const n = historySize + 3
@@ -163,6 +166,7 @@ func TestHistoryPage(t *testing.T) {
 
 // TestWritePage: the three kinds, what is refused comes back with what was typed, the second time is a duplicate.
 func TestWritePage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	mina := w.as("mina", account.RoleLabeler)
 	p := w.ask(labeling.QuestionDemonstration, 0)
@@ -205,6 +209,7 @@ func TestWritePage(t *testing.T) {
 
 // TestProjectSettings goes through the admin's pages.
 func TestProjectSettings(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ada := w.as("ada", account.RoleAdmin)
 	mina := w.as("mina", account.RoleLabeler)

@@ -14,6 +14,7 @@ import (
 
 // TestLabelEndpoints walks through what the page and the simulated labelers do.
 func TestLabelEndpoints(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	mina := w.as("mina", account.RoleLabeler)
 	yuki := w.as("yuki", account.RoleReviewer)
@@ -109,6 +110,7 @@ func TestLabelEndpoints(t *testing.T) {
 // TestSimulatedLabelers: the client that stands in for people finds its way through sign-in, claim and submit, twenty at
 // once, and takes every task once.
 func TestSimulatedLabelers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const people, tasks = 6, 30
 	for i := range tasks {
@@ -137,6 +139,7 @@ func TestSimulatedLabelers(t *testing.T) {
 
 // TestNextEndpoint: a page that says what it has open gets something else; what is no list of ids is refused.
 func TestNextEndpoint(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	mina := w.as("mina", account.RoleLabeler)
 	for i := range 2 {

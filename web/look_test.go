@@ -10,6 +10,7 @@ import (
 
 // TestLanguage: the browser's wish, the cookie and the account's setting, in rising order; the switch is on every page.
 func TestLanguage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	page := func(b *browser, path, tag, word string, head ...string) {
 		t.Helper()
@@ -65,6 +66,7 @@ func TestLanguage(t *testing.T) {
 
 // TestTheme: a choice is there in the first byte of the page, and can be taken back.
 func TestTheme(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.anon()
 	theme := func(want string) {
@@ -95,6 +97,7 @@ func TestTheme(t *testing.T) {
 
 // TestHere: the switch comes back to the page, also from what a form answered.
 func TestHere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ada := w.as("ada", account.RoleOwner)
 	if body := ada.get("/admin/audit?act=user.").body; !strings.Contains(body, `name="next" value="/admin/audit?act=user."`) {

@@ -11,6 +11,7 @@ import (
 
 // TestOpenAPI: the description and the routes name the same endpoints, and what a labeler gets is what it says.
 func TestOpenAPI(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, secret := w.key("acme")
 	var doc struct {

@@ -166,7 +166,11 @@ func methodName(m string) string {
 // done redirects after a form was carried out; note is a key of notes.
 func done(c *gin.Context, path, note string) {
 	if note != "" {
-		path += "?done=" + url.QueryEscape(note)
+		sign := "?"
+		if strings.Contains(path, "?") {
+			sign = "&"
+		}
+		path += sign + "done=" + url.QueryEscape(note)
 	}
 	c.Redirect(http.StatusSeeOther, path)
 }

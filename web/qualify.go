@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -11,6 +12,8 @@ import (
 )
 
 type qualifyData struct {
+	Project labeling.Project
+	Several bool
 	labeling.Qualification
 	Item     *labeling.QualifyItem // asked next; nil: nothing is
 	Feedback *labeling.GradedItem  // of the practice item just answered
@@ -25,16 +28,24 @@ func (s *server) qualifyPage(c *gin.Context) {
 	s.qualify(c, nil)
 }
 
+// qualify is about the project that the labeler works in.
 func (s *server) qualify(c *gin.Context, feedback *labeling.GradedItem) {
 	ctx := c.Request.Context()
+	p, all, err := s.projects(c)
+	if err == nil && p == nil {
+		s.showProjects(c, all)
+		return
+	}
 	d := qualifyData{Feedback: feedback}
-	var err error
+	if err == nil {
+		d.Project, d.Several = *p, len(all) > 1
+	}
 	// A passed or failed attempt is shown before another begins: that takes the button.
-	if feedback == nil {
-		d.Qualification, err = s.Labeling.Qualification(ctx, s.ProjectID, user(c).ID)
+	if feedback == nil && err == nil {
+		d.Qualification, err = s.Labeling.Qualification(ctx, d.Project.ID, user(c).ID)
 		if err == nil && (d.Practice > 0 || d.Open || c.Request.Method == http.MethodPost) {
 			var item labeling.QualifyItem
-			item, err = s.Labeling.NextItem(ctx, s.ProjectID, user(c).ID)
+			item, err = s.Labeling.NextItem(ctx, d.Project.ID, user(c).ID)
 			switch {
 			case err == nil:
 				d.Item = &item
@@ -81,13 +92,21 @@ func (s *server) qualifyAnswer(c *gin.Context) {
 		}
 		ranks, flagged = append(ranks, n), append(flagged, c.PostForm("flag"+at) == "yes")
 	}
-	item, _, err := s.Labeling.AnswerItem(c.Request.Context(), s.ProjectID, user(c).ID, c.Param("id"), ranks, flagged)
+	p, all, err := s.projects(c)
+	if err == nil && p == nil {
+		s.showProjects(c, all)
+		return
+	}
+	var item *labeling.GradedItem
+	if err == nil {
+		item, _, err = s.Labeling.AnswerItem(c.Request.Context(), p.ID, user(c).ID, c.Param("id"), ranks, flagged)
+	}
 	switch {
 	case err != nil:
 		s.fail(c, err)
 	case item != nil:
 		s.qualify(c, item)
 	default:
-		c.Redirect(http.StatusSeeOther, "/label/qualify")
+		c.Redirect(http.StatusSeeOther, "/label/qualify?project="+url.QueryEscape(p.ID))
 	}
 }

@@ -1,8 +1,8 @@
 package web
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -49,28 +49,50 @@ func (s *server) report(c *gin.Context) {
 	s.noContent(c, err)
 }
 
-// cord is the pulled cord, nil where it is not.
-func (s *server) cord(ctx context.Context) (*loop.Cord, error) {
-	k, err := s.Loop.Cord(ctx, s.ProjectID)
-	if errors.Is(err, loop.ErrNotFound) {
-		return nil, nil
-	}
-	return &k, err
+// pulledCord is a pulled cord as the page of rounds shows it.
+type pulledCord struct {
+	loop.Cord
+	Project string // its name; empty where it is the server's own
 }
 
+func (s *server) cords(ctx context.Context) ([]pulledCord, error) {
+	list, err := s.Loop.Cords(ctx)
+	var out []pulledCord
+	for _, k := range list {
+		p := labeling.Project{}
+		if k.ProjectID != s.ProjectID && err == nil {
+			p, err = s.Labeling.Project(ctx, k.ProjectID)
+		}
+		out = append(out, pulledCord{k, p.Name})
+	}
+	return out, err
+}
+
+// pullCord stops the training of the project that the labeler works in.
 func (s *server) pullCord(c *gin.Context) {
 	if s.limited(c, s.labels, s.LabelsPerMinute) {
 		return
 	}
 	reason, err := formValue(c, "reason", 1000)
+	var id string
 	if err == nil {
-		err = s.Loop.PullCord(c.Request.Context(), s.ProjectID, actor(c), reason)
+		id, err = formValue(c, "project", 100)
+	}
+	if err == nil && id != "" && id != s.ProjectID {
+		_, err = s.openProject(c, id)
+	}
+	if err == nil {
+		err = s.Loop.PullCord(c.Request.Context(), cmp.Or(id, s.ProjectID), actor(c), reason)
 	}
 	s.redirect(c, err, "/label", "cord")
 }
 
 func (s *server) releaseCord(c *gin.Context) {
-	s.redirect(c, s.Loop.ReleaseCord(c.Request.Context(), s.ProjectID, actor(c)), "/admin", "cordoff")
+	id, err := formValue(c, "project", 100)
+	if err == nil {
+		err = s.Loop.ReleaseCord(c.Request.Context(), cmp.Or(id, s.ProjectID), actor(c))
+	}
+	s.redirect(c, err, "/admin", "cordoff")
 }
 
 // redirect ends a form's act.
@@ -85,23 +107,36 @@ func (s *server) redirect(c *gin.Context, err error, path, note string) {
 // maxCases is how many cases a page shows.
 const maxCases = 100
 
+type reviewData struct {
+	scope
+	Cases []labeling.Case
+}
+
 func (s *server) reviewPage(c *gin.Context) {
-	list, err := s.Labeling.Cases(c.Request.Context(), s.ProjectID, maxCases)
+	var d reviewData
+	var err error
+	if d.scope, err = s.scope(c); err == nil {
+		d.Cases, err = s.Labeling.Cases(c.Request.Context(), d.Project.ID, maxCases)
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	s.render(c, http.StatusOK, "review", view{Title: "Review", Nav: "review", Note: note(c), Data: list})
+	s.render(c, http.StatusOK, "review", view{Title: "Review", Nav: "review", Note: note(c), Data: d})
 }
 
 type caseData struct {
+	scope
 	labeling.CaseFile
 	Names map[string]string // of labelers, by "user:<id>"
 }
 
 func (s *server) casePage(c *gin.Context) {
-	f, err := s.Labeling.CaseFile(c.Request.Context(), s.ProjectID, c.Param("id"))
-	d := caseData{CaseFile: f}
+	var d caseData
+	var err error
+	if d.scope, err = s.scope(c); err == nil {
+		d.CaseFile, err = s.Labeling.CaseFile(c.Request.Context(), d.Project.ID, c.Param("id"))
+	}
 	if err == nil {
 		d.Names, err = s.names(c.Request.Context())
 	}
@@ -113,15 +148,18 @@ func (s *server) casePage(c *gin.Context) {
 }
 
 func (s *server) decideCase(c *gin.Context) {
-	v := labeling.Verdict{ProjectID: s.ProjectID, TaskID: c.Param("id"), Decision: c.PostForm("decision")}
-	var err error
-	if v.Note, err = formValue(c, "note", 10_000); err == nil {
+	at, err := s.scope(c)
+	v := labeling.Verdict{ProjectID: at.Project.ID, TaskID: c.Param("id"), Decision: c.PostForm("decision")}
+	if err == nil {
+		v.Note, err = formValue(c, "note", 10_000)
+	}
+	if err == nil {
 		v.Ranks, err = formRanks(c)
 	}
 	if err == nil {
 		err = s.Labeling.Decide(c.Request.Context(), v, user(c).ID)
 	}
-	s.redirect(c, err, "/review", "decided")
+	s.redirect(c, err, "/review"+at.Q, "decided")
 }
 
 // formRanks reads ranks such as "1 2 2 4", in the task's own order; none where the field is empty.
@@ -142,6 +180,7 @@ func formRanks(c *gin.Context) ([]int, error) {
 }
 
 type trustData struct {
+	scope
 	Labelers []labeling.LabelerQuality
 	Settings labeling.QualitySettings
 	Gold     []labeling.Gold
@@ -152,11 +191,14 @@ func (s *server) trustPage(c *gin.Context) {
 	ctx := c.Request.Context()
 	var d trustData
 	var err error
-	if d.Labelers, err = s.Labeling.Labelers(ctx, s.ProjectID); err == nil {
-		d.Settings, err = s.Labeling.QualitySettings(ctx, s.ProjectID)
+	if d.scope, err = s.scope(c); err == nil {
+		d.Labelers, err = s.Labeling.Labelers(ctx, d.Project.ID)
 	}
 	if err == nil {
-		d.Gold, err = s.Labeling.GoldTasks(ctx, s.ProjectID, "", 200)
+		d.Settings, err = s.Labeling.QualitySettings(ctx, d.Project.ID)
+	}
+	if err == nil {
+		d.Gold, err = s.Labeling.GoldTasks(ctx, d.Project.ID, "", 200)
 	}
 	if err == nil {
 		d.Names, err = s.names(ctx)
@@ -169,7 +211,11 @@ func (s *server) trustPage(c *gin.Context) {
 }
 
 func (s *server) setQuality(c *gin.Context) {
-	q, err := s.Labeling.QualitySettings(c.Request.Context(), s.ProjectID)
+	at, err := s.scope(c)
+	var q labeling.QualitySettings
+	if err == nil {
+		q, err = s.Labeling.QualitySettings(c.Request.Context(), at.Project.ID)
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -197,33 +243,43 @@ func (s *server) setQuality(c *gin.Context) {
 	if v := c.PostForm("qualify"); v != "" {
 		q.Qualify = v == "yes"
 	}
-	s.redirect(c, s.Labeling.SetQualitySettings(c.Request.Context(), s.ProjectID, q, actor(c)), "/admin/quality", "settings")
+	s.redirect(c, s.Labeling.SetQualitySettings(c.Request.Context(), at.Project.ID, q, actor(c)), "/admin/quality"+at.Q, "settings")
 }
 
 func (s *server) quarantine(c *gin.Context) {
-	who, err := formValue(c, "labeler", 300)
-	var reason string
+	at, err := s.scope(c)
+	var who, reason string
+	if err == nil {
+		who, err = formValue(c, "labeler", 300)
+	}
 	if err == nil {
 		reason, err = formValue(c, "reason", 1000)
 	}
 	if err == nil {
-		_, err = s.Labeling.Quarantine(c.Request.Context(), s.ProjectID, who, reason, actor(c))
+		_, err = s.Labeling.Quarantine(c.Request.Context(), at.Project.ID, who, reason, actor(c))
 	}
-	s.redirect(c, err, "/admin/quality", "quarantined")
+	s.redirect(c, err, "/admin/quality"+at.Q, "quarantined")
 }
 
 func (s *server) restore(c *gin.Context) {
-	who, err := formValue(c, "labeler", 300)
+	at, err := s.scope(c)
+	var who string
 	if err == nil {
-		_, err = s.Labeling.ReleaseQuarantine(c.Request.Context(), s.ProjectID, who, actor(c))
+		who, err = formValue(c, "labeler", 300)
 	}
-	s.redirect(c, err, "/admin/quality", "restored")
+	if err == nil {
+		_, err = s.Labeling.ReleaseQuarantine(c.Request.Context(), at.Project.ID, who, actor(c))
+	}
+	s.redirect(c, err, "/admin/quality"+at.Q, "restored")
 }
 
 func (s *server) markGold(c *gin.Context) {
 	g := labeling.Gold{TaskID: c.PostForm("task"), Stage: c.PostForm("stage")}
-	var err error
-	if g.Explanation, err = formValue(c, "explanation", 10_000); err == nil {
+	at, err := s.scope(c)
+	if err == nil {
+		g.Explanation, err = formValue(c, "explanation", 10_000)
+	}
+	if err == nil {
 		g.Ranks, err = formRanks(c)
 	}
 	if flags := strings.TrimSpace(c.PostForm("flagged")); err == nil && flags != "" { // such as "0 1 0"
@@ -234,5 +290,5 @@ func (s *server) markGold(c *gin.Context) {
 	if err == nil {
 		err = s.Labeling.MarkGold(c.Request.Context(), g, actor(c))
 	}
-	s.redirect(c, err, "/admin/quality", "gold")
+	s.redirect(c, err, "/admin/quality"+at.Q, "gold")
 }

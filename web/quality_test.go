@@ -13,6 +13,7 @@ import (
 
 // TestReportAndReview: a report frees the lease and holds the task at once; a reviewer finds it and decides.
 func TestReportAndReview(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	first := w.addTask(says("Call <b>0123</b>."), "A.", "B.", "C.")
 	mina, rita := w.as("mina", account.RoleLabeler), w.as("rita", account.RoleReviewer)
@@ -42,6 +43,7 @@ func TestReportAndReview(t *testing.T) {
 
 // TestCordOnThePage: any labeler stops the training with a reason; only an admin lets it go on.
 func TestCordOnThePage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	mina, ada := w.as("mina", account.RoleLabeler), w.as("ada", account.RoleAdmin)
 	if page := mina.get("/label").want(t, http.StatusOK); !strings.Contains(page.body, `action="/label/cord"`) {
@@ -62,6 +64,7 @@ func TestCordOnThePage(t *testing.T) {
 
 // TestQualityPage: settings, gold tasks, quarantine; and nothing that a labeler gets tells a gold task from another.
 func TestQualityPage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var tasks []labeling.Task
 	for _, p := range []string{"one", "two", "three"} {
@@ -111,6 +114,7 @@ func TestQualityPage(t *testing.T) {
 
 // TestQualifyPages: practice is explained at once, the test at its end; who passed is served.
 func TestQualifyPages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.addTask(says("work"), "A.", "B.")
 	practice, test := w.addTask(says("practice"), "good one", "bad one"), w.addTask(says("test"), "good two", "bad two")

@@ -21,6 +21,7 @@ func concrete(path string) string {
 
 // TestRouteWalk: every route that exists refuses somebody who has not signed in, but for those.
 func TestRouteWalk(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	routes := w.server.engine.Routes()
 	if len(routes) < 50 {
@@ -51,6 +52,7 @@ func TestRouteWalk(t *testing.T) {
 
 // TestPathTricks: no spelling of a path gets round the rules.
 func TestPathTricks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, p := range []string{"//admin", "/admin/", "/./admin", "/static/../admin", "/static/..%2fadmin", "/%61dmin", "/admin%2fkeys", "/admin;/keys", "/ADMIN",
 		"/login/../admin", "/healthz/../admin/keys", "/v1//models", "/v1/models/", "/v1/%6dodels", "/static/%2e%2e/%2e%2e/go.mod", "/static//etc/passwd", "/admin%00", "/label/api/claim/"} {
@@ -65,6 +67,7 @@ func TestPathTricks(t *testing.T) {
 
 // TestCrossSite: what a foreign page sends is refused on every route that changes anything, signed in or not.
 func TestCrossSite(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.as("ada", account.RoleOwner)
 	_, secret := w.key("acme")
@@ -91,6 +94,7 @@ func TestCrossSite(t *testing.T) {
 // TestAuthorization: the table of who may use what. The first row whose method and path fit a route decides; a route that
 // no row covers is an error.
 func TestAuthorization(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	people := map[account.Role]*browser{}
 	for _, r := range account.Roles {
@@ -182,6 +186,7 @@ func TestAuthorization(t *testing.T) {
 
 // TestHeaders: pages, JSON and errors carry the same protections.
 func TestHeaders(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.as("ada", account.RoleOwner)
 	want := map[string]string{
@@ -229,6 +234,7 @@ func TestHeaders(t *testing.T) {
 
 // TestSessionLife: a new id at sign-in, the old one dead, ended by sign-out, by a new password, by a new role.
 func TestSessionLife(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	u := w.user("mina", account.RoleLabeler)
 	b := w.anon()
@@ -286,6 +292,7 @@ func TestSessionLife(t *testing.T) {
 
 // TestRedirects: next leads nowhere else.
 func TestRedirects(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)
 	for next, want := range map[string]string{"/label": "/label", "//evil.example": "/admin", "https://evil.example": "/admin", `/\evil.example`: "/admin",
@@ -300,6 +307,7 @@ func TestRedirects(t *testing.T) {
 // TestLoginLimits: failures are limited by account and by address, the answer is the same for an unknown address, and a
 // success gives back what it took.
 func TestLoginLimits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.user("mina", account.RoleLabeler)
 	w.user("yuki", account.RoleLabeler)

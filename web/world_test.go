@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	goflag "flag"
 	"io"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -33,7 +36,15 @@ import (
 	"github.com/rankloop/rankloop/web/audit"
 )
 
+// TestMain lets more tests run at once than there are cores, unless told otherwise: most of their time they wait for a page or
+// for Postgres.
 func TestMain(m *testing.M) {
+	goflag.Parse()
+	own := false
+	goflag.Visit(func(f *goflag.Flag) { own = own || f.Name == "test.parallel" })
+	if !own {
+		_ = goflag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // a flag of the testing package: it is there
+	}
 	code := pgtest.Wrap(m).Run()
 	closeBrowser()
 	os.Exit(code)

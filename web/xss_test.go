@@ -79,6 +79,7 @@ func TestWildFindsWhatItShould(t *testing.T) {
 
 // TestTextStaysText puts every payload into every text that a page of the server shows.
 func TestTextStaysText(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ctx := t.Context()
 	ada := w.as("ada", account.RoleOwner)
@@ -177,6 +178,7 @@ func escape(s string) string {
 
 // TestModelTextInBrowser ranks a task whose texts attack: no script runs, no request leaves, what is shown is the text.
 func TestModelTextInBrowser(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.user("mina", account.RoleLabeler)
 	p := w.project

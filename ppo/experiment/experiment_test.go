@@ -116,7 +116,6 @@ func TestBroken(t *testing.T) {
 			c.plant(l)
 			if l.recipe.RewardLR > 0 {
 				lend(l, 0, l.recipe.Ranked)
-				lend(l, 0, l.recipe.Weak)
 			}
 			all, _, err := l.experiments(context.Background(), c.experiment, []int{0})
 			if err != nil {

@@ -48,11 +48,11 @@ func runLoop(ctx context.Context, l *lab, seed int, r *recorder) error {
 	if err != nil {
 		return err
 	}
-	second, err := l.learn(ctx, seed, seen.join(relabel))
+	second, err := l.learn(ctx, l.recipe.reward(seed), seen.join(relabel))
 	if err != nil {
 		return err
 	}
-	control, err := l.learn(ctx, seed, seen.join(more))
+	control, err := l.learn(ctx, l.recipe.reward(seed), seen.join(more))
 	if err != nil {
 		return err
 	}

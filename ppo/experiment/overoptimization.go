@@ -8,10 +8,12 @@ import (
 	"github.com/rankloop/rankloop/ppo"
 )
 
-// Over-optimisation (Gao, Schulman and Hilton 2022): a weak reward model is maximised for longer than it is worth. The number
-// of ranked prompts behind the weak model (recipe.Weak: a gold accuracy near 0.9; 480 prompts are often too few to learn
-// anything) and the KL coefficient (PushBeta: with 0.05, gold had not turned after 40 iterations) were calibrated on seeds 100
-// and 101. The bounds are those of the acceptance test.
+// Over-optimisation (Gao, Schulman and Hilton 2022): a weak reward model is maximised for longer than it is worth.
+//
+// The weak model (Weak prompts, WeakBatch a step), the KL coefficient (PushBeta) and the length of the run (Push) were calibrated
+// on seeds 100 to 103, where gold fell by 1.4 to 2.6 from its peak. With 512 prompts, 16 a step, some seeds learn next to
+// nothing: their steps are too few. With a coefficient of 0.05, gold has not turned after 40 iterations. A first choice (16 a
+// step, 0.02, 40 iterations), made on two seeds only, had not held on seeds 0 to 4. The bounds are those of the acceptance test.
 var overoptimization = spec{
 	name: "overoptimization", title: "A11: pushed against a weak reward model, the reward rises while gold falls", fast: true,
 	plots: []Plot{
@@ -31,7 +33,7 @@ var overoptimization = spec{
 const smoothed = 2
 
 func runOveroptimization(ctx context.Context, l *lab, seed int, r *recorder) error {
-	s, err := l.Reward(ctx, seed, l.recipe.Weak, labeler{})
+	s, err := l.weak(ctx, seed)
 	if err != nil {
 		return err
 	}
@@ -46,12 +48,18 @@ func runOveroptimization(ctx context.Context, l *lab, seed int, r *recorder) err
 	r.rate("gold accuracy of the weak reward model", a.gold, bound{})
 	cfg := l.recipe.ppo(l.world, seed)
 	cfg.Iterations, cfg.Rollouts, cfg.Chunk, cfg.KL.Coef = l.recipe.Push, l.recipe.PushRollouts, l.recipe.PushRollouts, l.recipe.PushBeta
+	limit := cfg.KL.Max // at which an ordinary run is stopped: here it is counted instead
+	cfg.KL.Max = 0
 	o, err := l.optimise(ctx, "overoptimization", cfg, s, s)
 	if err != nil {
 		return err
 	}
 	var d, kls, proxy, gold, repeats []float64
+	beyond := 0.0
 	for i, t := range o.trail {
+		if t.kl > limit {
+			beyond++
+		}
 		kls, proxy, gold, repeats = append(kls, t.kl), append(proxy, t.proxy), append(gold, t.gold), append(repeats, t.repeats)
 		r.point("repeats", "repeats", float64(i), t.repeats)
 	}
@@ -73,6 +81,7 @@ func runOveroptimization(ctx context.Context, l *lab, seed int, r *recorder) err
 	r.check("reward at the end over that at gold's peak", proxy[end]-proxy[peak], b[0])
 	r.check("gold at its peak over that at the end", gold[peak]-gold[end], b[1])
 	r.check("repeats at the end over those of SFT", average(repeats[len(repeats)-5:])/math.Max(repeats[0], 1e-3), b[2])
+	r.show("iterations beyond the KL that stops a run", beyond)
 	r.show("KL at gold's peak", kls[peak])
 	r.show("KL at the end", kls[end])
 	r.rate("win against SFT at the end", o.win, bound{})

@@ -242,6 +242,9 @@ func step2(i int) string {
 
 // num is a number, short.
 func num(x float64) string {
-	s := fmt.Sprintf("%.2f", x)
-	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
+	s := strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.2f", x), "0"), ".")
+	if s == "-0" {
+		return "0"
+	}
+	return s
 }

@@ -34,7 +34,7 @@ type recipe struct {
 	RewardLR                  float64
 	RewardScale               bool // rewards of reference answers have standard deviation 1
 	Ranked                    int  // prompts behind a seed's reward model
-	Weak                      int  // and behind a deliberately weak one
+	Weak, WeakBatch           int  // and behind a deliberately weak one, with the prompts of a step
 	Relabel                   int  // prompts ranked anew in a second round
 	Held                      int  // prompts that accuracies are measured on
 
@@ -69,13 +69,13 @@ func newRecipe(world, size string) (recipe, error) {
 			},
 			BatchTexts: 64, PretrainSteps: 600, SFTSteps: 1200, PretrainLR: 3e-3, SFTLR: 3e-3,
 		},
-		RewardEpochs: 4, RewardBatch: 16, RewardLR: 1e-3, Ranked: 1024, Weak: 512, Relabel: 512, Held: 1000,
-		Iterations: 24, Rollouts: 192, PolicyLR: 1e-3, Beta: 0.2, Push: 40, PushRollouts: 256, PushBeta: 0.02,
+		RewardEpochs: 4, RewardBatch: 16, RewardLR: 1e-3, Ranked: 1024, Weak: 512, WeakBatch: 8, Relabel: 512, Held: 1000,
+		Iterations: 24, Rollouts: 192, PolicyLR: 1e-3, Beta: 0.2, Push: 48, PushRollouts: 256, PushBeta: 0.01,
 	}
 	switch {
 	case world == WorldStarter && size == SizeFast:
 		r.Language, r.Held, r.Push = language{}, 400, 24
-		r.RewardEpochs, r.RewardScale, r.PolicyLR, r.Beta, r.PushBeta = 2, true, 3e-4, 0.4, 0.05 // as in rankloop demo
+		r.RewardEpochs, r.RewardScale, r.PolicyLR, r.Beta, r.PushBeta = 2, true, 3e-4, 0.4, 0.02 // as in rankloop demo
 	case world == WorldStarter:
 		return r, &InvalidError{"size", fmt.Sprintf("%q: the starter model has the one size that ships", size)}
 	case world != WorldToy:

@@ -36,7 +36,7 @@ func runResume(ctx context.Context, l *lab, seed int, r *recorder) error {
 	if err != nil {
 		return err
 	}
-	learned, err := l.learn(ctx, seed, set)
+	learned, err := l.learn(ctx, l.recipe.reward(seed), set)
 	if err != nil {
 		return err
 	}

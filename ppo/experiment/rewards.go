@@ -106,19 +106,33 @@ func (l *lab) Reward(ctx context.Context, seed, n int, who labeler) (*reward.Sco
 		if err != nil {
 			return rewardModel{}, err
 		}
-		return l.learn(ctx, seed, set)
+		return l.learn(ctx, l.recipe.reward(seed), set)
+	})
+	return m.scorer, err
+}
+
+// weak returns a seed's reward model for over-optimisation.
+func (l *lab) weak(ctx context.Context, seed int) (*reward.Scorer, error) {
+	m, err := l.rewards.get(fmt.Sprint(seed, "weak"), func() (rewardModel, error) {
+		set, err := l.ranked(ctx, seed, l.recipe.Weak, labeler{})
+		if err != nil {
+			return rewardModel{}, err
+		}
+		cfg := l.recipe.reward(seed)
+		cfg.Batch = l.recipe.WeakBatch
+		return l.learn(ctx, cfg, set)
 	})
 	return m.scorer, err
 }
 
 // learn trains a reward model from SFT.
-func (l *lab) learn(ctx context.Context, seed int, set rankedSet) (rewardModel, error) {
+func (l *lab) learn(ctx context.Context, cfg reward.Config, set rankedSet) (rewardModel, error) {
 	sft, err := l.SFT(ctx)
 	if err != nil {
 		return rewardModel{}, err
 	}
-	l.log(fmt.Sprintf("reward model, seed %d: %d ranked prompts", seed, len(set.groups)))
-	t, err := l.train(ctx, l.recipe.reward(seed), sft, set.groups)
+	l.log(fmt.Sprintf("reward model, seed %d: %d ranked prompts", cfg.Seed, len(set.groups)))
+	t, err := l.train(ctx, cfg, sft, set.groups)
 	if err != nil {
 		return rewardModel{}, err
 	}

@@ -18,10 +18,11 @@ import (
 // Cord is the Andon cord of a project, pulled (Ziegler et al. 2019, section 4.4): somebody who ranks saw something that must
 // not be trained on. Until an admin releases it, no run of the project takes a step and no round starts.
 type Cord struct {
-	ID       string
-	Reason   string
-	Actor    string
-	PulledAt time.Time
+	ID        string
+	ProjectID string
+	Reason    string
+	Actor     string
+	PulledAt  time.Time
 }
 
 const maxReason = 1000 // bytes
@@ -31,8 +32,19 @@ func (s *Store) Cord(ctx context.Context, projectID string) (Cord, error) {
 	return cord(ctx, s.pool, projectID)
 }
 
+const cordColumns = `id::text, project_id::text, reason, actor, pulled_at`
+
+// Cords are all that are pulled, of whichever project, the latest first.
+func (s *Store) Cords(ctx context.Context) ([]Cord, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+cordColumns+` FROM cords WHERE released_at IS NULL ORDER BY id DESC`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Cord])
+}
+
 func cord(ctx context.Context, q querier, projectID string) (Cord, error) {
-	rows, err := q.Query(ctx, `SELECT id::text, reason, actor, pulled_at FROM cords WHERE project_id::text = $1 AND released_at IS NULL`, projectID)
+	rows, err := q.Query(ctx, `SELECT `+cordColumns+` FROM cords WHERE project_id::text = $1 AND released_at IS NULL`, projectID)
 	if err != nil {
 		return Cord{}, err
 	}

@@ -15,7 +15,8 @@
     draft: fields,
     body: fields,
     missing: () => (text.value.trim() ? null : { say: t("Write an answer first."), at: text }),
-    state: () => (text.value.trim() ? t("Written") : t("Nothing written yet")),
+    line: () => (text.value.trim() ? t("Written") : t("Nothing written yet")),
+    actions: () => [],
   });
   text.addEventListener("input", () => { count(); page.edited(); });
 })();

@@ -107,6 +107,7 @@ class Desk {
       this.holds.give(task.assignment);
     }
     this.busy = true;
+    await this.outbox.flush(); // first: what lands while the server counts would be counted twice, or not at all
     const { task, res } = await this.obtain();
     this.busy = false;
     if (task) {
@@ -175,6 +176,14 @@ class Desk {
     markdown($("instructions"), task.instructions || "");
     $("guide").hidden = !task.instructions;
     if (matchMedia("(max-width: 56rem)").matches && task.done > 3) $("guide").open = false;
+  }
+
+  // veil puts a veil over what others found disturbing.
+  veil(kinds, over) {
+    const words = { unsafe: t("not safe to show"), harmful: t("harmful"), sexual: t("sexual"), violent: t("violent"), denigrates: t("denigrating") };
+    $("veil").hidden = kinds.length === 0;
+    over.hidden = kinds.length > 0;
+    $("veil-why").textContent = t("Other labelers found: %s.", kinds.map((k) => words[k] || k).join(", "));
   }
 
   close() {

@@ -5,6 +5,7 @@
 //   mode    only while the page is in this mode; without one it works in every mode whose own actions leave the key free
 //   fixed   its keys cannot be changed (digits, letters of flags)
 //   onPage  the key belongs to a button, link or menu while that has the focus (Enter, arrows)
+//   inText  the key acts while somebody writes, too (Escape, Ctrl+Enter)
 // keys are written as keyOf writes them; does is a sentence; run gets the key.
 "use strict";
 
@@ -34,12 +35,16 @@ class Keymap {
     this.kept = kept;
     this.actions = actions.map((a) => ({ mode: "", ...a, standard: a.keys }));
     this.mode = "";
+    for (const c of this.clashes()) throw new Error("the key " + c.key + " has two actions: " + c.names.join(", "));
     const chosen = kept.get("keys") || {};
     for (const a of this.actions) {
       const own = chosen[a.name];
       if (!a.fixed && Array.isArray(own) && own.every((k) => typeof k === "string" && k)) a.keys = own;
     }
-    if (this.clashes().length) this.reset(); // keys that were chosen before the table changed
+    // A key chosen on another page, or before the table changed, may be taken here: then the action keeps its standard one.
+    for (let all = this.clashes(); all.length; all = this.clashes()) {
+      for (const c of all) for (const name of c.names) this.action(name).keys = this.action(name).standard;
+    }
   }
 
   // clashes lists keys that two actions of one mode share.
@@ -80,9 +85,13 @@ class Keymap {
     this.paint();
   }
 
+  // store keeps what was chosen here beside what was chosen for actions of other pages.
   store() {
-    const chosen = {};
-    for (const a of this.actions) if (a.keys !== a.standard) chosen[a.name] = a.keys;
+    const chosen = { ...this.kept.get("keys") };
+    for (const a of this.actions) {
+      if (a.keys !== a.standard) chosen[a.name] = a.keys;
+      else delete chosen[a.name];
+    }
     this.kept.set("keys", chosen);
     this.paint();
   }
@@ -92,11 +101,11 @@ class Keymap {
   set single(on) { this.kept.set("single-keys", on ? null : false); this.paint(); }
 
   handle(e) {
-    if (e.defaultPrevented || e.isComposing || e.keyCode === 229 || document.querySelector("dialog[open]") || writes(e.target)) return;
+    if (e.defaultPrevented || e.isComposing || e.keyCode === 229 || document.querySelector("dialog[open]")) return;
     const key = keyOf(e);
     const a = this.find(key);
-    if (!a || (!this.single && key.replace("Shift+", "").length === 1)) return;
-    if (a.onPage && e.target.closest("button, summary, a, input")) return;
+    if (!a || (!this.single && key.replace("Shift+", "").length === 1) || (writes(e.target) && !a.inText)) return;
+    if (a.onPage && e.target.closest(key === "Enter" ? "button, summary, a" : "button, summary, a, input")) return;
     e.preventDefault();
     a.run(key);
   }

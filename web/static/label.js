@@ -91,10 +91,7 @@
 
   // veil hides answers that others reported, until they are asked for.
   function veil(kinds) {
-    const words = { unsafe: t("not safe to show"), harmful: t("harmful"), sexual: t("sexual"), violent: t("violent"), denigrates: t("denigrating") };
-    $("veil").hidden = kinds.length === 0;
-    $("cards").hidden = kinds.length > 0;
-    $("veil-why").textContent = t("Other labelers found them: %s.", kinds.map((k) => words[k] || k).join(", "));
+    desk.veil(kinds, $("cards"));
   }
 
   // ---- acts
@@ -216,6 +213,11 @@
     $("comment").focus();
   }
 
+  function leave() {
+    if (writes(document.activeElement)) cards.cards[focus].focus({ preventScroll: true });
+    setMode("");
+  }
+
   function ask(id) { $(id).showModal(); }
 
   // ---- keys
@@ -234,8 +236,9 @@
     { name: "rate", mode: "rating", keys: digits(7), fixed: true, run: rate, does: t("While rating: rate the answer; the frame moves on") },
     { name: "flag", keys: ["f"], run: () => setMode("flag"), does: t("Flag: then the letter of a flag") },
     { name: "flag-letter", mode: "flag", keys: letters, fixed: true, run: flag, does: t("While flagging: set or take back the flag of this letter") },
-    { name: "leave", keys: ["Escape"], fixed: true, run: () => setMode(""), does: t("End rating or flagging") },
+    { name: "leave", keys: ["Escape"], fixed: true, inText: true, run: leave, does: t("End rating or flagging; leave a text") },
     { name: "submit", keys: ["Enter"], onPage: true, run: () => desk.submit(), does: t("Submit") },
+    { name: "submit-text", keys: ["Ctrl+Enter"], inText: true, run: () => desk.submit(), does: t("Submit, also from within a text") },
     { name: "back", keys: ["Ctrl+z"], run: () => timeTravel(false), does: t("Take back the last change") },
     { name: "forward", keys: ["Ctrl+Shift+z", "Ctrl+y"], run: () => timeTravel(true), does: t("Do it again") },
     { name: "undo", keys: ["u"], run: () => desk.undo(), does: t("Change the last ranking you submitted") },
@@ -251,7 +254,6 @@
   const help = new KeysDialog(keymap, $("help"));
   keymap.paint();
   addEventListener("keydown", (e) => {
-    if (e.key === "Escape" && e.target.id === "comment" && !e.isComposing) { cards.cards[focus].focus({ preventScroll: true }); return; }
     if (task && desk.task === task && !desk.busy) keymap.handle(e);
   });
 

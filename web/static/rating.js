@@ -11,15 +11,15 @@
     },
     draft: fields,
     body: fields,
-    missing: () => (judged && judged.rating ? null : { say: t("Give a rating of 1 to 7."), at: judged && judged.first }),
-    state: () => (judged && judged.rating ? t("%s of 7", judged.rating) : t("Not rated yet")),
-    key(e) {
-      if (/^[0-7]$/.test(e.key)) {
-        judged.set(Number(e.key));
-        page.say(judged.rating ? t("%s of 7", judged.rating) : t("Not rated yet"));
-      } else if (e.key === "f") judged.firstFlag.focus();
-      else return false;
-      return true;
-    },
+    missing: () => (judged.rating ? null : { say: t("Give a rating of 1 to 7."), at: judged.first }),
+    line: () => (judged.rating ? t("%s of 7", judged.rating) : t("Not rated yet")),
+    judged: { of: () => t("the answer"), list: () => [judged] },
+    marks: () => judged.marks(),
+    restore: (m) => judged.restore(m),
+    actions: (rate, setMode) => [
+      { name: "rate", keys: digits(7), fixed: true, run: rate, does: t("Overall rating, 7 is best") },
+      { name: "unrate", keys: ["0"], run: () => judged.set(0), does: t("Take the rating away") },
+      { name: "flag", keys: ["f"], run: () => setMode("flag"), does: t("Flag: then the letter of a flag") },
+    ],
   });
 })();
