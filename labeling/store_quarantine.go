@@ -41,15 +41,18 @@ func (s *Store) ReleaseQuarantine(ctx context.Context, projectID, labelerID, act
 	return back, wrap(err, "release of %s", labelerID)
 }
 
-// inQuarantine changes the labeler's row, then runs f in the same transaction. The row goes first, against the usual order of
-// locks: a submit that read the old state must find the new one before it commits. Where the two meet head on, one is tried
-// again.
+// inQuarantine changes the labeler's row, then runs f in the same transaction. Locks go in the usual order, tasks and then the
+// row: a submit that read the old state meets the new one at the row, where it looks again (storeSQL). A claim that came between
+// the two may be met head on: then one of them is tried again.
 func (s *Store) inQuarantine(ctx context.Context, projectID, labelerID, change, where, reason string, f func(pgx.Tx) error) error {
 	if !isID(projectID) || labelerID == "" {
 		return fmt.Errorf("labeler %q of project %q: %w", labelerID, projectID, ErrNotFound)
 	}
 	return retry(func() error {
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			if err := lockTasksOf(ctx, tx, projectID, labelerID); err != nil {
+				return err
+			}
 			tag, err := tx.Exec(ctx, `UPDATE labelers SET `+change+` WHERE project_id = $1 AND labeler_id = $2 AND `+where, projectID, labelerID, reason)
 			if err != nil {
 				return err
@@ -65,14 +68,19 @@ func (s *Store) inQuarantine(ctx context.Context, projectID, labelerID, change, 
 				}
 				return ErrNotFound
 			}
-			// The tasks are locked before their assignments are read: the next statement sees what stands under the locks.
-			if _, err := tx.Exec(ctx, `SELECT FROM tasks t WHERE id IN (SELECT task_id FROM assignments WHERE project_id = $1 AND labeler_id = $2)
-				ORDER BY id FOR NO KEY UPDATE`, projectID, labelerID); err != nil {
+			if err := lockTasksOf(ctx, tx, projectID, labelerID); err != nil { // and what was claimed before the row was ours
 				return err
 			}
 			return f(tx)
 		})
 	})
+}
+
+// lockTasksOf locks the tasks of a labeler before their assignments are read: the next statement sees what stands under the locks.
+func lockTasksOf(ctx context.Context, tx pgx.Tx, projectID, labelerID string) error {
+	_, err := tx.Exec(ctx, `SELECT FROM tasks t WHERE id IN (SELECT task_id FROM assignments WHERE project_id = $1 AND labeler_id = $2)
+		ORDER BY id FOR NO KEY UPDATE`, projectID, labelerID)
+	return err
 }
 
 // putAside ends the leases of labeler $2 in project $1, puts aside its rankings, and opens their slots. It counts the latter.
@@ -82,6 +90,7 @@ const putAside = `
 			a.ranking_id IS NOT NULL AND NOT a.surplus AND t.purpose = 'work'
 				AND NOT EXISTS (SELECT FROM snapshot_items i WHERE i.ranking_id = a.ranking_id) AS counted
 		FROM assignments a JOIN tasks t ON t.id = a.task_id WHERE a.project_id = $1 AND a.labeler_id = $2
+		FOR NO KEY UPDATE OF a -- as they are now: a gold task may have been claimed, and given back, since the tasks were locked
 	), closed AS (
 		UPDATE assignments a SET state = CASE a.state WHEN 'leased' THEN 'released' WHEN 'reopened' THEN 'submitted' ELSE a.state END,
 			surplus = a.surplus OR l.counted, aside = a.aside OR l.counted, closed_at = coalesce(a.closed_at, now())
