@@ -6,8 +6,9 @@ import (
 	"github.com/rankloop/rankloop/ppo"
 )
 
-// The pretraining mix: its weight was calibrated on seeds 100 to 104. Pretraining texts of the toy take no notice of their topic, so
-// that a heavier mix costs the answers' topics.
+// The pretraining mix. Its weight was tried on seeds 100 and 101 and is heavy: the loss on pretraining texts falls below SFT's, and the
+// policy wins less often (0.79 against 0.92). Pretraining texts of the toy take no notice of their topic, so that a mix costs the
+// answers' topics.
 const (
 	mixCoef  = 0.3
 	mixBatch = 64 // texts a step of 64 episodes
