@@ -108,7 +108,6 @@ func TestBroken(t *testing.T) {
 		{"a policy that does not learn", "ppo-reward", "win against SFT", func(l *lab) { l.recipe.PolicyLR = 0 }},
 		{"no penalty", "ppo-reward", "KL", func(l *lab) { l.recipe.Beta = 0 }},
 		{"a reward model that does not learn", "best-of-n", "rise of gold from 1 to 16", func(l *lab) { l.recipe.RewardLR = 0 }},
-		{"a reward model that does not learn, measured", "reward-curve", "gold accuracy", func(l *lab) { l.recipe.RewardLR = 0 }},
 		{"fine-tuning that does nothing", "sft", "SFT answers on topic", func(l *lab) { l.language.made["sft"] = l.language.made["base"] }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
