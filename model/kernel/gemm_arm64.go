@@ -138,7 +138,7 @@ func (p *product) packA(dst []float32, i0, rows, k, kc int) {
 		out, src := dst[i*kc:][:width*kc], p.a[(i0+i)*p.ars+k*p.aks:]
 		switch {
 		case p.aks == 1:
-			turn(out, width, src, p.ars, n, kc)
+			transposeInto(out, width, src, p.ars, n, kc)
 		case n == width:
 			for q := range kc {
 				copy(out[q*width:][:width], src[q*p.aks:])
@@ -156,7 +156,7 @@ func (p *product) packA(dst []float32, i0, rows, k, kc int) {
 func (p *product) packB(dst []float32, k, kc, j, cols int) {
 	src := p.b[k*p.bks+j*p.bns:]
 	if p.bns != 1 {
-		turn(dst, tileCols, src, p.bns, cols, kc)
+		transposeInto(dst, tileCols, src, p.bns, cols, kc)
 		return
 	}
 	for q := range kc {
@@ -165,9 +165,9 @@ func (p *product) packB(dst []float32, k, kc, j, cols int) {
 	}
 }
 
-// turn writes the n rows of src [n,k], ld elements apart, to the columns of dst [k,width]; columns from n on become zero. width is a
+// transposeInto writes the n rows of src [n,k], ld elements apart, to the columns of dst [k,width]; columns from n on become zero. width is a
 // multiple of 4.
-func turn(dst []float32, width int, src []float32, ld, n, k int) {
+func transposeInto(dst []float32, width int, src []float32, ld, n, k int) {
 	r := 0
 	for ; r+4 <= n; r += 4 {
 		turnNEON(&dst[r], width, &src[r*ld], ld, k)
