@@ -88,6 +88,7 @@ func (p *product) run(i0, i1, j0, j1 int) {
 		rows := min(rowsMax, i1-i0)
 		for k := 0; k < p.K; k += kcMax {
 			kc := min(kcMax, p.K-k)
+			pause()
 			p.packA(buf.a[:], i0, rows, k, kc)
 			for j := j0; j < j1; j += tileCols {
 				cols := min(tileCols, j1-j)
