@@ -34,6 +34,7 @@ func (p *product) runGo(i0, i1, j0, j1 int) {
 	defer packsGo.Put(buf)
 	for k0 := 0; k0 < p.K; k0 += kcGo {
 		kc := min(kcGo, p.K-k0)
+		pause()
 		acc := p.acc || k0 > 0
 		need := (j1 - j0 + 3) / 4 * 4 * kc
 		if cap(buf.b) < need {
