@@ -86,25 +86,33 @@ func TestRedact(t *testing.T) {
 // TestLooked: what a text is looked at for spares patterns that find nothing, never one that finds something. The former
 // rule of a street wants two digits in a row (a chapter's "5 Main Street" is not an address).
 func TestLooked(t *testing.T) {
-	parts := rapid.SampledFrom([]string{"ann@example.com", "+886 912 345 678", "A123456789", "12", "AB", " ", "4111 1111 1111 1111", "-", "1", "號", "93.184.216.34", "my name is ", "Ann Lee", "\n", ":",
+	parts := []string{"ann@example.com", "+886 912 345 678", "A123456789", "12", "AB", " ", "4111 1111 1111 1111", "-", "1", "號", "93.184.216.34", "my name is ", "Ann Lee", "\n", ":",
 		"DE89 3704 0044 0532 0130 00", "11010519491231002X", "123-45-6789", "AB 12 34 56 C", "(202) 555-0143", "202.555.0143", "0912-345-678", "(02) 2345-6789", "02-2345-6789", "742 Evergreen Terrace", "10 Downing Street",
-		"板橋區文化路一段100巷2弄", "2606:2800:220:1:248:1893:25c8:1946", "hf_", "x", "09", ".", "8", "GB82WEST12345698765432", "+1 (202) 555-0143", "378282246310005", "我叫王小明", "Road"})
-	found := 0
-	rapid.Check(t, func(t *rapid.T) {
-		text := strings.Join(rapid.SliceOf(parts).Draw(t, "parts"), "")
+		"板橋區文化路一段100巷2弄", "2606:2800:220:1:248:1893:25c8:1946", "hf_", "x", "09", ".", "8", "GB82WEST12345698765432", "+1 (202) 555-0143", "378282246310005", "我叫王小明", "Road"}
+	find := func(text string) (got, want []PIISpan) {
 		all := everyMark
 		if looked(text)&hasDigits == 0 {
 			all &^= hasStreet
 		}
-		got, want := FindPII(text), findPII(text, all)
+		return FindPII(text), findPII(text, all)
+	}
+	found := 0
+	for _, text := range parts {
+		got, want := find(text)
 		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Fatalf("%q: %v, all rules find %v", text, got, want)
+			t.Errorf("%q: %v, all rules find %v", text, got, want)
 		}
 		found += len(got)
-	})
-	if found < 20 {
-		t.Errorf("only %d finds", found)
 	}
+	if found < 20 {
+		t.Errorf("only %d of the parts are found", found)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		text := strings.Join(rapid.SliceOf(rapid.SampledFrom(parts)).Draw(t, "parts"), "")
+		if got, want := find(text); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("%q: %v, all rules find %v", text, got, want)
+		}
+	})
 }
 
 // TestPIIIsLinear: a long text of near misses takes time in proportion to its length.
