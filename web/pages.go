@@ -52,39 +52,43 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"others": func() lang.Languages { // the languages to switch to
 			return slices.DeleteFunc(slices.Clone(speaks), func(o *lang.Language) bool { return o == l })
 		},
-		"t":        l.T,     // a sentence, with its values
-		"tn":       l.TN,    // one that counts
-		"th":       l.HTML,  // one with marks in it
-		"found":    l.Found, // one that another room wrote
-		"visible":  labeling.Visible,
-		"why":      func(err error) string { return labeling.Visible(why(l, err)) },
-		"short":    short,
-		"who":      who,
-		"ago":      l.Time,
-		"day":      l.Date,
-		"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"num":      num,
-		"grouped":  grouped,
-		"pct":      l.Percent,
-		"est":      est,
-		"estpct":   func(e loop.Estimate) string { return estpct(l, e) },
-		"secs":     l.Duration,
-		"percent":  func(done, total int) int { return int(100 * float64(done) / float64(max(1, total))) },
-		"ms":       func(ms int64) float64 { return float64(ms) / 1000 },
-		"clip":     func(s string) string { return clipRunes(s, 300) },
-		"add":      func(a, b int) int { return a + b },
-		"columns":  columnPlot,
-		"dots":     dotPlot,
+		"t":       l.T,     // a sentence, with its values
+		"tn":      l.TN,    // one that counts
+		"th":      l.HTML,  // one with marks in it
+		"found":   l.Found, // one that another room wrote
+		"visible": labeling.Visible,
+		"why":     func(err error) string { return labeling.Visible(why(l, err)) },
+		"short":   short,
+		"who":     who,
+		"ago":     l.Time,
+		"day":     l.Date,
+		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"num":     num,
+		"grouped": grouped,
+		"pct":     l.Percent,
+		"est":     est,
+		"estpct":  func(e loop.Estimate) string { return estpct(l, e) },
+		"secs":    l.Duration,
+		"percent": func(done, total int) int { return int(100 * float64(done) / float64(max(1, total))) },
+		"ms":      func(ms int64) float64 { return float64(ms) / 1000 },
+		"clip":    func(s string) string { return clipRunes(s, 300) },
+		"add":     func(a, b int) int { return a + b },
+		"zones":   func() []string { return timeZones },
+		"columns": columnPlot,
+		"dots":    dotPlot,
+		"lineage": func(line []registry.Ancestor, title, desc, snapshot string) template.HTML {
+			return lineageGraph(func(k string) string { return named(l, kindNames, k) }, line, title, desc, snapshot)
+		},
 		"stage":    func(s loop.Stage) string { return l.T(string(stageNames[s])) },
 		"role":     func(r account.Role) string { return named(l, roleNames, r) },
 		"word":     func(v any) string { return named(l, words, fmt.Sprint(v)) },
-		"scope":    func(name string) string { return named(l, scopeNames, name) },
-		"keystate": func(k account.KeyState) string { return named(l, keyStates, k) },
 		"pii":      func(k string) string { return named(l, piiNames, k) },
 		"fault":    func(f string) string { return named(l, faultNames, f) },
 		"kind":     func(k string) string { return named(l, kindNames, k) },
 		"flag":     func(f string) string { return named(l, flagLabels, f) },
 		"counted":  func(p loop.Progress) string { return counted(l, p) },
+		"scope":    func(name string) string { return named(l, scopeNames, name) },
+		"keystate": func(k account.KeyState) string { return named(l, keyStates, k) },
 	}
 	names, err := fs.Glob(templateFS, "templates/*.html")
 	if err != nil {
@@ -195,6 +199,9 @@ var notes = map[string]sentence{
 	"ordered":     "The serving policy answers the prompts now; tasks appear as they are ready.",
 	"password":    "The password is changed. Sign in with the new one.",
 	"proceeding":  "The round goes on with the rankings it has.",
+	"paused":      "The round is paused.",
+	"resumed":     "The round goes on.",
+	"retried":     "The round tries the stage again.",
 	"promoted":    "Promoted. Answers under way finish on the former weights.",
 	"released":    "The task is back in the queue.",
 	"removed":     "The webhook is removed.",
