@@ -8,6 +8,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
@@ -26,11 +27,12 @@ func TestLook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)
-	for _, n := range []string{"mina", "tomas", "yuki"} {
-		w.user(n, account.RoleLabeler)
-	}
+	people, _ := w.labeled(6)
 	key := w.usedKey()
 	round := w.finishedRound()
+	snap, err := w.labeling.MakeSnapshot(t.Context(), w.project.ID, labeling.SnapshotFilter{}, "user:x")
+	w.must(err)
+	second := w.register(registry.Version{Kind: registry.Policy, Name: "policy-r2", Digest: "sha256:" + repeat("e"), Parents: []string{round.PolicyVersionID, round.RewardVersionID}, Snapshot: &snap.ID})
 	for range 2 {
 		w.addTask(says("Tell a story about a fox and a drum with a happy ending."), demoAnswers...)
 	}
@@ -48,7 +50,7 @@ func TestLook(t *testing.T) {
 			b.fitsWidth()
 			b.signIn("ada@example.com")
 			for _, p := range []struct{ name, path string }{{"rounds", "/admin"}, {"round", "/admin/rounds/" + round.ID}, {"models", "/admin/models"},
-				{"model", "/admin/models/" + w.version.ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"key", "/admin/keys/" + key.ID}, {"engine", "/admin/engine"}, {"audit", "/admin/audit?verify=yes"},
+				{"model", "/admin/models/" + second.ID}, {"lineage", "/admin/lineage?kind=labeler&id=" + people[0].ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"key", "/admin/keys/" + key.ID}, {"engine", "/admin/engine"}, {"audit", "/admin/audit?verify=yes"},
 				{"account", "/account"}, {"docs", "/docs/ranking"}, {"missing", "/admin/nothing"}, {"chat", "/chat"}, {"label", "/label"}} {
 				if p.name == "missing" {
 					b.allow("404")
@@ -144,6 +146,8 @@ func (w *world) finishedRound() loop.Round {
 		return err
 	}))
 	w.must(w.loop.Promote(ctx, policy.ID, "user:"+w.version.ID))
+	r, err = w.loop.View(ctx, r.ID)
+	w.must(err)
 	return r
 }
 

@@ -158,8 +158,9 @@ func lineageGraph(kind func(string) string, line []registry.Ancestor, title, des
 			layers[depth], at[n.id] = append(layers[depth], n), n
 		}
 	}
+	depth := layersOf(line)
 	for _, a := range line {
-		add(a.Depth, &node{id: a.ID, name: a.Name, kind: kind(a.Kind)})
+		add(depth[a.ID], &node{id: a.ID, name: a.Name, kind: kind(a.Kind)})
 	}
 	for _, a := range line {
 		for _, p := range a.Parents {
@@ -168,7 +169,7 @@ func lineageGraph(kind func(string) string, line []registry.Ancestor, title, des
 			}
 		}
 		if a.Snapshot != nil {
-			add(a.Depth+1, &node{id: *a.Snapshot, name: short(*a.Snapshot), kind: snapshot, to: []string{a.ID}})
+			add(depth[a.ID]+1, &node{id: *a.Snapshot, name: short(*a.Snapshot), kind: snapshot, to: []string{a.ID}})
 		}
 	}
 	widest, deep := 0, 0
@@ -212,4 +213,20 @@ func lineageGraph(kind func(string) string, line []registry.Ancestor, title, des
 	}
 	b.WriteString("</svg>")
 	return template.HTML(b.String()) // names are escaped above
+}
+
+// layersOf is how far below the version each ancestor is drawn: below all that was made from it.
+func layersOf(line []registry.Ancestor) map[string]int {
+	depth := map[string]int{}
+	for changed, rounds := true, 0; changed && rounds <= len(line); rounds++ {
+		changed = false
+		for _, a := range line {
+			for _, p := range a.Parents {
+				if depth[p] <= depth[a.ID] {
+					depth[p], changed = depth[a.ID]+1, true
+				}
+			}
+		}
+	}
+	return depth
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -49,6 +50,12 @@ func TestLineagePages(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("the model's page lacks %q", want)
 		}
+	}
+	a := func(id string, parents ...string) registry.Ancestor {
+		return registry.Ancestor{Version: registry.Version{ID: id, Parents: parents}}
+	}
+	if got := layersOf([]registry.Ancestor{a("p2", "p1", "r1"), a("p1", "sft", "r1"), a("r1", "sft"), a("sft", "base"), a("base")}); !maps.Equal(got, map[string]int{"p1": 1, "r1": 2, "sft": 3, "base": 4}) {
+		t.Errorf("layers %v", got)
 	}
 	if page := nora.get("/admin/models/" + reward.ID).body; !strings.Contains(page, "0123abc") {
 		t.Error("the program's version is not shown")
