@@ -118,7 +118,7 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 	ada := w.user("ada", account.RoleOwner)
 	mina := w.user("mina", account.RoleLabeler)
 	w.user("tomas", account.RoleLabeler)
-	w.key("acme", func(k *account.NewKey) { k.TrainingOptIn = true })
+	key := w.usedKey()
 	ended := w.finishedRound()
 	round, err := w.loop.Start(t.Context(), w.project.ID, "system", loop.DefaultConfig())
 	w.must(err)
@@ -153,6 +153,7 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/admin/rounds/:id": {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
 		"/admin/models/:id": {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID},
 		"/admin/lineage":    {"/admin/lineage", "/admin/lineage?kind=labeler&id=" + mina.ID},
+		"/admin/keys/:id":   {"/admin/keys/" + key.ID},
 		"/docs/:page":       manual,
 		"/docs":             nil,
 		"/login":            nil,
@@ -161,6 +162,7 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/admin/labeling/people/:id":     {"/admin/labeling/people/" + mina.ID},
 		"/admin/labeling/pay.csv":        nil, // files
 		"/admin/labeling/pay.json":       nil,
+		"/admin/keys/usage.csv":          nil,
 		"/admin/projects/:id":            {"/admin/projects/" + w.project.ID},
 		"/admin/projects/:id/guidelines": {"/admin/projects/" + w.project.ID + "/guidelines"},
 		"/admin/import/:id":              {imported},
