@@ -172,7 +172,7 @@ func (s *server) admit(c *gin.Context) {
 	default:
 		err = status(http.StatusForbidden, "no rule allows this")
 	}
-	if id := c.Param("id"); err == nil && id != "" && c.FullPath() != revokeKeyPath && (len(id) != 36 || uuid.Validate(id) != nil) {
+	if id := c.Param("id"); err == nil && id != "" && c.FullPath() != revokeKeyPath && !strings.HasPrefix(c.FullPath(), "/v1/") && (len(id) != 36 || uuid.Validate(id) != nil) {
 		err = status(http.StatusNotFound, "there is no such thing, or not for you")
 	}
 	switch {

@@ -100,7 +100,7 @@ func (s *server) runChat(c *gin.Context, j *job, r *openai.ChatRequest) {
 		s.fail(c, err)
 		return
 	}
-	id, created := randomID("chatcmpl-"), time.Now().Unix()
+	id, created := j.named("chatcmpl-"), time.Now().Unix()
 	if r.Stream {
 		s.streamChat(ctx, c, j, r, id, created)
 		return

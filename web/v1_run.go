@@ -21,15 +21,16 @@ import (
 // job is one request of the API on its way through the engine: prompts, each answered n times.
 type job struct {
 	*Served
-	endpoint string
-	param    string // the field that holds the prompt, for errors
-	prompts  []Prompt
-	n        int
-	params   decode.Params // of the first choice; the others draw from seeds of their own
-	key      account.Key   // ID empty: the chat page
-	userID   string
-	offered  bool // the request may join the labeling pool where the key's owner consents
-	started  time.Time
+	endpoint     string
+	param        string // the field that holds the prompt, for errors
+	prompts      []Prompt
+	n            int
+	params       decode.Params // of the first choice; the others draw from seeds of their own
+	key          account.Key   // ID empty: the chat page
+	userID       string
+	conversation string // at the chat page
+	training
+	started time.Time
 
 	streams    []*decode.Stream // of each prompt, all choices
 	promptToks int
@@ -45,7 +46,7 @@ func newJob(v *Served, r *openai.Sampling, endpoint, param string) *job {
 		seed = uint64(*r.Seed)
 	}
 	j := &job{Served: v, endpoint: endpoint, param: param, n: r.Count(), started: time.Now(), finish: "error",
-		offered: openai.Value(r.Store, true),
+		training: trainingOf(r),
 		params: decode.Params{Temperature: openai.Value(r.Temperature, 1), TopP: openai.Value(r.TopP, 1), Seed: seed, Stop: r.Stop,
 			PresencePenalty: openai.Value(r.PresencePenalty, 0), FrequencyPenalty: openai.Value(r.FrequencyPenalty, 0)}}
 	if len(r.LogitBias) > 0 {
@@ -131,6 +132,7 @@ func (j *job) next(ctx context.Context, prompt int) (t decode.Token, more bool, 
 	if t.ID != j.Engine.EOS() {
 		j.drawn++
 	}
+	j.training.note(t)
 	if t.Choice == 0 && t.Finish != "" {
 		j.ended = t.Finish
 	}
