@@ -34,9 +34,12 @@ func (w *world) chatTab(name string, width, height int64, dark bool) *tab {
 	w.user(name, account.RoleCustomer)
 	b := w.open(width, height, dark)
 	b.signIn(name + "@example.com")
-	b.until(`location.pathname === "/chat" && document.getElementById("say")`)
+	b.until(chatReady)
 	return b
 }
+
+// chatReady: the page's scripts have run, and past conversations are listed.
+const chatReady = `location.pathname === "/chat" && document.querySelector("#list li, #none:not([hidden])")`
 
 const answeredOnce = `document.getElementById("stop").hidden && document.querySelectorAll("#talk .turn.assistant .tools").length`
 
@@ -125,15 +128,19 @@ func TestChatStop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	b := w.chatTab("acme", 1280, 900, false)
-	// The stream is held back in the page, so that there is something to stop however fast the model is.
+	// The stream is held back in the page behind its first event, so that there is something to stop however fast the model is.
 	b.before(`const real = window.fetch; window.fetch = async (...a) => {
 		const res = await real(...a);
 		if (!String(a[0]).endsWith("/answers")) return res;
 		const reader = res.body.getReader(); let n = 0;
-		return new Response(new ReadableStream({ async pull(c) { if (n++ > 2) { await new Promise((_, no) => a[1].signal.addEventListener("abort", () => no(new DOMException("", "AbortError")))); } const { value, done } = await reader.read(); if (done) c.close(); else c.enqueue(value); } }), res);
+		return new Response(new ReadableStream({ async pull(c) {
+			if (n++) return new Promise((_, no) => a[1].signal.addEventListener("abort", () => no(new DOMException("", "AbortError"))));
+			const { value } = await reader.read();
+			c.enqueue(value.slice(0, new TextDecoder().decode(value).indexOf("\n\n") + 2));
+		} }), res);
 	};`)
 	b.do(chromedp.Reload())
-	b.until(`document.getElementById("say")`)
+	b.until(chatReady)
 	b.say("Go on\n")
 	b.until(`!document.getElementById("stop").hidden && document.querySelector(".turn.assistant")`)
 	b.click("#stop")
@@ -257,7 +264,7 @@ func TestChatPhone(t *testing.T) {
 	for _, theme := range []string{"light", "dark"} {
 		b := w.chatTab("acme-"+theme, 360, 740, false)
 		b.show("zh-Hant", theme)
-		b.until(`document.getElementById("say")`)
+		b.until(chatReady)
 		b.click("#compare")
 		b.say("Tell a story\n")
 		b.until(`document.querySelectorAll(".versus .vote button").length === 4 && document.getElementById("stop").hidden`)

@@ -12,6 +12,7 @@
   let running = null; // AbortController of an answer under way
   let editing = null; // question that is being edited
   let settings = {};
+  let writing = Promise.resolve(); // which branch is open, on its way to the server: an answer must not come before it
   let visit = 0; // counts what was opened: what comes late for another conversation is dropped
 
   const key = () => (open ? open.id : "new");
@@ -109,7 +110,7 @@
     go(leaf) {
       tree.leaf = leaf;
       draw();
-      if (open) call("PUT", api + "conversations/" + open.id, { leaf });
+      if (open) writing = call("PUT", api + "conversations/" + open.id, { leaf });
     },
   };
 
@@ -217,6 +218,7 @@
     streaming(true);
     let under = null, done = false, failed = null, question = null;
     try {
+      await writing;
       if (await begin()) {
         const res = await fetch(api + "conversations/" + open.id + "/answers", {
           method: "POST", signal: mine.signal, credentials: "same-origin",
