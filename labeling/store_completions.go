@@ -3,6 +3,7 @@ package labeling
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -50,6 +51,32 @@ func (s *Store) JoinPool(ctx context.Context, tx pgx.Tx, a Answered) error {
 		id, n.ProjectID, a.CompletionID, a.Position, n.CustomerID, n.APIKeyID, a.EndUser, orNull(p.ID), n.Messages, n.Text, n.TokenIDs,
 		n.TokenizerDigest, kept, a.ModelVersion)
 	return wrap(err, "keep completion %s", a.CompletionID)
+}
+
+// PromptSource is where a prompt came from: one row a request, or a file, or a labeler.
+type PromptSource struct {
+	Origin       string
+	CustomerID   string // "" = none
+	APIKeyID     string // "" = none
+	EndUser      string // the customer's own user
+	CompletionID string
+	ModelVersion string // that answered
+	Consent      bool
+	CreatedAt    time.Time
+}
+
+// maxSources is how many sources of one prompt a page shows.
+const maxSources = 50
+
+// PromptSources lists where a prompt came from, oldest first, at most 50.
+func (s *Store) PromptSources(ctx context.Context, promptID string) ([]PromptSource, error) {
+	rows, err := s.pool.Query(ctx, `SELECT origin, customer_id, api_key_id, end_user, completion_id, model_version, consent, created_at
+		FROM prompt_sources WHERE prompt_id = $1 ORDER BY created_at, completion_id LIMIT $2`, promptID, maxSources)
+	if err != nil {
+		return nil, wrap(err, "sources of prompt %s", promptID)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[PromptSource])
+	return list, wrap(err, "sources of prompt %s", promptID)
 }
 
 // keptCompletion is a row of kept_completions.

@@ -21,7 +21,7 @@ type feedbackData struct {
 }
 
 // Key is the API key by which something came; "" for the chat page.
-func (d feedbackData) Key(source string) string {
+func (d labelingData) Key(source string) string {
 	if strings.HasPrefix(source, chatSource("")) {
 		return ""
 	}

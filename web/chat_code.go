@@ -144,7 +144,6 @@ func goCode(r *openai.ChatRequest, base string) string {
 import (
 	"context"
 	"fmt"
-	"go/format"
 	"log"
 	"os"
 

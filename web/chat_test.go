@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"go/format"
+	"go/parser"
+	"go/token"
 	"net/http"
 	"os"
 	"os/exec"
@@ -323,6 +325,14 @@ func TestChatCode(t *testing.T) {
 	acme.get("/chat/api/conversations/"+k.id+"/code").want(t, http.StatusBadRequest)
 	if src, err := format.Source([]byte(c.Go)); err != nil || string(src) != c.Go {
 		t.Errorf("%v:\n%s", err, c.Go)
+	}
+	program, err := parser.ParseFile(token.NewFileSet(), "main.go", c.Go, 0)
+	w.must(err)
+	for _, spec := range program.Imports {
+		path := strings.TrimSuffix(strings.Trim(spec.Path.Value, `"`), "/v3")
+		if name := path[strings.LastIndex(path, "/")+1:]; !strings.Contains(c.Go, strings.TrimSuffix(name, "-go")+".") {
+			t.Errorf("the program imports %s, and does not use it", path)
+		}
 	}
 	_, secret := w.key("coder")
 	run := func(name string, args ...string) {

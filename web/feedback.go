@@ -190,7 +190,7 @@ func (s *server) setConsent(c *gin.Context) {
 	}
 	k := c.MustGet(apiKey).(account.Key)
 	out := consentOut{Key: k.ID, Training: *in.Training}
-	err := s.Accounts.SetTraining(c.Request.Context(), k.ID, *in.Training, "key:"+k.ID, func(ctx context.Context, tx pgx.Tx) (err error) {
+	err := s.Accounts.SetTraining(c.Request.Context(), k.CustomerID, k.ID, *in.Training, "key:"+k.ID, func(ctx context.Context, tx pgx.Tx) (err error) {
 		out.Prompts, err = s.Labeling.SetConsent(ctx, tx, k.CustomerID, k.ID, *in.Training)
 		return err
 	})

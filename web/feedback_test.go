@@ -104,10 +104,19 @@ func TestFeedbackReachesLabelers(t *testing.T) {
 	}
 	key.json(post, "/v1/completions/"+frames[0].ID+"/feedback", `{"preferred":4}`).want(t, http.StatusBadRequest)
 	// An admin sees it all.
-	page := w.as("ada", account.RoleAdmin).get("/admin/labeling/feedback").want(t, http.StatusOK).body
+	ada := w.as("ada", account.RoleAdmin)
+	page := ada.get("/admin/labeling/feedback").want(t, http.StatusOK).body
 	for _, part := range []string{"A robin is a bird.", "short", k.ID, w.version.Name, "answer 2 is the best"} {
 		if !strings.Contains(page, part) {
 			t.Errorf("the page lacks %q", part)
+		}
+	}
+	var asked string
+	w.must(w.pool.QueryRow(t.Context(), `SELECT task_id FROM feedback WHERE correction <> ''`).Scan(&asked))
+	page = ada.get("/admin/labeling/tasks/"+asked).want(t, http.StatusOK).body
+	for _, part := range []string{"Where the prompt came from", k.ID, "u-17", id, w.version.Name, "consent"} {
+		if !strings.Contains(page, part) {
+			t.Errorf("the task's page lacks %q", part)
 		}
 	}
 }
