@@ -28,6 +28,9 @@ func (l *Loop) advance(ctx context.Context, tx pgx.Tx, id string) error {
 	if err != nil {
 		return err
 	}
+	if r.PausedAt != nil {
+		return nil // Resume looks again
+	}
 	before := r.Stage
 	switch r.Stage {
 	case StageSample: // the pool of prompts is answered
@@ -82,6 +85,9 @@ func (l *Loop) startRun(ctx context.Context, tx pgx.Tx, kind string, r Round) (s
 	v, err := l.Runs.Create(ctx, tx, kind, runConfig{Round: r.ID}, &r.ID)
 	if err == nil {
 		err = l.haltIfPulled(ctx, tx, r.ProjectID, v.ID)
+	}
+	if err == nil && r.PausedAt != nil { // while the last one finished
+		err = l.pauseRun(ctx, tx, v.ID)
 	}
 	if err != nil {
 		return "", fmt.Errorf("start %s: %w", kind, err)

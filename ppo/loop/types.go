@@ -79,6 +79,7 @@ type Round struct {
 	Config    Config
 	Actor     string // who or what started it
 	Error     string // why it failed; empty otherwise
+	BrokeAt   Stage  // the stage in which it failed or was cancelled; empty otherwise
 	Progress  Progress
 
 	InitVersionID   string // the policy it starts from, serving when the round began
@@ -93,7 +94,8 @@ type Round struct {
 
 	Report    *Report // nil until evaluated
 	StartedAt time.Time
-	StageAt   time.Time // when the present stage began
+	StageAt   time.Time  // when the present stage began
+	PausedAt  *time.Time // nil while it goes on
 	UpdatedAt time.Time
 	EndedAt   *time.Time
 }
@@ -149,7 +151,9 @@ type Example struct {
 type Schedule struct {
 	ID        string
 	ProjectID string
-	Cron      string // five fields, server time
+	Cron      string // five fields; empty: as soon as the rankings are there
+	TimeZone  string // of Cron, by the names of the IANA database; empty is UTC
+	Rankings  int    // a round starts only with so many new rankings since the last one began to learn; 0: always
 	Enabled   bool
 	Config    Config
 	LastAt    *time.Time
