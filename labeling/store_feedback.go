@@ -349,6 +349,22 @@ func (g *gathering) correct(p Prompt) error {
 	return err
 }
 
+// TakeBack forgets the ratings, tags and comments that a customer gave one choice of a completion, and returns how many there
+// were. What it asked labelers stays asked; preferences and corrections stand until others take their place.
+func (s *Store) TakeBack(ctx context.Context, customerID, completionID string, choice int) (n int, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `DELETE FROM feedback f USING kept_completions k
+			WHERE k.id = f.completion AND k.completion_id = $1 AND f.customer_id = $2 AND f.choice = $3
+				AND NOT f.preferred AND NOT f.tied AND f.correction = ''`, completionID, customerID, choice)
+		n = int(tag.RowsAffected())
+		if err != nil || n == 0 {
+			return err
+		}
+		return audit(ctx, tx, "customer:"+customerID, "labeling.feedback_taken_back", completionID, map[string]any{"choice": choice, "feedback": n})
+	})
+	return n, wrap(err, "take back feedback on completion %s", completionID)
+}
+
 // FeedbackFilter chooses feedback; empty fields match all.
 type FeedbackFilter struct {
 	ProjectID  string

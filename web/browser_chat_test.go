@@ -82,6 +82,7 @@ func TestChatPage(t *testing.T) {
 	b.until(`document.querySelectorAll("#talk .turn").length === 4 && document.querySelector("#talk .turn:last-child .branches").textContent.includes("2 of 2")`)
 	b.axe()
 	b.shot("answered")
+	b.byTab()
 	if n := w.count(`SELECT count(*) FROM usage WHERE key_id IS NULL AND endpoint = '/chat'`); n != 4 {
 		t.Errorf("%d usage rows", n)
 	}

@@ -47,6 +47,12 @@ func (s *server) rateTurn(c *gin.Context) {
 	n := labeling.NewFeedback{Choice: t.Choice, Rating: in.Rating, Tags: in.Tags, Comment: in.Comment, Correction: in.Correction}
 	said := in.Rating != 0 || len(in.Tags) > 0 || in.Comment != "" || in.Correction != ""
 	out := taught{}
+	if t.Rating != 0 && t.Rating != in.Rating { // another thumb takes the place of the first, or none does
+		if _, err := s.Labeling.TakeBack(ctx, user(c).ID, t.CompletionID, t.Choice); err != nil {
+			s.fail(c, err)
+			return
+		}
+	}
 	if said {
 		if out.Taught, err = s.teach(c, v, t, n); err != nil {
 			s.fail(c, err)

@@ -214,6 +214,12 @@ func TestChatTeaches(t *testing.T) {
 	if n := w.count(`SELECT count(*) FROM demonstrations WHERE origin = 'customer'`); n != 1 {
 		t.Errorf("%d demonstrations", n)
 	}
+	for i, rating := range []int{1, -1, -1, 0} { // one thumb at a time; none is none
+		acme.json(put, "/chat/api/turns/"+got.Answers[0].ID+"/feedback", map[string]any{"rating": rating}).want(t, http.StatusOK)
+		if n := w.count(`SELECT count(*) FROM feedback WHERE rating IS NOT NULL AND NOT tied AND correction = ''`); n != rating*rating {
+			t.Errorf("step %d: %d ratings stand", i, n)
+		}
+	}
 	acme.json(put, "/chat/api/turns/"+got.Question.ID+"/feedback", `{"rating":1}`).want(t, http.StatusBadRequest)
 	acme.json(put, "/chat/api/turns/"+unheard.Answers[0].ID+"/vote", `{"vote":"better"}`).want(t, http.StatusBadRequest)
 	acme.json(put, "/chat/api/turns/"+got.Answers[0].ID+"/vote", `{"vote":"best"}`).want(t, http.StatusBadRequest)
