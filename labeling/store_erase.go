@@ -14,10 +14,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Subject is the person to erase: a customer with what it brought and said of answers, or a labeler with what
-// that one wrote and ranked. Part of what a customer brought is a subject too: see Part.
+// Subject is the person to erase, or what is traced through the snapshots: a customer with what it brought and said of answers, or
+// a labeler with what that one wrote and ranked. Part of what a customer brought is a subject of erasures too (see Part), a single
+// ranking one of tracing.
 type Subject struct {
-	Kind string `json:"kind"` // customer | labeler | completion | user | source
+	Kind string `json:"kind"` // SubjectCustomer, SubjectLabeler or SubjectRanking; for erasures also completion | user | source
 	ID   string `json:"id"`
 }
 

@@ -76,6 +76,9 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"zones":   func() []string { return timeZones },
 		"columns": columnPlot,
 		"dots":    dotPlot,
+		"lineage": func(line []registry.Ancestor, title, desc, snapshot string) template.HTML {
+			return lineageGraph(func(k string) string { return named(l, kindNames, k) }, line, title, desc, snapshot)
+		},
 		"stage":   func(s loop.Stage) string { return l.T(string(stageNames[s])) },
 		"role":    func(r account.Role) string { return named(l, roleNames, r) },
 		"word":    func(v any) string { return named(l, words, fmt.Sprint(v)) },

@@ -1,3 +1,6 @@
+-- model/registry: what made a version.
+ALTER TABLE model_versions ADD COLUMN code text NOT NULL DEFAULT ''; -- version of the program
+
 -- ppo/loop: rounds that pause and are tried again; schedules in a time zone, and by what people ranked.
 
 ALTER TABLE rounds

@@ -83,14 +83,28 @@ func (l *Loop) start(ctx context.Context, tx pgx.Tx, projectID, actor string, c 
 	if err != nil {
 		return Round{}, err
 	}
-	r, err := l.insert(ctx, tx, Round{ProjectID: projectID, Actor: actor, Config: c, InitVersionID: serving.ID, SFTVersionID: sft.ID})
+	init := serving
+	if c.Retrain {
+		init = sft
+	}
+	r, err := l.insert(ctx, tx, Round{ProjectID: projectID, Actor: actor, Config: c, InitVersionID: init.ID, SFTVersionID: sft.ID})
 	if err != nil {
 		return r, err
 	}
 	if err := audit(ctx, tx, actor, "round.start", r.ID, map[string]any{"number": r.Number, "config": c}); err != nil {
 		return r, err
 	}
-	return r, l.enqueue.insert(ctx, tx, sampleArgs{RoundID: r.ID})
+	if !c.Retrain {
+		return r, l.enqueue.insert(ctx, tx, sampleArgs{RoundID: r.ID})
+	}
+	err = l.startReward(ctx, tx, &r)
+	if errors.Is(err, labeling.ErrEmpty) {
+		return r, &InvalidError{"without", "nothing is left to learn from"}
+	}
+	if err != nil {
+		return r, err
+	}
+	return r, l.save(ctx, tx, r)
 }
 
 // reference finds the supervised policy that a policy descends from: what the KL penalty holds on to in every round.

@@ -56,7 +56,7 @@ func (l *Loop) advance(ctx context.Context, tx pgx.Tx, id string) error {
 // startReward freezes the rankings and starts the reward run. All rankings of the project count, those of former rounds too:
 // the reward model must stay right on what the policy used to say.
 func (l *Loop) startReward(ctx context.Context, tx pgx.Tx, r *Round) error {
-	snapshot, err := l.Labeling.Snapshot(ctx, tx, r.ProjectID, labeling.SnapshotFilter{Name: fmt.Sprintf("round %d", r.Number), Splits: []string{labeling.Train, labeling.Valid}})
+	snapshot, err := l.Labeling.Snapshot(ctx, tx, r.ProjectID, labeling.SnapshotFilter{Name: fmt.Sprintf("round %d", r.Number), Splits: []string{labeling.Train, labeling.Valid}, Without: r.Config.Without})
 	if err != nil {
 		return fmt.Errorf("snapshot of round %d: %w", r.Number, err)
 	}

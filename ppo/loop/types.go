@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/ppo"
 	"github.com/rankloop/rankloop/reward"
 )
@@ -64,6 +65,13 @@ type Config struct {
 	// RewardAccuracyBelow is a gate: what was trained by a reward model whose accuracy on the held-out rankings is below it, with its
 	// whole 95% interval, is not promoted, and more rankings are asked for. 0 = no gate.
 	RewardAccuracyBelow float64 `json:"reward_accuracy_below,omitempty"`
+
+	// Retrain leaves out sampling and ranking: the round learns from the rankings that are there, and starts from the supervised policy,
+	// so that nothing stays of what was learned before.
+	Retrain bool `json:"retrain,omitempty"`
+
+	// Without are the labelers, customers and rankings that the reward model does not learn from.
+	Without []labeling.Subject `json:"without,omitempty"`
 
 	Seed   uint64        `json:"seed"`   // of sampling, training and evaluation
 	Reward reward.Config `json:"reward"` // the reward model's training
