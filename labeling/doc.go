@@ -62,7 +62,7 @@
 // is one however often it is spoken of. A preference is a ranking by "customer:ID" in a slot
 // beside the labelers': it counts in snapshots, and is neither judged nor paid. A correction is
 // a demonstration. Consent hides and shows all of it with the prompts; erasure by completion, by
-// the customer's own user or by source (Part) takes the tasks, since they show the answers.
+// the customer's own user or by source (PartOf) takes the tasks, since they show the answers.
 //
 // # Data in and out
 //

@@ -15,7 +15,7 @@ import (
 )
 
 // Subject is the person to erase, or what is traced through the snapshots: a customer with what it brought and said of answers, or
-// a labeler with what that one wrote and ranked. Part of what a customer brought is a subject of erasures too (see Part), a single
+// a labeler with what that one wrote and ranked. Part of what a customer brought is a subject of erasures too (see PartOf), a single
 // ranking one of tracing.
 type Subject struct {
 	Kind string `json:"kind"` // SubjectCustomer, SubjectLabeler or SubjectRanking; for erasures also completion | user | source

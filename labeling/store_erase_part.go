@@ -8,9 +8,11 @@ import (
 // parts are the kinds of subjects that are part of what a customer brought, with the column that names them.
 var parts = map[string]string{"completion": "completion_id", "user": "end_user", "source": "api_key_id"}
 
-// Part is part of what a customer brought: a completion by its id, all that came for one of the customer's own users ("user"),
+// PartOf is part of what a customer brought: a completion by its id, all that came for one of the customer's own users ("user"),
 // or all that came by one API key or conversation ("source").
-func Part(kind, customerID, id string) Subject { return Subject{Kind: kind, ID: customerID + "/" + id} }
+func PartOf(kind, customerID, id string) Subject {
+	return Subject{Kind: kind, ID: customerID + "/" + id}
+}
 
 // eraser is what deletes the subject's rows.
 func (s Subject) eraser() (func(*eraser) error, error) {

@@ -188,7 +188,7 @@ func (s *server) deleteConversation(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	if _, err := s.Erase(ctx, labeling.Part("source", me, chatSource(id)), actor(c), false); err != nil && !errors.Is(err, labeling.ErrNotFound) {
+	if _, err := s.Erase(ctx, labeling.PartOf("source", me, chatSource(id)), actor(c), false); err != nil && !errors.Is(err, labeling.ErrNotFound) {
 		s.fail(c, err)
 		return
 	}

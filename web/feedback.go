@@ -215,9 +215,9 @@ func (s *server) eraseOwn(c *gin.Context) {
 		return
 	}
 	k := c.MustGet(apiKey).(account.Key)
-	subject := labeling.Part("user", k.CustomerID, in.User)
+	subject := labeling.PartOf("user", k.CustomerID, in.User)
 	if in.Completion != "" {
-		subject = labeling.Part("completion", k.CustomerID, in.Completion)
+		subject = labeling.PartOf("completion", k.CustomerID, in.Completion)
 	}
 	switch {
 	case (in.Completion == "") == (in.User == ""):
