@@ -54,6 +54,16 @@
 // Labelers, customers and API keys are other rooms' business: their ids are text
 // here, because imported rankings bring names that are no accounts.
 //
+// # Feedback
+//
+// An answered request of a customer who consents is kept for FeedbackDays, redacted, with all
+// its answers (JoinPool). What the customer then says of it (AddFeedback) makes a task of
+// those very answers, in a batch of its own ("feedback:" and the kept row's id), so that there
+// is one however often it is spoken of. A preference is a ranking by "customer:ID" in a slot
+// beside the labelers': it counts in snapshots, and is neither judged nor paid. A correction is
+// a demonstration. Consent hides and shows all of it with the prompts; erasure by completion, by
+// the customer's own user or by source (PartOf) takes the tasks, since they show the answers.
+//
 // # Data in and out
 //
 // A format is a file with its parse and encode functions and a row in the table formats.

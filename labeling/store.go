@@ -66,9 +66,15 @@ func deadlocked(err error) bool {
 // imported marks labelers who are known from a file alone.
 const imported = "import:"
 
+// outside tells whether a labeler is nobody who works here: known from a file alone, or a customer who said what it prefers.
+// Such labelers are heard, but neither judged nor paid.
+func outside(labelerID string) bool {
+	return strings.HasPrefix(labelerID, imported) || strings.HasPrefix(labelerID, customerLabeler)
+}
+
 // actor is how the audit log names a labeler.
 func actor(labelerID string) string {
-	if strings.HasPrefix(labelerID, imported) {
+	if outside(labelerID) {
 		return labelerID
 	}
 	return "user:" + labelerID

@@ -14,10 +14,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Subject is the person to erase, or what is traced through the snapshots: a customer with what it brought, or a labeler with what
-// that one wrote and ranked; when tracing, a single ranking too.
+// Subject is the person to erase, or what is traced through the snapshots: a customer with what it brought and said of answers, or
+// a labeler with what that one wrote and ranked. Part of what a customer brought is a subject of erasures too (see PartOf), a single
+// ranking one of tracing.
 type Subject struct {
-	Kind string `json:"kind"` // SubjectCustomer, SubjectLabeler or SubjectRanking
+	Kind string `json:"kind"` // SubjectCustomer, SubjectLabeler or SubjectRanking; for erasures also completion | user | source
 	ID   string `json:"id"`
 }
 
@@ -53,11 +54,10 @@ var errDryRun = errors.New("dry run")
 func (s *Store) Erase(ctx context.Context, subject Subject, actor string, dry bool,
 	taint func(ctx context.Context, tx pgx.Tx, snapshots []string, reason string) ([]Touched, error)) (ErasureReport, error) {
 	r := ErasureReport{Subject: subject, Rows: map[string]int{}, DryRun: dry, Snapshots: []Touched{}, Models: []Touched{}}
-	column, ok := map[string]string{"customer": "customer_id", "labeler": "labeler_id"}[subject.Kind]
-	if !ok || subject.ID == "" {
-		return r, invalid("subject", "customer:ID or labeler:ID is wanted")
+	erase, err := subject.eraser()
+	if err == nil {
+		err = CheckText("subject", subject.ID)
 	}
-	err := CheckText("subject", subject.ID)
 	if err == nil {
 		r.ID, err = newID()
 	}
@@ -75,7 +75,7 @@ func (s *Store) Erase(ctx context.Context, subject Subject, actor string, dry bo
 			return err
 		}
 		e := &eraser{ctx: ctx, tx: tx, gone: map[string]map[string]bool{}, rows: r.Rows, snapshots: map[string]int{}}
-		if err := e.person(column, subject.ID); err != nil {
+		if err := erase(e); err != nil {
 			return err
 		}
 		if len(r.Rows) == 0 {
@@ -176,10 +176,10 @@ func (e *eraser) list(sql string, args ...any) ([]string, error) {
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// reopen gives the slots of a labeler's work back. What came from a file has no slot: its
+// reopen gives the slots of a labeler's work back. What came from a file or from a customer has no slot: its
 // tasks need one ranking less, and those that need none go.
 func (e *eraser) reopen(labeler string) error {
-	if strings.HasPrefix(labeler, imported) {
+	if outside(labeler) {
 		alone, err := e.list(`SELECT t.id::text FROM tasks t JOIN assignments a ON a.task_id = t.id WHERE a.labeler_id = $1 AND t.need <= 1 ORDER BY t.id`, labeler)
 		if err != nil {
 			return err

@@ -33,7 +33,7 @@ func (b *bench) dump() string {
 	b.Helper()
 	var out strings.Builder
 	for _, table := range []string{"prompts", "prompt_sources", "responses", "rankings", "assignments", "demonstrations", "redactions", "import_rows", "contributors",
-		"labelers", "snapshot_items", "ratings", "comparisons"} {
+		"labelers", "snapshot_items", "ratings", "comparisons", "kept_completions", "feedback"} {
 		rows, err := b.pool.Query(b.ctx, `SELECT t::text FROM `+table+` t`)
 		b.ok(err)
 		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])

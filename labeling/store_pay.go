@@ -33,7 +33,7 @@ const (
 	maxPayRows    = 10_000
 )
 
-// Pay adds up the work of a period by labeler. What was imported is nobody's work here.
+// Pay adds up the work of a period by labeler. What was imported, or said by a customer, is nobody's work here.
 func (s *Store) Pay(ctx context.Context, q PayQuery) ([]PayRow, error) {
 	return pay(ctx, s.pool, q)
 }
@@ -68,10 +68,10 @@ func pay(ctx context.Context, db querier, q PayQuery) ([]PayRow, error) {
 			SELECT labeler_id, task_id, count(*) FILTER (WHERE revision = 1) AS first, count(*) FILTER (WHERE revision > 1) AS revisions,
 				sum(CASE WHEN wall_ms > 0 THEN least(active_ms, wall_ms) ELSE active_ms END) AS active
 			FROM rankings
-			WHERE project_id = $1 AND created_at >= $2 AND created_at < $3 AND NOT starts_with(labeler_id, $5)
+			WHERE project_id = $1 AND created_at >= $2 AND created_at < $3 AND NOT starts_with(labeler_id, $5) AND NOT starts_with(labeler_id, $7)
 			GROUP BY labeler_id, task_id
 		) work
-		GROUP BY labeler_id ORDER BY labeler_id LIMIT $6`, q.ProjectID, q.From, q.To, q.Cap.Milliseconds(), imported, maxPayRows)
+		GROUP BY labeler_id ORDER BY labeler_id LIMIT $6`, q.ProjectID, q.From, q.To, q.Cap.Milliseconds(), imported, maxPayRows, customerLabeler)
 	if err != nil {
 		return nil, wrap(err, "pay of project %s", q.ProjectID)
 	}

@@ -64,7 +64,7 @@ func (n NewPrompt) check() (NewPrompt, error) {
 	if n.Origin == OriginAPI && n.CustomerID == "" {
 		return n, invalid("customer", "a prompt of the API has one")
 	}
-	for _, f := range []struct{ field, value string }{{"customer", n.CustomerID}, {"api_key", n.APIKeyID}} {
+	for _, f := range []struct{ field, value string }{{"customer", n.CustomerID}, {"api_key", n.APIKeyID}, {"completion", n.CompletionID}, {"user", n.EndUser}, {"model_version", n.ModelVersion}} {
 		if err := CheckText(f.field, f.value); err != nil {
 			return n, err
 		}
@@ -127,7 +127,7 @@ func (s *Store) addPrompt(ctx context.Context, tx pgx.Tx, n NewPrompt) (Prompt, 
 		return p, false, err
 	}
 	prefix := prefixHash(n.Messages)
-	if n.Origin == OriginAPI && prefix != nil {
+	if n.Origin == OriginAPI && prefix != nil && !n.Wanted {
 		var alike bool
 		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM prompts WHERE project_id = $1 AND prefix = $2)`, n.ProjectID, prefix).Scan(&alike); err != nil {
 			return p, false, err
@@ -169,8 +169,8 @@ func (s *Store) addPrompt(ctx context.Context, tx pgx.Tx, n NewPrompt) (Prompt, 
 }
 
 func noteSource(ctx context.Context, tx pgx.Tx, promptID string, n NewPrompt) error {
-	_, err := tx.Exec(ctx, `INSERT INTO prompt_sources (prompt_id, origin, customer_id, api_key_id, consent)
-		VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`, promptID, n.Origin, n.CustomerID, n.APIKeyID, n.Consent)
+	_, err := tx.Exec(ctx, `INSERT INTO prompt_sources (prompt_id, origin, customer_id, api_key_id, consent, completion_id, end_user, model_version)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`, promptID, n.Origin, n.CustomerID, n.APIKeyID, n.Consent, n.CompletionID, n.EndUser, n.ModelVersion)
 	return err
 }
 
@@ -297,7 +297,7 @@ func (s *Store) PromptsForBatch(ctx context.Context, projectID, batch string, li
 
 // SetConsent applies a customer's decision to the prompts it brought, with one API key
 // or (apiKeyID "") with all, in all projects, and returns how many changed. Withdrawal
-// takes them from the queue and from all later snapshots at once; snapshots that exist
+// takes them from the queue and from all later snapshots at once, and no feedback on them is taken; snapshots that exist
 // stay as they are, because a run that trains on one must be able to continue.
 // Consent given back brings back what had consent when it came.
 func (s *Store) SetConsent(ctx context.Context, tx pgx.Tx, customerID, apiKeyID string, consent bool) (prompts int, err error) {
@@ -315,6 +315,9 @@ func (s *Store) SetConsent(ctx context.Context, tx pgx.Tx, customerID, apiKeyID 
 	if _, err = tx.Exec(ctx, `
 		UPDATE tasks SET hidden = NOT $2 WHERE id IN (
 			SELECT id FROM tasks WHERE prompt_id = ANY($1) AND hidden = $2 ORDER BY id FOR NO KEY UPDATE)`, ids, consent); err != nil {
+		return 0, wrap(err, "consent of customer %s", customerID)
+	}
+	if err := s.hideCompletions(ctx, tx, customerID, apiKeyID, !consent); err != nil {
 		return 0, wrap(err, "consent of customer %s", customerID)
 	}
 	err = audit(ctx, tx, "customer:"+customerID, "labeling.consent", customerID, map[string]any{"consent": consent, "key": apiKeyID, "prompts": len(ids)})

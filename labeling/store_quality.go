@@ -3,7 +3,6 @@ package labeling
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -201,7 +200,7 @@ func (s *Store) LabelerQuality(ctx context.Context, projectID, labelerID string)
 }
 
 // Judge lets the quarantine rule look at a project, stores what it says of each labeler, and quarantines the suspects where
-// the project wants that done by itself. It returns the labelers that are suspect now. People known from a file alone are
+// the project wants that done by itself. It returns the labelers that are suspect now. People known from a file alone, and customers, are
 // heard as others' opinion and not judged.
 func (s *Store) Judge(ctx context.Context, projectID string) ([]Suspicion, error) {
 	settings, err := s.QualitySettings(ctx, projectID)
@@ -221,7 +220,7 @@ func (s *Store) Judge(ctx context.Context, projectID string) ([]Suspicion, error
 	var suspects []Suspicion
 	b := &pgx.Batch{}
 	for _, j := range Suspect(judged, DefaultRule) {
-		if strings.HasPrefix(j.Labeler, imported) {
+		if outside(j.Labeler) {
 			continue
 		}
 		fault := ""

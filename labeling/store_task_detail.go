@@ -13,8 +13,9 @@ type TaskDetail struct {
 	TaskRow
 	ProjectID string
 	Prompt    Prompt
-	Answers   []Response // in the task's own order
-	Work      []TaskWork // by the time of the claim
+	Sources   []PromptSource // who brought the prompt, oldest first
+	Answers   []Response     // in the task's own order
+	Work      []TaskWork     // by the time of the claim
 }
 
 // TaskWork is what one labeler did with a task.
@@ -68,6 +69,9 @@ func (s *Store) TaskDetail(ctx context.Context, id string) (TaskDetail, error) {
 	d.Split, d.Origin = d.Prompt.Split, d.Prompt.Origin
 	if d.Prompt.CustomerID != nil {
 		d.CustomerID = *d.Prompt.CustomerID
+	}
+	if d.Sources, err = s.PromptSources(ctx, d.Prompt.ID); err != nil {
+		return d, err
 	}
 	if d.Answers, err = s.Responses(ctx, id); err != nil {
 		return d, wrap(err, "task %s", id)

@@ -13,7 +13,7 @@ const (
 
 // Origins of a prompt.
 const (
-	OriginAPI     = "api"     // sent by a customer; used only with consent
+	OriginAPI     = "api"     // sent by a customer, by an API key or at the chat page; used only with consent
 	OriginImport  = "import"  // read from a file by an admin
 	OriginLabeler = "labeler" // written by a labeler
 )
@@ -66,6 +66,10 @@ type NewPrompt struct {
 	Split           string // "" = chosen here
 	Kind            string // how a labeler wrote it: one of PromptKinds, "" for other origins
 	Language        string // BCP 47, "" = not known
+	CompletionID    string // the request that it came with, as the customer knows it; "" = none
+	EndUser         string // the customer's own user, as the customer names it; "" = not said
+	ModelVersion    string // that answered the request
+	Wanted          bool   // taken though another begins alike: the customer says something of it
 }
 
 // Prompt is one deduplicated prompt of a project.

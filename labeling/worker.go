@@ -76,14 +76,15 @@ func AddWorkers(workers *river.Workers, s *Store) {
 	addChore[sweepChore](workers, 0, func(ctx context.Context) error {
 		_, swept := s.Sweep(ctx)
 		_, offered := s.OfferPrompts(ctx, offerLimit)
-		return errors.Join(swept, offered)
+		_, old := s.SweepCompletions(ctx, offerLimit)
+		return errors.Join(swept, offered, old)
 	})
 	addChore[judgeChore](workers, 0, s.JudgeAll)
 	addChore[dashboardChore](workers, 10*time.Minute, s.RefreshDashboards) // a pass over millions of rankings takes long
 }
 
 // PeriodicJobs are the room's jobs by the clock: leases that ran out end, prompts that wait for a demonstration are
-// offered, labelers are looked at, the figures of the dashboards are computed.
+// offered, completions that got no feedback are forgotten, labelers are looked at, the figures of the dashboards are computed.
 func PeriodicJobs() []*river.PeriodicJob {
 	return []*river.PeriodicJob{periodic[sweepChore](), periodic[judgeChore](), periodic[dashboardChore]()}
 }

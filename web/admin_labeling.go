@@ -86,9 +86,9 @@ func (s *server) labelerNames(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := make(map[string]string, len(users))
+	names := make(map[string]string, 2*len(users))
 	for _, u := range users {
-		names[u.ID] = u.Name
+		names[u.ID], names[labeling.CustomerLabeler(u.ID)] = u.Name, u.Name
 	}
 	return names, nil
 }

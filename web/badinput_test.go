@@ -60,7 +60,19 @@ func TestBadInput(t *testing.T) {
 		for _, p := range []string{"/v1/chat/completions", "/v1/completions"} {
 			check(fmt.Sprintf("%s body %d %.30q", p, i, body), key.json(post, p, body))
 		}
-		check("chat page", ada.json(post, "/chat/api/answer", body))
+		const id = "01890a5d-ac96-774b-bcce-b302099a8057"
+		for _, p := range []string{"POST /chat/api/conversations/" + id + "/answers", "POST /chat/api/conversations/" + id + "/share", "PUT /chat/api/conversations/" + id,
+			"PUT /chat/api/presets", "PUT /chat/api/turns/" + id + "/feedback", "PUT /chat/api/turns/" + id + "/vote"} {
+			method, path, _ := strings.Cut(p, " ")
+			check(fmt.Sprintf("%s body %d", p, i), ada.json(method, path, body))
+		}
+		if strings.TrimSpace(body) != "" { // nothing is a conversation without settings
+			check(fmt.Sprintf("conversation body %d", i), ada.json(post, "/chat/api/conversations", body))
+		}
+		for _, p := range []string{"POST /v1/completions/cmpl-x/feedback", "POST /v1/chat/completions/chatcmpl-x/feedback", "PUT /api/v1/consent", "POST /api/v1/erasures"} {
+			method, path, _ := strings.Cut(p, " ")
+			check(fmt.Sprintf("%s body %d", p, i), key.json(method, path, body))
+		}
 	}
 
 	// Labeling: wrong values.

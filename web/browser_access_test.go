@@ -169,6 +169,7 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/review/:id":                    {"/review/" + held.ID},
 		"/admin/snapshots/:id/export":    nil, // a file
 		"/admin/snapshots/:id/manifest":  nil, // JSON
+		"/chat/shared/:token":            {w.sharedChat()},
 		"/join/:token":                   nil, // for those who have not signed in
 	})
 	return w, append(pages, "/admin/nothing"), []string{"/login", "/join/" + token, "/join/" + strings.Repeat("a", 43)}

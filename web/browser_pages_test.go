@@ -40,39 +40,6 @@ func (b *tab) named() {
 	}
 }
 
-// TestChatPage asks twice, and stops an answer.
-func TestChatPage(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.user("acme", account.RoleCustomer)
-	b := w.open(1280, 900, false)
-	b.signIn("acme@example.com")
-	b.until(`location.pathname === "/chat" && document.getElementById("say")`)
-	b.do(chromedp.SendKeys(chromedp.CSS("#say"), "Tell a story\n"))
-	b.until(`document.querySelectorAll(".turn.assistant").length === 1 && document.getElementById("stop").hidden && document.querySelector(".turn.assistant .said").textContent.length > 10`)
-	b.shot("answered")
-	b.do(chromedp.SendKeys(chromedp.CSS("#say"), "And then?\n"))
-	b.until(`document.querySelectorAll(".turn").length === 4 && document.getElementById("stop").hidden`)
-	b.do(chromedp.Reload())
-	b.until(`document.querySelectorAll(".turn").length === 4`)
-	if n := w.count(`SELECT count(*) FROM usage WHERE key_id IS NULL AND endpoint = '/chat'`); n != 2 {
-		t.Errorf("%d usage rows", n)
-	}
-	if n := w.count(`SELECT count(*) FROM prompts`); n != 0 {
-		t.Error("what was said in the chat joined the pool")
-	}
-	// The context is full at some time; the page says so and keeps the text.
-	b.allow("400")
-	b.do(chromedp.SetValue(chromedp.CSS("#say"), strings.Repeat("word ", 400)))
-	b.do(chromedp.Click(chromedp.CSS("#send")))
-	b.until(`document.querySelector("#talk .alert") && document.querySelector("#talk .alert").textContent.includes("maximum context length")`)
-	if got := eval[string](b, `document.getElementById("say").value`); !strings.HasPrefix(got, "word word") {
-		t.Errorf("the question is lost: %q", got)
-	}
-	b.do(chromedp.Click(chromedp.CSS("#fresh")))
-	b.until(`document.querySelectorAll(".turn").length === 0`)
-}
-
 // TestLiveRound: stage, progress and curves move by themselves; the page reloads into the next stage.
 func TestLiveRound(t *testing.T) {
 	t.Parallel()

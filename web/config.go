@@ -7,12 +7,15 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/model/run"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/audit"
+	"github.com/rankloop/rankloop/web/conversation"
 	"github.com/rankloop/rankloop/web/stored"
 )
 
@@ -44,15 +47,16 @@ func (c Config) withDefaults() Config {
 
 // Deps are the rooms behind the pages.
 type Deps struct {
-	Accounts  *account.Store
-	Audit     *audit.Store
-	Labeling  *labeling.Store
-	Registry  *registry.Store
-	Stored    *stored.Store
-	Runs      *run.Store
-	Loop      Loop
-	Serving   Serving
-	ProjectID string // the project that labelers rank for and rounds belong to
+	Accounts      *account.Store
+	Conversations *conversation.Store
+	Audit         *audit.Store
+	Labeling      *labeling.Store
+	Registry      *registry.Store
+	Stored        *stored.Store
+	Runs          *run.Store
+	Loop          Loop
+	Serving       Serving
+	ProjectID     string // the project that labelers rank for and rounds belong to
 
 	AfterSubmit AfterSubmit                // runs in the transaction of each ranking; may be nil
 	Awaited     func(context.Context) bool // whether AfterSubmit may have anything to do; nil: always
@@ -70,7 +74,7 @@ type Deps struct {
 
 func (d Deps) validate() error {
 	switch {
-	case d.Accounts == nil, d.Audit == nil, d.Labeling == nil, d.Registry == nil, d.Stored == nil, d.Runs == nil:
+	case d.Accounts == nil, d.Conversations == nil, d.Audit == nil, d.Labeling == nil, d.Registry == nil, d.Stored == nil, d.Runs == nil:
 		return errors.New("web: a room is missing")
 	case d.Uploads == "", d.WebhookSecret == nil, d.Erase == nil:
 		return errors.New("web: a folder for uploads, secrets of webhooks and erasure are needed")
@@ -94,6 +98,7 @@ type Loop interface {
 	Retry(ctx context.Context, id, actor string) error
 	Proceed(ctx context.Context, id, actor string) error
 	OrderTasks(ctx context.Context, projectID string, prompts int, actor string) error // lets the serving policy answer prompts outside any round
+	SampleFeedback(ctx context.Context, tx pgx.Tx, batch string) error                 // has the serving policy answer the prompt of a feedback's task
 	Decide(ctx context.Context, id, actor string, promote bool) error
 	Alarms(ctx context.Context, roundID string, limit int) ([]loop.Alarm, error)
 

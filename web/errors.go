@@ -20,6 +20,7 @@ import (
 	"github.com/rankloop/rankloop/model/run"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/conversation"
 	"github.com/rankloop/rankloop/web/openai"
 	"github.com/rankloop/rankloop/web/stored"
 )
@@ -69,6 +70,7 @@ func problemOf(err error) (p *problem, known bool) {
 		rounds   *loop.InvalidError
 		versions *registry.InvalidError
 		runs     *run.InvalidError
+		said     *conversation.InvalidError
 		models   *model.InvalidError
 		frozen   *labeling.FrozenError
 		tooLarge *http.MaxBytesError
@@ -96,6 +98,8 @@ func problemOf(err error) (p *problem, known bool) {
 		return invalid(versions.Field, versions.Reason), true
 	case errors.As(err, &runs):
 		return invalid(runs.Field, runs.Reason), true
+	case errors.As(err, &said):
+		return invalid(said.Field, said.Reason), true
 	case errors.As(err, &models):
 		return invalid(models.Field, models.Reason), true
 	case errors.As(err, &tooLarge):
@@ -106,7 +110,7 @@ func problemOf(err error) (p *problem, known bool) {
 		return p, true
 	case is(account.ErrDenied):
 		return status(http.StatusUnauthorized, "sign in first"), true
-	case is(account.ErrNotFound, stored.ErrNotFound, labeling.ErrNotFound, loop.ErrNotFound, registry.ErrNotFound, run.ErrNotFound):
+	case is(account.ErrNotFound, conversation.ErrNotFound, stored.ErrNotFound, labeling.ErrNotFound, loop.ErrNotFound, registry.ErrNotFound, run.ErrNotFound):
 		return status(http.StatusNotFound, "there is no such thing, or not for you"), true
 	case errors.As(err, &frozen):
 		return status(http.StatusConflict, fmt.Sprintf("this ranking is frozen by the snapshot %s", frozen.Snapshot)), true
@@ -118,6 +122,8 @@ func problemOf(err error) (p *problem, known bool) {
 		return status(http.StatusConflict, "rows of the snapshot were erased: make a new one"), true
 	case is(labeling.ErrCapped):
 		return status(http.StatusConflict, "this project takes no more prompts from you: its limit for one person is reached"), true
+	case is(conversation.ErrFull):
+		return status(http.StatusConflict, "you keep as much as one person may here: delete some of it, or begin a new conversation"), true
 	case is(account.ErrConflict):
 		return status(http.StatusConflict, "that is taken, or the last owner or admin would be gone"), true
 	case is(labeling.ErrConflict):

@@ -45,7 +45,9 @@ var helpTitles = []struct {
 	{"experiments", "Experiments"},
 	{"attention", "Attention, seen"},
 	{"speed", "Speed"},
+	{"chat", "Chat"},
 	{"api", "The API"},
+	{"feedback", "Feedback"},
 	{"security", "Accounts, keys and privacy"},
 }
 

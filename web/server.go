@@ -116,8 +116,6 @@ func (s *server) routes() {
 	s.route(signedIn, post, "/account/sessions", s.endSessions)
 	s.route(signedIn, get, "/docs", s.docsPage)
 	s.route(signedIn, get, "/docs/:page", s.docsPage)
-	s.route(signedIn, get, "/chat", s.chatPage)
-	s.stream(signedIn, post, "/chat/api/answer", s.chatAnswer)
 
 	s.route(labelers, post, "/label/api/claim", s.claim)
 	s.route(labelers, post, "/label/api/undo", s.undo)
@@ -136,7 +134,9 @@ func (s *server) routes() {
 	s.peopleRoutes()
 	s.labelingRoutes()
 	s.dataRoutes()
+	s.chatRoutes()
 	s.apiRoutes()
+	s.feedbackRoutes()
 }
 
 // healthz says that the process runs; readyz that it can do its work.

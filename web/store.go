@@ -18,19 +18,34 @@ import (
 // AfterSubmit runs in the transaction of a ranking, after everything else: the loop's Advance.
 type AfterSubmit func(ctx context.Context, tx pgx.Tx, projectID string) error
 
-// OnPrompt offers the conversation of an answered request to the labeling pool. It is called in the transaction of
-// the usage row, only for keys whose owner consents (Key.TrainingOptIn) and requests that did not opt out. text is
-// what the model was given, ids its tokens. A prompt that is not wanted (a duplicate, over the customer's cap) is no
-// error: an error undoes the usage row and is logged.
+// OnPrompt offers an answered prompt to the labeling pool, and keeps what feedback on it needs. It is called in the
+// transaction of the usage row, only where the customer consents to training: for the key, or for the request. key is the one
+// that consents; its ID is "chat:<conversation>" for what is said at the chat page. A prompt that is not wanted (a duplicate,
+// over the customer's cap) is no error: an error undoes the usage row and is logged.
 type OnPrompt func(ctx context.Context, tx pgx.Tx, key account.Key, p Prompt) error
 
-// Prompt is a conversation as it was given to the model.
+// Prompt is a conversation as it was given to the model, with what it answered.
 type Prompt struct {
 	Messages        []labeling.Message // a completion's prompt is one user message
 	Text            string             // rendered by the chat template, or the completion's prompt
 	TokenIDs        []int32
 	Begun           bool // the first of TokenIDs begins a text and is no part of Text
 	TokenizerDigest string
+
+	CompletionID string // as the customer knows the request
+	Position     int    // of the prompt in its request
+	EndUser      string // "user" of the request
+	ModelVersion string
+	Answers      []labeling.NewResponse // one a choice
+}
+
+// Answered is the prompt as the labeling pool takes it, under the key's consent.
+func (p Prompt) Answered(projectID string, key account.Key) labeling.Answered {
+	return labeling.Answered{
+		Prompt: labeling.NewPrompt{ProjectID: projectID, Messages: p.Messages, Text: p.Text, TokenIDs: p.TokenIDs, TokenizerDigest: p.TokenizerDigest,
+			Origin: labeling.OriginAPI, CustomerID: key.CustomerID, APIKeyID: key.ID, Consent: true},
+		CompletionID: p.CompletionID, Position: p.Position, EndUser: p.EndUser, ModelVersion: p.ModelVersion, Answers: p.Answers,
+	}
 }
 
 // record writes the usage row together with what the customer asked to keep, and offers the prompts to the labeling pool in the
@@ -49,12 +64,12 @@ func (s *server) record(c *gin.Context, j *job) error {
 		}
 		return s.Stored.Add(ctx, tx, *j.keep)
 	}
-	if s.OnPrompt == nil || j.key.ID == "" || !j.key.TrainingOptIn || !j.offered || j.finish == "error" {
+	if s.OnPrompt == nil || !j.consents() || j.finish == "error" {
 		return s.Accounts.Record(ctx, u, keep)
 	}
 	err := s.Accounts.Record(ctx, u, func(ctx context.Context, tx pgx.Tx) error {
-		for _, p := range j.prompts {
-			if err := s.OnPrompt(ctx, tx, j.key, p); err != nil {
+		for i := range j.prompts {
+			if err := s.OnPrompt(ctx, tx, j.consent(), j.answered(i)); err != nil {
 				return err
 			}
 		}
@@ -63,7 +78,7 @@ func (s *server) record(c *gin.Context, j *job) error {
 	if err == nil || unavailable(err) {
 		return err
 	}
-	s.Log.Warn("prompt not taken into the labeling pool", "request", requestID(c.Request), "key", j.key.ID, "error", err)
+	s.Log.Warn("prompt not taken into the labeling pool", "request", requestID(c.Request), "key", j.consent().ID, "error", err)
 	return s.Accounts.Record(ctx, u, keep)
 }
 

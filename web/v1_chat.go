@@ -133,7 +133,7 @@ func (s *server) runChat(c *gin.Context, j *job, r *openai.ChatRequest) {
 		return
 	}
 	defer j.end()
-	out := openai.Chat{ID: randomID("chatcmpl-"), Object: "chat.completion", Created: time.Now().Unix(), Model: j.Name, SystemFingerprint: j.fingerprint()}
+	out := openai.Chat{ID: j.named("chatcmpl-"), Object: "chat.completion", Created: time.Now().Unix(), Model: j.Name, SystemFingerprint: j.fingerprint()}
 	if r.Stream {
 		s.streamChat(ctx, c, j, r, out)
 		return

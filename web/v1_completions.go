@@ -160,7 +160,7 @@ func (l *logprobList) addPrompt(j *job, prompt int) {
 }
 
 func (s *server) wholeCompletion(ctx context.Context, c *gin.Context, j *job, r *openai.CompletionRequest) {
-	out := openai.Completion{ID: randomID("cmpl-"), Object: "text_completion", Created: time.Now().Unix(), Model: j.Name, SystemFingerprint: j.fingerprint()}
+	out := openai.Completion{ID: j.named("cmpl-"), Object: "text_completion", Created: time.Now().Unix(), Model: j.Name, SystemFingerprint: j.fingerprint()}
 	texts, lists, finishes := make([]strings.Builder, j.choices()), make([]*logprobList, j.choices()), make([]string, j.choices())
 	if err := j.whole(ctx, func(t decode.Token) {
 		i := t.Choice
@@ -203,7 +203,7 @@ func (s *server) wholeCompletion(ctx context.Context, c *gin.Context, j *job, r 
 func (s *server) streamCompletion(ctx context.Context, c *gin.Context, j *job, r *openai.CompletionRequest) {
 	j.answerHeaders(c)
 	out := startStream(c)
-	id, created := randomID("cmpl-"), time.Now().Unix()
+	id, created := j.named("cmpl-"), time.Now().Unix()
 	chunk := func(choices []openai.CompletionChoice, u *openai.Usage) error {
 		frame, err := openai.Frame(openai.Completion{ID: id, Object: "text_completion", Created: created, Model: j.Name,
 			SystemFingerprint: j.fingerprint(), Choices: choices, Usage: u})

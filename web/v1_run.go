@@ -35,8 +35,10 @@ type job struct {
 	params   decode.Params // of the first choice; the others draw from random numbers of their own
 	key      account.Key   // ID empty: the chat page
 	userID   string
-	offered  bool // the request may join the labeling pool where the key's owner consents
 	started  time.Time
+
+	conversation string // at the chat page
+	training
 
 	hold    *hold // what of the key's limits is set aside
 	cancel  context.CancelFunc
@@ -56,7 +58,7 @@ func newJob(v *Served, r *openai.Sampling, endpoint, param string) *job {
 		seed = uint64(*r.Seed)
 	}
 	j := &job{Served: v, endpoint: endpoint, param: param, n: r.Count(), draw: r.Count(), started: time.Now(), finish: "error",
-		offered: openai.Value(r.Store, true),
+		training: trainingOf(r),
 		params: decode.Params{Temperature: openai.Value(r.Temperature, 1), TopP: openai.Value(r.TopP, 1), Seed: seed, Stop: r.Stop,
 			PresencePenalty: openai.Value(r.PresencePenalty, 0), FrequencyPenalty: openai.Value(r.FrequencyPenalty, 0)}}
 	if len(r.LogitBias) > 0 {
@@ -200,6 +202,9 @@ func (j *job) next(ctx context.Context, prompt int) (t decode.Token, more bool, 
 		return t, more, err
 	}
 	t.Choice += prompt * j.n
+	if !j.mute {
+		j.training.note(t)
+	}
 	if t.Choice == 0 && t.Finish != "" {
 		j.ended = t.Finish
 	}

@@ -34,6 +34,7 @@ import (
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/audit"
+	"github.com/rankloop/rankloop/web/conversation"
 	"github.com/rankloop/rankloop/web/stored"
 )
 
@@ -109,7 +110,7 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 	t.Cleanup(func() { w.slot.Set(nil) })
 
 	c := Config{LabelsPerMinute: 6000, Version: "test"}
-	d := Deps{Accounts: w.accounts, Audit: audit.NewStore(pool), Labeling: w.labeling, Registry: w.registry, Stored: stored.NewStore(pool), Runs: w.runs, Loop: w.loop, Serving: w.slot,
+	d := Deps{Accounts: w.accounts, Conversations: conversation.NewStore(pool), Audit: audit.NewStore(pool), Labeling: w.labeling, Registry: w.registry, Stored: stored.NewStore(pool), Runs: w.runs, Loop: w.loop, Serving: w.slot,
 		ProjectID: w.project.ID, AfterSubmit: w.loop.RankingSubmitted, OnPrompt: w.joinPool, Ping: pool.Ping, Log: log,
 		Uploads: t.TempDir(), WebhookSecret: func(id string) string { return "whsec_" + id }, Erase: w.erase}
 	for _, f := range change {
@@ -155,9 +156,7 @@ func (w *world) register(v registry.Version) registry.Version {
 
 // joinPool is what the program does with prompts of customers who consent.
 func (w *world) joinPool(ctx context.Context, tx pgx.Tx, key account.Key, p Prompt) error {
-	_, _, err := w.labeling.AddPrompt(ctx, tx, labeling.NewPrompt{ProjectID: w.project.ID, Messages: p.Messages, Text: p.Text, TokenIDs: p.TokenIDs,
-		TokenizerDigest: p.TokenizerDigest, Origin: labeling.OriginAPI, CustomerID: key.CustomerID, APIKeyID: key.ID, Consent: true})
-	return err
+	return w.labeling.JoinPool(ctx, tx, p.Answered(w.project.ID, key))
 }
 
 // erase is what the program does when a person is to be erased.

@@ -16,7 +16,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/checkpoint"
 	"github.com/rankloop/rankloop/model/decode"
@@ -25,6 +24,7 @@ import (
 	"github.com/rankloop/rankloop/web"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/audit"
+	"github.com/rankloop/rankloop/web/conversation"
 )
 
 // checkServing is how often the serving pointer is read where no notification came.
@@ -82,7 +82,7 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 	}
 	meter := web.NewMeter(slot)
 	handler, err := web.New(web.Config{LabelsPerMinute: opt.LabelsPerMinute, HTTPS: opt.BehindProxy, Version: version}, web.Deps{
-		Accounts: a.accounts, Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Stored: a.stored, Runs: a.runs, Loop: a.loop,
+		Accounts: a.accounts, Conversations: conversation.NewStore(a.db.Pool), Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Stored: a.stored, Runs: a.runs, Loop: a.loop,
 		Serving: slot, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Meter: meter, Ping: a.db.Pool.Ping, Log: a.log,
 		Uploads: filepath.Join(a.dir, "uploads"), WebhookSecret: a.webhooks.secret, Erase: a.erase,
 	})
@@ -125,15 +125,9 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 	return s, nil
 }
 
-// joinPool offers a consenting customer's prompt to the labeling pool. A duplicate, one that begins as another does, or one
-// above the customer's cap is passed over.
+// joinPool offers a consenting customer's prompt to the labeling pool, and keeps its answers for feedback.
 func (a *app) joinPool(ctx context.Context, tx pgx.Tx, key account.Key, p web.Prompt) error {
-	_, _, err := a.labeling.AddPrompt(ctx, tx, labeling.NewPrompt{ProjectID: a.project.ID, Messages: p.Messages, Text: p.Text,
-		TokenIDs: p.TokenIDs, TokenizerDigest: p.TokenizerDigest, Origin: labeling.OriginAPI, CustomerID: key.CustomerID, APIKeyID: key.ID, Consent: true})
-	if errors.Is(err, labeling.ErrCapped) || errors.Is(err, labeling.ErrAlike) {
-		return nil
-	}
-	return err
+	return a.labeling.JoinPool(ctx, tx, p.Answered(a.project.ID, key))
 }
 
 // keeper keeps a slot on the promoted policy: it loads the weights that the registry's pointer names and swaps them in, while
