@@ -14,12 +14,12 @@ import (
 )
 
 func (s *server) feedbackRoutes() {
-	s.route(keys, post, "/v1/completions/:id/feedback", s.rated(s.giveFeedback))
-	s.route(keys, post, "/v1/chat/completions/:id/feedback", s.rated(s.giveFeedback))
-	s.route(keys, get, "/api/v1/feedback", s.rated(s.ownFeedback))
-	s.route(keys, get, "/api/v1/consent", s.rated(s.readConsent))
-	s.route(keys, put, "/api/v1/consent", s.rated(s.setConsent))
-	s.route(keys, post, "/api/v1/erasures", s.rated(s.eraseOwn))
+	s.scoped(account.ScopeFeedback, post, "/v1/completions/:id/feedback", s.rated(s.giveFeedback))
+	s.scoped(account.ScopeFeedback, post, "/v1/chat/completions/:id/feedback", s.rated(s.giveFeedback))
+	s.scoped(account.ScopeFeedback, get, "/api/v1/feedback", s.rated(s.ownFeedback))
+	s.scoped(account.ScopeFeedback, get, "/api/v1/consent", s.rated(s.readConsent))
+	s.scoped(account.ScopeFeedback, put, "/api/v1/consent", s.rated(s.setConsent))
+	s.scoped(account.ScopeFeedback, post, "/api/v1/erasures", s.rated(s.eraseOwn))
 	s.route(readers, get, "/admin/labeling/feedback", s.feedbackPage)
 }
 

@@ -55,7 +55,8 @@ function tokenView(list) {
     b.type = "button";
     b.tabIndex = n ? -1 : 0;
     showText(b, text.replace(/\n/g, "⏎\n"));
-    b.setAttribute("aria-label", t("%s, %s", written(text), share(lp)));
+    const said = b.querySelector(".esc") ? b.textContent : written(text); // a label has what is seen
+    b.setAttribute("aria-label", t("%s, %s", said, share(lp)));
     b.addEventListener("focus", () => show(n));
     b.addEventListener("pointerenter", () => show(n));
     row.append(b);
