@@ -45,7 +45,9 @@ var helpTitles = []struct {
 	{"experiments", "Experiments"},
 	{"attention", "Attention, seen"},
 	{"speed", "Speed"},
+	{"engines", "Other engines"},
 	{"api", "The API"},
+	{"rewards", "Rewards for other trainers"},
 	{"security", "Accounts, keys and privacy"},
 }
 

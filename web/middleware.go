@@ -56,8 +56,12 @@ func (s *server) guard(next http.Handler) http.Handler {
 		if shapeOf(r) == shapeOpenAI || strings.HasPrefix(r.URL.Path, "/api/") {
 			limit = maxBodyAPI
 		}
-		if r.URL.Path == importPath && r.Method == http.MethodPost {
+		switch {
+		case r.Method != http.MethodPost:
+		case r.URL.Path == importPath:
 			limit = maxUpload
+		case r.URL.Path == rewardPath:
+			limit = maxBodyReward
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		inner.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestIDKey, id.String())))
@@ -208,6 +212,9 @@ func (s *server) useSession(c *gin.Context) error {
 
 func (s *server) useKey(c *gin.Context) error {
 	scheme, token, _ := strings.Cut(c.GetHeader("Authorization"), " ")
+	if _, password, ok := c.Request.BasicAuth(); ok && c.FullPath() == rewardPath {
+		scheme, token = "Bearer", password // OpenRLHF sends no headers of its own, but takes https://reward:KEY@host
+	}
 	if !strings.EqualFold(scheme, "Bearer") {
 		return account.ErrDenied
 	}
@@ -215,11 +222,22 @@ func (s *server) useKey(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if !k.Allows(account.ScopeCompletions) {
+	if scope := scopeOf(c.FullPath()); scope != "" && !k.Allows(scope) {
 		return status(http.StatusForbidden, "the key has no scope for this")
 	}
 	c.Set(apiKey, k)
 	return nil
+}
+
+// scopeOf is what a key must be allowed; empty where any key will do: what tells of the key itself and of the API.
+func scopeOf(route string) string {
+	switch {
+	case route == rewardPath:
+		return account.ScopeReward
+	case strings.HasPrefix(route, "/v1/"):
+		return account.ScopeCompletions
+	}
+	return ""
 }
 
 // deadline bounds the request and the writing of its answer; streams lift it again.

@@ -182,6 +182,8 @@ var notes = map[string]sentence{
 	"declined":    "The policy was declined; the former one goes on serving.",
 	"disabled":    "The account is disabled and signed out everywhere.",
 	"enabled":     "The account is enabled.",
+	"engine":      "The engine's settings are saved.",
+	"engineless":  "The engine is removed.",
 	"cord":        "The training is stopped. An admin looks at it.",
 	"cordoff":     "The training goes on.",
 	"decided":     "Decided.",

@@ -26,13 +26,14 @@ type server struct {
 	calls   *limiter              // all other calls of the labeling page, by user
 	api     *limiter              // API requests, by key
 	joins   *limiter              // what is asked of links to join, by address
+	scoring turns                 // of outside trainers
 }
 
 // build makes the server and its outermost handler.
 func build(c Config, d Deps) (http.Handler, *server, error) {
 	c = c.withDefaults()
 	s := &server{Config: c, Deps: d, rules: map[string]access{}, streams: map[string]bool{},
-		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), joins: newLimiter(time.Now)}
+		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), joins: newLimiter(time.Now), scoring: newTurns(rewardQueue)}
 	var err error
 	if s.speaks, err = lang.Load(); err != nil {
 		return nil, nil, fmt.Errorf("web: languages: %w", err)
@@ -123,6 +124,7 @@ func (s *server) routes() {
 	s.peopleRoutes()
 	s.labelingRoutes()
 	s.dataRoutes()
+	s.engineRoutes()
 	s.apiRoutes()
 }
 

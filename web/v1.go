@@ -23,6 +23,7 @@ func (s *server) apiRoutes() {
 	s.stream(keys, post, "/v1/completions", s.rated(s.completions))
 	s.stream(keys, post, "/v1/chat/completions", s.rated(s.chatCompletions))
 	s.route(keys, get, "/api/v1/usage", s.rated(s.keyUsage))
+	s.stream(keys, post, rewardPath, s.rated(s.scoreRewards))
 	s.route(docs, get, "/api/v1/openapi.json", s.openAPI)
 }
 

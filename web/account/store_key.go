@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -30,14 +29,16 @@ func (s *Store) CreateKey(ctx context.Context, n NewKey) (Key, string, error) {
 		return Key{}, "", err
 	}
 	if len(n.Scopes) == 0 {
-		n.Scopes = []string{ScopeCompletions}
+		n.Scopes = DefaultScopes
 	}
 	if n.RPM == 0 {
 		n.RPM = DefaultRPM
 	}
+	var err error
+	if n.Scopes, err = scopes(n.Scopes); err != nil {
+		return Key{}, "", err
+	}
 	switch {
-	case slices.ContainsFunc(n.Scopes, func(scope string) bool { return scope != ScopeCompletions }):
-		return Key{}, "", &InvalidError{"scopes", "must be of: completions"}
 	case n.RPM < 1 || n.RPM > 1_000_000:
 		return Key{}, "", &InvalidError{"rpm", "must be 1 to 1000000 requests a minute"}
 	case n.Lifetime < 0 || n.Lifetime > 10*365*24*time.Hour:

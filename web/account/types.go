@@ -77,11 +77,6 @@ func checkName(field, s string) error {
 	return nil
 }
 
-// Scopes of an API key.
-const (
-	ScopeCompletions = "completions" // /v1/*
-)
-
 // Key is an API key without its secret.
 type Key struct {
 	ID            string // 8 characters, the part of the key that may be shown
@@ -106,7 +101,7 @@ const DefaultRPM = 60
 type NewKey struct {
 	CustomerID    string
 	Name          string
-	Scopes        []string // empty: completions
+	Scopes        []string // empty: DefaultScopes
 	TrainingOptIn bool
 	RPM           int           // requests a minute; 0: DefaultRPM
 	Lifetime      time.Duration // 0: no end
