@@ -271,7 +271,11 @@ func (e *eraser) items(condition string, arg any) error {
 
 // Erasures lists the reports of the last erasures, newest first.
 func (s *Store) Erasures(ctx context.Context, limit int) ([]ErasureReport, error) {
-	rows, err := s.pool.Query(ctx, `SELECT report, digest FROM erasures ORDER BY id DESC LIMIT $1`, limit)
+	return s.erasures(ctx, `ORDER BY id DESC LIMIT $1`, limit)
+}
+
+func (s *Store) erasures(ctx context.Context, which string, args ...any) ([]ErasureReport, error) {
+	rows, err := s.pool.Query(ctx, `SELECT report, digest FROM erasures `+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("erasures: %w", err)
 	}

@@ -132,6 +132,8 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 	imported := w.dataAndQuality(mina)
 	w.must(w.labeling.RefreshDashboard(t.Context(), w.project.ID))
 	engine := w.someEngines()
+	w.someUsage("ada")
+	w.someUsage("acme")
 	// The pages of the labelers in the first project, and the page of each question.
 	var manual []string
 	at := "?project=" + w.project.ID
@@ -155,6 +157,7 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/admin/rounds/:id":  {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
 		"/admin/models/:id":  {"/admin/models/" + w.version.ID},
 		"/admin/engines/:id": {engine},
+		"/account/export":    nil, // a file
 		"/docs/:page":        manual,
 		"/docs":              nil,
 		"/login":             nil,
@@ -172,6 +175,24 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/join/:token":                   nil, // for those who have not signed in
 	})
 	return w, append(pages, "/admin/nothing"), []string{"/login", "/join/" + token, "/join/" + strings.Repeat("a", 43)}
+}
+
+// someUsage gives a person keys of all kinds, and use of several models.
+func (w *world) someUsage(name string) {
+	w.Helper()
+	id := w.id(name)
+	for i, n := range []account.NewKey{{Name: "playground", TrainingOptIn: true}, {Name: "a trainer's key with a long name", Scopes: []string{account.ScopeReward}, Lifetime: 24 * time.Hour}, {Name: "revoked"}} {
+		n.CustomerID, n.Actor = id, "system"
+		k, _, err := w.accounts.CreateKey(w.Context(), n)
+		w.must(err)
+		if i == 2 {
+			w.must(w.accounts.RevokeKey(w.Context(), k.ID, "system"))
+		}
+		_, err = w.pool.Exec(w.Context(), `INSERT INTO usage (id, at, key_id, user_id, endpoint, model_version, prompt_tokens, completion_tokens, finish, duration_ms)
+			SELECT gen_random_uuid(), now() - make_interval(days => d), $1, $2, '/v1/completions', CASE WHEN m = 0 THEN $3 ELSE 'another model ' || m END, 900 * (d % 7) + 100 * m, 300 + 40 * d, 'stop', 10
+			FROM generate_series(0, 25) d, generate_series(0, 1 + 2 * $4::int) m WHERE (d + m) % 3 <> 1`, k.ID, id, w.version.ID, i)
+		w.must(err)
+	}
 }
 
 // someEngines adds two engines, one of which fails, and returns the page of that one.

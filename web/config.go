@@ -60,6 +60,7 @@ type Deps struct {
 	Uploads       string                 // folder for files that are to be imported
 	WebhookSecret func(id string) string // what a webhook's signatures are checked with
 	Erase         Erase
+	Consent       Consent
 
 	Ping   func(context.Context) error // whether the database answers
 	JobsUI http.Handler                // job queue's own pages, shown to admins at /admin/jobs; may be nil
@@ -70,13 +71,16 @@ func (d Deps) validate() error {
 	switch {
 	case d.Accounts == nil, d.Audit == nil, d.Labeling == nil, d.Registry == nil, d.Runs == nil:
 		return errors.New("web: a room is missing")
-	case d.Uploads == "", d.WebhookSecret == nil, d.Erase == nil:
-		return errors.New("web: a folder for uploads, secrets of webhooks and erasure are needed")
+	case d.Uploads == "", d.WebhookSecret == nil, d.Erase == nil, d.Consent == nil:
+		return errors.New("web: a folder for uploads, secrets of webhooks, erasure and consent are needed")
 	case d.Loop == nil, d.Serving == nil, d.Rewards == nil, d.Ping == nil, d.ProjectID == "":
 		return errors.New("web: loop, serving, rewards, ping and project are needed")
 	}
 	return nil
 }
+
+// Consent says whether prompts of a key may be trained on, and hides or shows in the same transaction what came with it before.
+type Consent func(ctx context.Context, key account.Key, on bool, actor string) error
 
 // Erase deletes a person from all rooms, or with dry says what that would take.
 type Erase func(ctx context.Context, subject labeling.Subject, actor string, dry bool) (labeling.ErasureReport, error)

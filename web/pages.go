@@ -75,6 +75,7 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"add":     func(a, b int) int { return a + b },
 		"columns": columnPlot,
 		"dots":    dotPlot,
+		"piles":   stackPlot,
 		"stage":   func(s loop.Stage) string { return l.T(string(stageNames[s])) },
 		"role":    func(r account.Role) string { return named(l, roleNames, r) },
 		"word":    func(v any) string { return named(l, words, fmt.Sprint(v)) },
@@ -178,6 +179,7 @@ func done(c *gin.Context, path, note string) {
 // notes are the sentences that a page may open with. The address carries only the key, never text.
 var notes = map[string]sentence{
 	"cancelled":   "The round is cancelled.",
+	"consented":   "Prompts of this key may be trained on from now on.",
 	"confirmed":   "Confirmed: the original is gone.",
 	"declined":    "The policy was declined; the former one goes on serving.",
 	"disabled":    "The account is disabled and signed out everywhere.",
@@ -214,6 +216,7 @@ var notes = map[string]sentence{
 	"uploaded":    "The file is here and will be imported.",
 	"unscheduled": "The schedule is removed.",
 	"known":       "This prompt is in the pool already. An answer to it was kept.",
+	"withdrawn":   "Withdrawn: what was sent with this key is hidden, and nothing further is taken.",
 	"written":     "The prompt is in the pool. Thank you.",
 	"cased":       "The use case is added.",
 	"retired":     "The use case is retired.",

@@ -15,18 +15,19 @@ import (
 type server struct {
 	Config
 	Deps
-	engine  *gin.Engine
-	rules   map[string]access // method and route -> who may use it
-	streams map[string]bool   // routes without a deadline for the whole request
-	speaks  lang.Languages
-	pages   map[string]map[string]*template.Template // by language and name
-	assets  map[string]asset
-	help    map[string][]helpPage // by language
-	labels  *limiter              // rankings and skips, by user
-	calls   *limiter              // all other calls of the labeling page, by user
-	api     *limiter              // API requests, by key
-	joins   *limiter              // what is asked of links to join, by address
-	scoring turns                 // of outside trainers
+	engine    *gin.Engine
+	rules     map[string]access // method and route -> who may use it
+	streams   map[string]bool   // routes without a deadline for the whole request
+	speaks    lang.Languages
+	pages     map[string]map[string]*template.Template // by language and name
+	assets    map[string]asset
+	help      map[string][]helpPage // by language
+	reference reference
+	labels    *limiter // rankings and skips, by user
+	calls     *limiter // all other calls of the labeling page, by user
+	api       *limiter // API requests, by key
+	joins     *limiter // what is asked of links to join, by address
+	scoring   turns    // of outside trainers
 }
 
 // build makes the server and its outermost handler.
@@ -49,6 +50,9 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 		if s.help[l.Tag], err = loadHelp(l); err != nil {
 			return nil, nil, fmt.Errorf("web: help: %w", err)
 		}
+	}
+	if s.reference, err = loadReference(); err != nil {
+		return nil, nil, fmt.Errorf("web: reference: %w", err)
 	}
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
@@ -103,8 +107,10 @@ func (s *server) routes() {
 	s.route(signedIn, get, "/account", s.accountPage)
 	s.route(signedIn, post, "/account/password", s.changePassword)
 	s.route(signedIn, post, "/account/sessions", s.endSessions)
+	s.accountRoutes()
 	s.route(signedIn, get, "/docs", s.docsPage)
 	s.route(signedIn, get, "/docs/:page", s.docsPage)
+	s.route(signedIn, get, "/docs/reference", s.referencePage)
 	s.route(signedIn, get, "/chat", s.chatPage)
 	s.stream(signedIn, post, "/chat/api/answer", s.chatAnswer)
 

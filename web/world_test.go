@@ -119,7 +119,7 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 	c := Config{LabelsPerMinute: 6000, Version: "test"}
 	d := Deps{Accounts: w.accounts, Audit: audit.NewStore(pool), Labeling: w.labeling, Registry: w.registry, Runs: w.runs, Loop: w.loop, Serving: w.slot, Rewards: w.rewards,
 		ProjectID: w.project.ID, AfterSubmit: w.loop.RankingSubmitted, OnPrompt: w.joinPool, Ping: pool.Ping, Log: log,
-		Uploads: t.TempDir(), WebhookSecret: func(id string) string { return "whsec_" + id }, Erase: w.erase}
+		Uploads: t.TempDir(), WebhookSecret: func(id string) string { return "whsec_" + id }, Erase: w.erase, Consent: w.consent}
 	for _, f := range change {
 		f(&c, &d)
 	}
@@ -176,6 +176,14 @@ func (w *world) erase(ctx context.Context, subject labeling.Subject, actor strin
 			list = append(list, labeling.Touched{ID: v.ID, Name: v.Name})
 		}
 		return list, err
+	})
+}
+
+// consent is what the program does when a customer changes its mind.
+func (w *world) consent(ctx context.Context, k account.Key, on bool, actor string) error {
+	return w.accounts.SetTraining(ctx, k.CustomerID, k.ID, on, actor, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := w.labeling.SetConsent(ctx, tx, k.CustomerID, k.ID, on)
+		return err
 	})
 }
 
