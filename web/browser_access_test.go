@@ -155,7 +155,8 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/label/qualify":     {"/label/qualify" + at},
 		"/label/write":       {"/label/write" + at},
 		"/admin/rounds/:id":  {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
-		"/admin/models/:id":  {"/admin/models/" + w.version.ID},
+		"/admin/models/:id":  {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID},
+		"/admin/lineage":     {"/admin/lineage", "/admin/lineage?kind=labeler&id=" + mina.ID},
 		"/admin/engines/:id": {engine},
 		"/account/export":    nil, // a file
 		"/docs/:page":        manual,

@@ -18,6 +18,9 @@ func DefaultConfig() Config {
 	}
 }
 
+// maxWithout bounds Config.Without.
+const maxWithout = 1000
+
 // Validate reports the first field that cannot be used, as *InvalidError.
 func (c Config) Validate() error {
 	bad := func(field, format string, args ...any) error {
@@ -42,6 +45,14 @@ func (c Config) Validate() error {
 		return bad("reward_accuracy_below", "%g is not a share from 0 to below 1", c.RewardAccuracyBelow)
 	case c.Promotion != PromoteIfBetter && c.Promotion != PromoteByHand:
 		return bad("promotion", "%q is none of %s, %s", c.Promotion, PromoteIfBetter, PromoteByHand)
+	}
+	if len(c.Without) > maxWithout {
+		return bad("without", "%d; at most %d can be left out", len(c.Without), maxWithout)
+	}
+	for i, s := range c.Without {
+		if err := s.Check("without"); err != nil {
+			return bad(fmt.Sprintf("without/%d", i), "%q: customer, labeler or ranking with an id is wanted", s.String())
+		}
 	}
 	if err := c.Reward.Validate(); err != nil {
 		return bad("reward", "%v", err)
