@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -17,49 +18,54 @@ const (
 	ownKeys        = 20 // that work at a time, of one person
 )
 
+// overlaps are how long, in hours, a key may work on beside the one that takes its place, as the form offers it.
+var overlaps = map[int]sentence{0: "not at all", 1: "an hour", 24: "a day", 7 * 24: "a week"}
+
 // accountTabs is what the pages of one's account share.
 type accountTabs struct{ Tab string }
 
 type accountKeysData struct {
 	accountTabs
-	Keys   []accountKey
-	Form   ownKeyForm
-	Days   string
-	Scopes []string
-	Secret string // shown once
-	Error  string
+	Keys     []accountKey
+	Form     keyForm
+	Days     string
+	Scopes   []string
+	Secret   string // shown once
+	Error    string
+	Overlaps map[int]string // by hours
 }
-
-// ownKeyForm is what the form opens with.
-type ownKeyForm struct {
-	Name   string
-	Scopes []string
-	Train  bool
-}
-
-// Has says whether the form has the scope ticked.
-func (f ownKeyForm) Has(scope string) bool { return slices.Contains(f.Scopes, scope) }
 
 // accountKey is a key of one's own.
 type accountKey struct {
 	account.Key
-	Works bool
+	State account.KeyState
+	Used  int64 // tokens of this UTC day
 }
 
 func (s *server) accountKeysPage(c *gin.Context) {
-	s.showAccountKeys(c, http.StatusOK, accountKeysData{Form: ownKeyForm{Scopes: account.DefaultScopes}})
+	s.showAccountKeys(c, http.StatusOK, accountKeysData{Form: keyForm{Scopes: account.DefaultScopes}})
 }
 
 func (s *server) showAccountKeys(c *gin.Context, code int, d accountKeysData) {
 	ctx := c.Request.Context()
-	d.accountTabs, d.Scopes = accountTabs{"keys"}, account.Scopes
+	d.accountTabs, d.Scopes, d.Overlaps = accountTabs{"keys"}, account.Scopes, map[int]string{}
+	for hours, name := range overlaps {
+		d.Overlaps[hours] = s.say(c, string(name))
+	}
 	list, err := s.Accounts.Keys(ctx, user(c).ID)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	for _, k := range list {
-		d.Keys = append(d.Keys, accountKey{k, works(k)})
+		row := accountKey{Key: k, State: k.State(time.Now())}
+		if row.State == account.KeyLive || row.State == account.KeyEnding {
+			if row.Used, _, err = s.Accounts.UsedToday(ctx, k.ID); err != nil {
+				s.fail(c, err)
+				return
+			}
+		}
+		d.Keys = append(d.Keys, row)
 	}
 	s.render(c, code, "account_keys", view{Title: "Your API keys", Nav: "account", Note: note(c), Data: d})
 }
@@ -67,7 +73,7 @@ func (s *server) showAccountKeys(c *gin.Context, code int, d accountKeysData) {
 // makeOwnKey makes a key with the usual limits; an admin can give it others.
 func (s *server) makeOwnKey(c *gin.Context) {
 	ctx, u := c.Request.Context(), user(c)
-	d := accountKeysData{Form: ownKeyForm{Scopes: c.PostFormArray("scopes"), Train: c.PostForm("training") == "yes"}, Days: c.PostForm("days")}
+	d := accountKeysData{Form: keyForm{Scopes: c.PostFormArray("scopes"), Train: c.PostForm("training") == "yes"}, Days: c.PostForm("days")}
 	var err error
 	if d.Form.Name, err = formValue(c, "name", 1000); err != nil {
 		s.fail(c, err)
@@ -86,7 +92,7 @@ func (s *server) makeOwnKey(c *gin.Context) {
 	}
 	if err == nil {
 		if _, d.Secret, err = s.Accounts.CreateKey(ctx, n); err == nil {
-			d.Form, d.Days = ownKeyForm{Scopes: account.DefaultScopes}, ""
+			d.Form, d.Days = keyForm{Scopes: account.DefaultScopes}, ""
 			s.showAccountKeys(c, http.StatusOK, d)
 			return
 		}
@@ -100,18 +106,16 @@ func (s *server) makeOwnKey(c *gin.Context) {
 	s.showAccountKeys(c, p.Status, d)
 }
 
-// works says whether a key is neither revoked nor over.
-func works(k account.Key) bool {
-	return k.RevokedAt == nil && (k.ExpiresAt == nil || k.ExpiresAt.After(time.Now()))
-}
-
 // roomForKey says whether a person may make another key.
 func (s *server) roomForKey(ctx context.Context, userID string) error {
 	list, err := s.Accounts.Keys(ctx, userID)
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(k account.Key) bool { return !works(k) })
+	list = slices.DeleteFunc(list, func(k account.Key) bool {
+		state := k.State(time.Now())
+		return state == account.KeyRevoked || state == account.KeyExpired
+	})
 	if len(list) >= ownKeys {
 		return status(http.StatusConflict, "you have as many keys as one may have: revoke one first")
 	}
@@ -120,15 +124,33 @@ func (s *server) roomForKey(ctx context.Context, userID string) error {
 
 // ownKey is the key of the address; ErrNotFound where it is somebody else's.
 func (s *server) ownKey(c *gin.Context) (account.Key, error) {
-	list, err := s.Accounts.Keys(c.Request.Context(), user(c).ID)
-	if err != nil {
-		return account.Key{}, err
-	}
-	i := slices.IndexFunc(list, func(k account.Key) bool { return k.ID == c.Param("key") })
-	if i < 0 {
+	k, err := s.Accounts.Key(c.Request.Context(), c.Param("key"))
+	if err == nil && k.CustomerID != user(c).ID {
 		return account.Key{}, account.ErrNotFound
 	}
-	return list[i], nil
+	return k, err
+}
+
+func (s *server) rotateOwnKey(c *gin.Context) {
+	k, err := s.ownKey(c)
+	hours := 0
+	if err == nil {
+		if hours, err = strconv.Atoi(c.PostForm("overlap")); err != nil {
+			err = bad("overlap", "must be a whole number")
+		}
+	}
+	var secret string
+	if err == nil {
+		_, secret, err = s.Accounts.RotateKey(c.Request.Context(), k.ID, time.Duration(hours)*time.Hour, actor(c))
+	}
+	if errors.Is(err, account.ErrConflict) {
+		err = status(http.StatusConflict, "the key is revoked, or another has taken its place already")
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.showAccountKeys(c, http.StatusOK, accountKeysData{Form: keyForm{Scopes: account.DefaultScopes}, Secret: secret})
 }
 
 func (s *server) revokeOwnKey(c *gin.Context) {

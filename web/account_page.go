@@ -12,6 +12,7 @@ import (
 func (s *server) accountRoutes() {
 	s.route(signedIn, get, "/account/keys", s.accountKeysPage)
 	s.route(signedIn, post, "/account/keys", s.makeOwnKey)
+	s.route(signedIn, post, accountKeyPath+"/rotate", s.rotateOwnKey)
 	s.route(signedIn, post, accountKeyPath+"/revoke", s.revokeOwnKey)
 	s.route(signedIn, post, accountKeyPath+"/training", s.consent)
 	s.route(signedIn, get, "/account/usage", s.accountUsagePage)

@@ -45,10 +45,16 @@ func TestOwnKeys(t *testing.T) {
 		t.Errorf("%+v", own)
 	}
 	path := "/account/keys/" + own[0].ID
+	second := secretOnPage.FindString(b.form(path+"/rotate", "overlap", "1").want(t, http.StatusOK).body)
+	w.withKey(first).get("/v1/models").want(t, http.StatusOK)
+	w.withKey(second).get("/v1/models").want(t, http.StatusOK)
+	b.form(path+"/rotate", "overlap", "1").want(t, http.StatusConflict)
 	b.form(path+"/revoke").want(t, http.StatusSeeOther)
 	w.withKey(first).get("/v1/models").want(t, http.StatusUnauthorized)
-	third := make("name", "other", "scopes", "completions")
-	for _, act := range []string{"apikey.create", "apikey.revoke"} {
+	third := secretOnPage.FindString(b.form("/account/keys/"+second[8:16]+"/rotate", "overlap", "0").want(t, http.StatusOK).body)
+	w.withKey(second).get("/v1/models").want(t, http.StatusUnauthorized)
+	w.withKey(third).get("/v1/models").want(t, http.StatusOK)
+	for _, act := range []string{"apikey.create", "apikey.rotate", "apikey.revoke"} {
 		if n := w.count(`SELECT count(*) FROM audit WHERE act = $1 AND actor = $2`, act, "user:"+w.id("acme")); n == 0 {
 			t.Errorf("%s is not in the log", act)
 		}
@@ -60,7 +66,7 @@ func TestOwnKeys(t *testing.T) {
 	}
 	// Another customer, and somebody who may have none.
 	eve := w.as("eve", account.RoleCustomer)
-	for _, act := range []string{"revoke", "training"} {
+	for _, act := range []string{"rotate", "revoke", "training"} {
 		eve.form("/account/keys/"+third[8:16]+"/"+act, "overlap", "0", "training", "yes").want(t, http.StatusNotFound)
 		eve.form("/account/keys/nothing!/"+act, "overlap", "0").want(t, http.StatusNotFound)
 	}
@@ -146,7 +152,7 @@ func TestStackOf(t *testing.T) {
 		}
 	}
 	s := stackOf(rows, from, "others", func(d account.Day) float64 { return float64(d.Requests) })
-	if !slices.Equal(s.Names, []string{"m5", "m4", "m3", "m2", "others"}) || len(s.Columns) != usageDays || s.Columns[10].Label != "03-11" {
+	if !slices.Equal(s.Names, []string{"m5", "m4", "m3", "m2", "others"}) || len(s.Columns) != accountDays || s.Columns[10].Label != "03-11" {
 		t.Errorf("%+v", s)
 	}
 	for d := range 3 {

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	usageDays   = 30
+	accountDays = 30
 	usageSeries = 4 // models with a colour of their own; the others share one
 )
 
@@ -31,7 +31,7 @@ type usageRow struct {
 
 func (s *server) accountUsagePage(c *gin.Context) {
 	ctx := c.Request.Context()
-	from := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 1-usageDays)
+	from := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 1-accountDays)
 	days, err := s.Accounts.UsageByDay(ctx, user(c).ID, from)
 	if err != nil {
 		s.fail(c, err)
@@ -49,8 +49,7 @@ func (s *server) accountUsagePage(c *gin.Context) {
 			row.Model = short(day.ModelVersion)
 		}
 		d.Days = append(d.Days, row)
-		d.Total.Requests += day.Requests
-		d.Total.Tokens += day.PromptTokens + day.CompletionTokens
+		d.Total.add(day)
 	}
 	others := s.say(c, "others")
 	d.Tokens = stackOf(d.Days, from, others, func(d account.Day) float64 { return float64(d.PromptTokens + d.CompletionTokens) })
@@ -94,7 +93,7 @@ func stackOf(rows []usageRow, from time.Time, others string, value func(account.
 	if len(names) > usageSeries {
 		names = append(names[:usageSeries:usageSeries], others)
 	}
-	out := stack{Names: names, Columns: make([]pile, usageDays)}
+	out := stack{Names: names, Columns: make([]pile, accountDays)}
 	byDay := map[string]int{}
 	for i := range out.Columns {
 		day := from.AddDate(0, 0, i).Format(time.DateOnly)

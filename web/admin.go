@@ -14,9 +14,6 @@ import (
 	"github.com/rankloop/rankloop/web/audit"
 )
 
-// revokeKeyPath is the one route whose :id is no UUID.
-const revokeKeyPath = "/admin/keys/:id/revoke"
-
 func (s *server) adminRoutes() {
 	s.route(readers, get, "/admin", s.adminHome)
 	s.route(admins, post, "/admin/rounds", s.startRound)
@@ -41,7 +38,13 @@ func (s *server) adminRoutes() {
 
 	s.route(admins, get, "/admin/keys", s.keysPage)
 	s.route(admins, post, "/admin/keys", s.createKey)
-	s.route(admins, post, revokeKeyPath, s.revokeKey)
+	s.route(admins, get, "/admin/keys/usage.csv", s.usageCSV)
+	s.route(admins, get, "/admin/keys/:id", s.keyPage)
+	s.route(admins, post, "/admin/keys/:id", s.changeKey)
+	s.route(admins, post, "/admin/keys/:id/rotate", s.rotateKey)
+	s.route(admins, post, "/admin/keys/:id/revoke", s.revokeKey)
+	s.route(readers, get, "/admin/engine", s.enginePage)
+	s.route(readers, get, "/admin/api/engine", s.engineNow)
 	s.route(reviewers, get, "/admin/held", s.heldPage)
 	s.route(reviewers, post, "/admin/held/:id/release", s.unhold)
 	s.route(admins, get, "/admin/audit", s.auditPage)

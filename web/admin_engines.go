@@ -18,7 +18,7 @@ const enginesPath = "/admin/engines"
 func (s *server) engineRoutes() {
 	s.route(admins, get, enginesPath, s.enginesPage)
 	s.route(admins, post, enginesPath, s.saveEngine)
-	s.route(admins, get, enginesPath+"/:id", s.enginePage)
+	s.route(admins, get, enginesPath+"/:id", s.otherEnginePage)
 	s.route(admins, post, enginesPath+"/:id", s.saveEngine)
 	s.route(admins, post, enginesPath+"/:id/enable", s.switchEngine(true))
 	s.route(admins, post, enginesPath+"/:id/disable", s.switchEngine(false))
@@ -82,16 +82,18 @@ func (s *server) showEngines(c *gin.Context, code int, d enginesData) {
 	s.render(c, code, "engines", view{Title: "Other engines", Nav: "models", Note: note(c), Data: d})
 }
 
-type engineData struct {
+type otherEngineData struct {
 	Row    engineRow
 	Form   engineForm
 	Error  string
 	Tested string // what a test has just shown
 }
 
-func (s *server) enginePage(c *gin.Context) { s.showEngine(c, http.StatusOK, engineData{}) }
+func (s *server) otherEnginePage(c *gin.Context) {
+	s.showOtherEngine(c, http.StatusOK, otherEngineData{})
+}
 
-func (s *server) showEngine(c *gin.Context, code int, d engineData) {
+func (s *server) showOtherEngine(c *gin.Context, code int, d otherEngineData) {
 	e, err := s.Loop.Engine(c.Request.Context(), c.Param("id"))
 	if err != nil {
 		s.fail(c, err)
@@ -101,7 +103,7 @@ func (s *server) showEngine(c *gin.Context, code int, d engineData) {
 	if d.Form.ID == "" {
 		d.Form = engineForm{e, int(e.Timeout.Seconds())}
 	}
-	s.render(c, code, "engine", view{Title: e.Name, Nav: "models", Note: note(c), Data: d})
+	s.render(c, code, "other_engine", view{Title: e.Name, Nav: "models", Note: note(c), Data: d})
 }
 
 // saveEngine adds an engine, or changes the one of the address.
@@ -141,7 +143,7 @@ func (s *server) saveEngine(c *gin.Context) {
 	case id == "":
 		s.showEngines(c, p.Status, enginesData{Form: form, Error: p.in(s.language(c)).Detail})
 	default:
-		s.showEngine(c, p.Status, engineData{Form: form, Error: p.in(s.language(c)).Detail})
+		s.showOtherEngine(c, p.Status, otherEngineData{Form: form, Error: p.in(s.language(c)).Detail})
 	}
 }
 
@@ -171,13 +173,13 @@ func (s *server) testEngine(c *gin.Context) {
 	l := s.language(c)
 	switch {
 	case err == nil:
-		s.showEngine(c, http.StatusOK, engineData{Tested: s.say(c, "It answered after %s.", l.Duration(took.Seconds()))})
+		s.showOtherEngine(c, http.StatusOK, otherEngineData{Tested: s.say(c, "It answered after %s.", l.Duration(took.Seconds()))})
 	case errors.As(err, &e):
-		s.showEngine(c, http.StatusOK, engineData{Error: l.T(string(engineErrors[e.Kind]))})
+		s.showOtherEngine(c, http.StatusOK, otherEngineData{Error: l.T(string(engineErrors[e.Kind]))})
 	case errors.As(err, &spent):
-		s.showEngine(c, http.StatusOK, engineData{Error: l.T(string(engineErrors[loop.EngineBudget]))})
+		s.showOtherEngine(c, http.StatusOK, otherEngineData{Error: l.T(string(engineErrors[loop.EngineBudget]))})
 	case ctx.Err() != nil:
-		s.showEngine(c, http.StatusOK, engineData{Error: l.T(string(engineErrors[remote.Late]))})
+		s.showOtherEngine(c, http.StatusOK, otherEngineData{Error: l.T(string(engineErrors[remote.Late]))})
 	default:
 		s.fail(c, err)
 	}

@@ -119,7 +119,7 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 	ada := w.user("ada", account.RoleOwner)
 	mina := w.user("mina", account.RoleLabeler)
 	w.user("tomas", account.RoleLabeler)
-	w.key("acme", func(k *account.NewKey) { k.TrainingOptIn = true })
+	key := w.usedKey()
 	ended := w.finishedRound()
 	round, err := w.loop.Start(t.Context(), w.project.ID, "system", loop.DefaultConfig())
 	w.must(err)
@@ -157,6 +157,7 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/admin/rounds/:id":  {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
 		"/admin/models/:id":  {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID},
 		"/admin/lineage":     {"/admin/lineage", "/admin/lineage?kind=labeler&id=" + mina.ID},
+		"/admin/keys/:id":    {"/admin/keys/" + key.ID},
 		"/admin/engines/:id": {engine},
 		"/account/export":    nil, // a file
 		"/docs/:page":        manual,
@@ -167,6 +168,7 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/admin/labeling/people/:id":     {"/admin/labeling/people/" + mina.ID},
 		"/admin/labeling/pay.csv":        nil, // files
 		"/admin/labeling/pay.json":       nil,
+		"/admin/keys/usage.csv":          nil,
 		"/admin/projects/:id":            {"/admin/projects/" + w.project.ID},
 		"/admin/projects/:id/guidelines": {"/admin/projects/" + w.project.ID + "/guidelines"},
 		"/admin/import/:id":              {imported},

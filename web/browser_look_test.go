@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/jackc/pgx/v5"
@@ -27,7 +28,7 @@ func TestLook(t *testing.T) {
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)
 	people, _ := w.labeled(6)
-	w.key("acme", func(k *account.NewKey) { k.TrainingOptIn = true })
+	key := w.usedKey()
 	round := w.finishedRound()
 	snap, err := w.labeling.MakeSnapshot(t.Context(), w.project.ID, labeling.SnapshotFilter{}, "user:x")
 	w.must(err)
@@ -49,7 +50,7 @@ func TestLook(t *testing.T) {
 			b.fitsWidth()
 			b.signIn("ada@example.com")
 			for _, p := range []struct{ name, path string }{{"rounds", "/admin"}, {"round", "/admin/rounds/" + round.ID}, {"models", "/admin/models"},
-				{"model", "/admin/models/" + second.ID}, {"lineage", "/admin/lineage?kind=labeler&id=" + people[0].ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"audit", "/admin/audit?verify=yes"},
+				{"model", "/admin/models/" + second.ID}, {"lineage", "/admin/lineage?kind=labeler&id=" + people[0].ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"key", "/admin/keys/" + key.ID}, {"engine", "/admin/engine"}, {"audit", "/admin/audit?verify=yes"},
 				{"account", "/account"}, {"docs", "/docs/ranking"}, {"missing", "/admin/nothing"}, {"chat", "/chat"}, {"label", "/label"}} {
 				if p.name == "missing" {
 					b.allow("404")
@@ -61,6 +62,8 @@ func TestLook(t *testing.T) {
 					b.keys("23")
 					b.until(`document.getElementById("order").textContent.includes(">")`)
 					b.until(`/^Saved/.test(document.getElementById("saved").textContent)`)
+				case "engine":
+					b.until(`document.querySelectorAll(".chart canvas").length === 2`)
 				case "round":
 					b.until(`document.querySelectorAll(".chart canvas").length >= 6`)
 				}
@@ -75,6 +78,33 @@ func TestLook(t *testing.T) {
 			}
 		})
 	}
+}
+
+// usedKey makes the customer acme with a key that has been used for three weeks, and another that was rotated and one that was revoked.
+func (w *world) usedKey() account.Key {
+	w.Helper()
+	ctx := w.Context()
+	k, _ := w.key("acme", func(n *account.NewKey) { n.TrainingOptIn, n.RPM, n.TPM, n.DailyTokens = true, 120, 50_000, 200_000 })
+	for _, version := range []string{w.version.ID, "gone"} {
+		_, err := w.pool.Exec(ctx, `
+			INSERT INTO usage (id, at, key_id, user_id, endpoint, model_version, prompt_tokens, cached_tokens, completion_tokens, finish, duration_ms)
+			SELECT gen_random_uuid(), now() - d * interval '1 day', $1, $2, '/v1/chat/completions', $3, 900 + 40 * d, 300, 2000 + (d * 37) % 900, 'stop', 40
+			FROM generate_series(0, 20) d`, k.ID, k.CustomerID, version)
+		w.must(err)
+	}
+	_, err := w.pool.Exec(ctx, `INSERT INTO key_days (key_id, day, tokens) SELECT key_id, (at AT TIME ZONE 'UTC')::date, sum(prompt_tokens + completion_tokens) FROM usage GROUP BY 1, 2`)
+	w.must(err)
+	for i, name := range []string{"website", "notebook"} {
+		old, _, err := w.accounts.CreateKey(ctx, account.NewKey{CustomerID: k.CustomerID, Name: name, Lifetime: 90 * 24 * time.Hour, Actor: "system"})
+		w.must(err)
+		if i == 0 {
+			_, _, err = w.accounts.RotateKey(ctx, old.ID, 24*time.Hour, "system")
+		} else {
+			err = w.accounts.RevokeKey(ctx, old.ID, "system")
+		}
+		w.must(err)
+	}
+	return k
 }
 
 // finishedRound writes a round that has ended, with its curves and its report, as the loop leaves it.

@@ -13,6 +13,7 @@ import (
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/audit"
+	"github.com/rankloop/rankloop/web/stored"
 )
 
 // Config is how the server behaves; zero values mean the defaults.
@@ -47,6 +48,7 @@ type Deps struct {
 	Audit     *audit.Store
 	Labeling  *labeling.Store
 	Registry  *registry.Store
+	Stored    *stored.Store
 	Runs      *run.Store
 	Loop      Loop
 	Serving   Serving
@@ -62,6 +64,7 @@ type Deps struct {
 	Erase         Erase
 	Consent       Consent
 
+	Meter  *Meter                      // what is measured of the API, for /metrics; nil: one of its own
 	Ping   func(context.Context) error // whether the database answers
 	JobsUI http.Handler                // job queue's own pages, shown to admins at /admin/jobs; may be nil
 	Log    *slog.Logger                // nil: slog.Default()
@@ -69,7 +72,7 @@ type Deps struct {
 
 func (d Deps) validate() error {
 	switch {
-	case d.Accounts == nil, d.Audit == nil, d.Labeling == nil, d.Registry == nil, d.Runs == nil:
+	case d.Accounts == nil, d.Audit == nil, d.Labeling == nil, d.Registry == nil, d.Stored == nil, d.Runs == nil:
 		return errors.New("web: a room is missing")
 	case d.Uploads == "", d.WebhookSecret == nil, d.Erase == nil, d.Consent == nil:
 		return errors.New("web: a folder for uploads, secrets of webhooks, erasure and consent are needed")

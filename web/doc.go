@@ -18,6 +18,9 @@
 //   - One stylesheet of tokens, light and dark side by side; every page keeps WCAG 2.2 AA (axe in the tests).
 //   - Server-rendered pages with one small script each, no framework, no build step. Libraries are vendored with
 //     their licences in static/vendor.
+//   - A request of the API is refused before the engine hears of it where it might use more than its key has left: what it may use at
+//     most is set aside when it begins, and given back when it ends (v1_budget.go).
+//   - What is measured (Meter) is for a listener of its own on this machine; the server that everybody reaches has no /metrics.
 //   - A request that asked the policy holds its weights until its last byte is sent (Served.Release), so a
 //     promotion never cuts an answer.
 //   - Handlers call one method of a room per act and open no transaction.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/openai"
+	"github.com/rankloop/rankloop/web/stored"
 )
 
 // problem is what the world learns of an error. Its JSON is that of RFC 9457.
@@ -106,7 +108,7 @@ func problemOf(err error) (p *problem, known bool) {
 		return status(http.StatusUnauthorized, "sign in first"), true
 	case is(ErrNoReward):
 		return status(http.StatusNotFound, "there is no reward model yet: promote a policy that was trained by one, or a reward model"), true
-	case is(account.ErrNotFound, labeling.ErrNotFound, loop.ErrNotFound, registry.ErrNotFound, run.ErrNotFound):
+	case is(account.ErrNotFound, stored.ErrNotFound, labeling.ErrNotFound, loop.ErrNotFound, registry.ErrNotFound, run.ErrNotFound):
 		return status(http.StatusNotFound, "there is no such thing, or not for you"), true
 	case errors.As(err, &frozen):
 		return status(http.StatusConflict, fmt.Sprintf("this ranking is frozen by the snapshot %s", frozen.Snapshot)), true
@@ -146,7 +148,7 @@ func (p *problem) openAI(id string) *openai.Error {
 	case http.StatusRequestEntityTooLarge:
 		return openai.TooLarge(maxBodyAPI)
 	case http.StatusTooManyRequests:
-		return openai.RateLimited(p.Detail)
+		return openai.RateLimited(openai.LimitRequests, p.Detail)
 	case http.StatusServiceUnavailable:
 		return openai.Overloaded()
 	case http.StatusInternalServerError:
@@ -156,7 +158,7 @@ func (p *problem) openAI(id string) *openai.Error {
 	if len(p.Errors) > 0 {
 		param = strings.TrimPrefix(p.Errors[0].Pointer, "/")
 	}
-	e := openai.Invalid(param, "", "%s", p.Detail)
+	e := openai.Invalid(param, "", "%s", cmp.Or(p.Detail, p.Title))
 	e.Status = p.Status
 	return e
 }

@@ -30,23 +30,41 @@ func newLimiter(now func() time.Time) *limiter {
 // take takes one of perMinute tokens. remaining is what is left, reset when the bucket is full again, wait when the
 // next token comes where ok is false.
 func (l *limiter) take(subject string, perMinute int) (ok bool, remaining int, reset, wait time.Duration) {
+	return l.takeN(subject, perMinute, 1)
+}
+
+// takeN takes n at once, or none. One that asks for more than there ever are waits in vain.
+func (l *limiter) takeN(subject string, perMinute, n int) (ok bool, remaining int, reset, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	b, size := l.filled(subject, perMinute), float64(perMinute)
+	if ok = b.tokens >= float64(n); ok {
+		b.tokens -= float64(n)
+	} else {
+		wait = time.Duration((float64(n) - b.tokens) / size * float64(time.Minute))
+	}
+	l.buckets[subject] = b
+	return ok, int(b.tokens), time.Duration((size - b.tokens) / size * float64(time.Minute)), wait
+}
+
+// give puts n back that were taken and not used.
+func (l *limiter) give(subject string, perMinute, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.filled(subject, perMinute)
+	b.tokens = math.Min(float64(perMinute), b.tokens+float64(n))
+	l.buckets[subject] = b
+}
+
+// filled is the subject's bucket as it is now; l.mu is held.
+func (l *limiter) filled(subject string, perMinute int) bucket {
 	now, size := l.now(), float64(perMinute)
 	l.sweep(now)
 	b, seen := l.buckets[subject]
 	if !seen {
 		b = bucket{size, now}
 	}
-	b.tokens = math.Min(size, b.tokens+now.Sub(b.at).Minutes()*size)
-	b.at = now
-	if ok = b.tokens >= 1; ok {
-		b.tokens--
-	} else {
-		wait = time.Duration((1 - b.tokens) / size * float64(time.Minute))
-	}
-	l.buckets[subject] = b
-	return ok, int(b.tokens), time.Duration((size - b.tokens) / size * float64(time.Minute)), wait
+	return bucket{math.Min(size, b.tokens+now.Sub(b.at).Minutes()*size), now}
 }
 
 // sweep drops the buckets that are full again, once a minute.

@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -64,9 +66,42 @@ func (s *server) guard(next http.Handler) http.Handler {
 			limit = maxBodyReward
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
+		if shapeOf(r) == shapeOpenAI {
+			w = &timedWriter{ResponseWriter: w, began: time.Now()}
+		}
 		inner.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestIDKey, id.String())))
 	})
 }
+
+// timedWriter says in the header how long it took until there was an answer, whatever the answer is.
+type timedWriter struct {
+	http.ResponseWriter
+	began time.Time
+	said  bool
+}
+
+func (w *timedWriter) say() {
+	if !w.said {
+		w.said = true
+		w.Header().Set("Openai-Processing-Ms", strconv.FormatInt(time.Since(w.began).Milliseconds(), 10))
+	}
+}
+
+func (w *timedWriter) WriteHeader(code int) {
+	w.say()
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *timedWriter) Write(b []byte) (int, error) {
+	w.say()
+	return w.ResponseWriter.Write(b)
+}
+
+// Flush is for gin, which asks the writer itself.
+func (w *timedWriter) Flush() { http.NewResponseController(w.ResponseWriter).Flush() }
+
+// Unwrap is for http.ResponseController.
+func (w *timedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (s *server) headers(h http.Header) {
 	h.Set("Content-Security-Policy", policy)
@@ -128,7 +163,7 @@ const (
 	readers                 // with a session whose role sees how labeling and training go
 	insiders                // with a session whose role is a reader's or a reviewer's
 	admins                  // with a session whose role administers
-	keys                    // with an API key
+	keys                    // with an API key of the route's scope
 	docs                    // with a session or an API key; for pages that hold no data
 )
 
@@ -176,7 +211,7 @@ func (s *server) admit(c *gin.Context) {
 	default:
 		err = status(http.StatusForbidden, "no rule allows this")
 	}
-	if id := c.Param("id"); err == nil && id != "" && c.FullPath() != revokeKeyPath && (len(id) != 36 || uuid.Validate(id) != nil) {
+	if id := c.Param("id"); err == nil && id != "" && !ownIDs(c.FullPath()) && (len(id) != 36 || uuid.Validate(id) != nil) {
 		err = status(http.StatusNotFound, "there is no such thing, or not for you")
 	}
 	switch {
@@ -187,6 +222,11 @@ func (s *server) admit(c *gin.Context) {
 	default:
 		s.fail(c, err)
 	}
+}
+
+// ownIDs says that the :id of a route is no UUID: its handler looks at it.
+func ownIDs(route string) bool {
+	return strings.HasPrefix(route, "/admin/keys/:id") || strings.HasPrefix(route, "/v1/")
 }
 
 const (
@@ -222,22 +262,25 @@ func (s *server) useKey(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if scope := scopeOf(c.FullPath()); scope != "" && !k.Allows(scope) {
-		return status(http.StatusForbidden, "the key has no scope for this")
+	if scope := s.scopeOf(c.Request.Method + " " + c.FullPath()); scope != anyScope && !k.Allows(scope) {
+		return status(http.StatusForbidden, fmt.Sprintf("this key may not be used here: it lacks the scope %s", scope))
 	}
 	c.Set(apiKey, k)
 	return nil
 }
 
-// scopeOf is what a key must be allowed; empty where any key will do: what tells of the key itself and of the API.
-func scopeOf(route string) string {
-	switch {
-	case route == rewardPath:
-		return account.ScopeReward
-	case strings.HasPrefix(route, "/v1/"):
-		return account.ScopeCompletions
+// anyScope lets every key in.
+const anyScope = "*"
+
+// scopeOf is what a key must be allowed for a route: completions, unless the route says otherwise.
+func (s *server) scopeOf(route string) string {
+	if scope, ok := s.scopes[route]; ok {
+		return scope
 	}
-	return ""
+	if s.rules[route] == docs {
+		return anyScope
+	}
+	return account.ScopeCompletions
 }
 
 // deadline bounds the request and the writing of its answer; streams lift it again.

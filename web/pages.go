@@ -80,14 +80,16 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"lineage": func(line []registry.Ancestor, title, desc, snapshot string) template.HTML {
 			return lineageGraph(func(k string) string { return named(l, kindNames, k) }, line, title, desc, snapshot)
 		},
-		"stage":   func(s loop.Stage) string { return l.T(string(stageNames[s])) },
-		"role":    func(r account.Role) string { return named(l, roleNames, r) },
-		"word":    func(v any) string { return named(l, words, fmt.Sprint(v)) },
-		"pii":     func(k string) string { return named(l, piiNames, k) },
-		"fault":   func(f string) string { return named(l, faultNames, f) },
-		"kind":    func(k string) string { return named(l, kindNames, k) },
-		"flag":    func(f string) string { return named(l, flagLabels, f) },
-		"counted": func(p loop.Progress) string { return counted(l, p) },
+		"stage":    func(s loop.Stage) string { return l.T(string(stageNames[s])) },
+		"role":     func(r account.Role) string { return named(l, roleNames, r) },
+		"word":     func(v any) string { return named(l, words, fmt.Sprint(v)) },
+		"scope":    func(name string) string { return named(l, scopeNames, name) },
+		"keystate": func(k account.KeyState) string { return named(l, keyStates, k) },
+		"pii":      func(k string) string { return named(l, piiNames, k) },
+		"fault":    func(f string) string { return named(l, faultNames, f) },
+		"kind":     func(k string) string { return named(l, kindNames, k) },
+		"flag":     func(f string) string { return named(l, flagLabels, f) },
+		"counted":  func(p loop.Progress) string { return counted(l, p) },
 	}
 	names, err := fs.Glob(templateFS, "templates/*.html")
 	if err != nil {
@@ -222,6 +224,7 @@ var notes = map[string]sentence{
 	"undone":      "Undone: the prompt is served as it came.",
 	"uploaded":    "The file is here and will be imported.",
 	"unscheduled": "The schedule is removed.",
+	"keychanged":  "The key is changed; the next request meets it.",
 	"known":       "This prompt is in the pool already. An answer to it was kept.",
 	"withdrawn":   "Withdrawn: what was sent with this key is hidden, and nothing further is taken.",
 	"written":     "The prompt is in the pool. Thank you.",

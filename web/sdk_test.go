@@ -21,7 +21,7 @@ func TestOfficialSDK(t *testing.T) {
 
 	models, err := client.Models.List(ctx)
 	w.must(err)
-	if len(models.Data) != 2 || models.Data[0].ID != "default" || models.Data[1].ID != w.version.Name || models.Data[0].Created == 0 {
+	if len(models.Data) != 3 || models.Data[2].ID != w.version.ID || models.Data[0].ID != "default" || models.Data[1].ID != w.version.Name || models.Data[0].Created == 0 {
 		t.Errorf("models %+v", models.Data)
 	}
 	one, err := client.Models.Get(ctx, "default")
@@ -105,5 +105,66 @@ func TestOfficialSDK(t *testing.T) {
 	}
 	if _, err := patient.Models.List(ctx); err != nil {
 		t.Errorf("after the limit: %v", err)
+	}
+}
+
+// TestOfficialSDKLetter asks OpenAI's own client for what is asked less often: the best of several, scores of a prompt, details of the
+// usage, refusals of limits and scopes.
+func TestOfficialSDKLetter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, secret := w.key("acme")
+	ctx := t.Context()
+	open := func(secret string, retries int) sdk.Client {
+		return sdk.NewClient(option.WithBaseURL(w.http.URL+"/v1"), option.WithAPIKey(secret), option.WithMaxRetries(retries))
+	}
+	client := open(secret, 0)
+	noEnd := map[string]int64{"50256": -100}
+	best, err := client.Completions.New(ctx, sdk.CompletionNewParams{Model: sdk.CompletionNewParamsModel(w.version.ID), Prompt: sdk.CompletionNewParamsPromptUnion{OfArrayOfStrings: []string{"Once", "The fox"}},
+		BestOf: sdk.Int(4), N: sdk.Int(2), MaxTokens: sdk.Int(5), LogitBias: noEnd, PresencePenalty: sdk.Float(0.5)})
+	w.must(err)
+	if len(best.Choices) != 4 || best.Usage.CompletionTokens != 40 {
+		t.Errorf("best of four: %d choices, %+v", len(best.Choices), best.Usage)
+	}
+	scored, err := client.Completions.New(ctx, sdk.CompletionNewParams{Model: "default", Prompt: sdk.CompletionNewParamsPromptUnion{OfArrayOfTokens: []int64{7454, 2402}},
+		Echo: sdk.Bool(true), Logprobs: sdk.Int(0), MaxTokens: sdk.Int(0)})
+	w.must(err)
+	if x := scored.Choices[0]; x.Text != "Once upon" || len(x.Logprobs.TokenLogprobs) != 2 || x.Logprobs.TokenLogprobs[1] >= 0 || scored.Usage.CompletionTokens != 0 {
+		t.Errorf("scores of a prompt: %+v", scored)
+	}
+	long := strings.Repeat("the fox ", 40)
+	for i := range 2 {
+		chat, err := client.Chat.Completions.New(ctx, sdk.ChatCompletionNewParams{Model: "default", MaxTokens: sdk.Int(2), Messages: []sdk.ChatCompletionMessageParamUnion{sdk.UserMessage(long)}})
+		w.must(err)
+		if cached := chat.Usage.PromptTokensDetails.CachedTokens; (cached > 0) != (i > 0) {
+			t.Errorf("request %d has %d cached tokens", i, cached)
+		}
+	}
+	_, narrow := w.key("narrow", func(n *account.NewKey) { n.Scopes = []string{account.ScopeFeedback} })
+	_, tight := w.key("tight", func(n *account.NewKey) { n.TPM = 20 })
+	_, poor := w.key("poor", func(n *account.NewKey) { n.DailyTokens = 10 })
+	_, idle := w.key("idle", func(n *account.NewKey) { n.RPM = 1 })
+	once := open(idle, 0)
+	_, err = once.Models.List(ctx)
+	w.must(err)
+	for name, c := range map[string]struct {
+		secret     string
+		retries    int
+		status     int
+		kind, code string
+	}{
+		"scope": {narrow, 0, 403, "invalid_request_error", "insufficient_permissions"}, "tokens": {tight, 5, 429, "tokens", "rate_limit_exceeded"},
+		"quota": {poor, 5, 429, "insufficient_quota", "insufficient_quota"}, "requests": {idle, 0, 429, "requests", "rate_limit_exceeded"},
+	} {
+		before := w.engineStats().Requests
+		client := open(c.secret, c.retries)
+		_, err := client.Completions.New(ctx, sdk.CompletionNewParams{Model: "default", Prompt: sdk.CompletionNewParamsPromptUnion{OfString: sdk.String("Once")}, MaxTokens: sdk.Int(40)})
+		var e *sdk.Error
+		if !errors.As(err, &e) || e.StatusCode != c.status || e.Type != c.kind || e.Code != c.code || e.Response.Header.Get("X-Request-Id") == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := w.engineStats().Requests; n != before {
+			t.Errorf("%s: the engine had %d requests", name, n-before)
+		}
 	}
 }

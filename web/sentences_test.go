@@ -132,7 +132,7 @@ func (s sentences) ofScripts(t *testing.T) {
 
 // rooms are where sentences come from that reach people, by folder; files of the second list speak to the command line only.
 var rooms = map[string][]string{
-	".":           {"v1.go", "v1_chat.go", "v1_completions.go", "v1_run.go"},
+	".":           {"v1.go", "v1_budget.go", "v1_chat.go", "v1_completions.go", "v1_run.go", "v1_stored.go"},
 	"account":     nil,
 	"../labeling": nil,
 	"../ppo/loop": nil,

@@ -17,24 +17,30 @@ type server struct {
 	Deps
 	engine    *gin.Engine
 	rules     map[string]access // method and route -> who may use it
+	scopes    map[string]string // of these, with keys: the scope that is not completions
 	streams   map[string]bool   // routes without a deadline for the whole request
 	speaks    lang.Languages
 	pages     map[string]map[string]*template.Template // by language and name
 	assets    map[string]asset
 	help      map[string][]helpPage // by language
+	labels    *limiter              // rankings and skips, by user
+	calls     *limiter              // all other calls of the labeling page, by user
+	api       *limiter              // API requests, by key
+	tokens    *limiter              // tokens of API requests, by key
+	flight    flights               // tokens set aside for the quotas of keys
+	joins     *limiter              // what is asked of links to join, by address
 	reference reference
-	labels    *limiter // rankings and skips, by user
-	calls     *limiter // all other calls of the labeling page, by user
-	api       *limiter // API requests, by key
-	joins     *limiter // what is asked of links to join, by address
-	scoring   turns    // of outside trainers
+	scoring   turns // of outside trainers
 }
 
 // build makes the server and its outermost handler.
 func build(c Config, d Deps) (http.Handler, *server, error) {
 	c = c.withDefaults()
-	s := &server{Config: c, Deps: d, rules: map[string]access{}, streams: map[string]bool{},
-		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), joins: newLimiter(time.Now), scoring: newTurns(rewardQueue)}
+	s := &server{Config: c, Deps: d, rules: map[string]access{}, scopes: map[string]string{}, streams: map[string]bool{},
+		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), tokens: newLimiter(time.Now), joins: newLimiter(time.Now), scoring: newTurns(rewardQueue)}
+	if s.Meter == nil {
+		s.Meter = NewMeter(d.Serving)
+	}
 	var err error
 	if s.speaks, err = lang.Load(); err != nil {
 		return nil, nil, fmt.Errorf("web: languages: %w", err)
@@ -63,7 +69,7 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 		return nil, nil, fmt.Errorf("web: trusted proxies: %w", err)
 	}
 	s.engine = e
-	e.Use(s.recovery, s.admit, s.deadline)
+	e.Use(s.counted, s.recovery, s.admit, s.deadline)
 	e.NoRoute(func(c *gin.Context) {
 		if shapeOf(c.Request) == shapePage {
 			s.useSession(c) // for the menu, the language and the way back; nobody needs to be signed in to get lost
@@ -79,6 +85,12 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 func (s *server) route(a access, method, path string, h ...gin.HandlerFunc) {
 	s.rules[method+" "+path] = a
 	s.engine.Handle(method, path, h...)
+}
+
+// scoped is route for keys of a scope of their own.
+func (s *server) scoped(scope, method, path string, h ...gin.HandlerFunc) {
+	s.scopes[method+" "+path] = scope
+	s.route(keys, method, path, h...)
 }
 
 // stream is route for answers that take as long as they take.

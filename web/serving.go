@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -9,14 +10,29 @@ import (
 	"github.com/rankloop/rankloop/model/token"
 )
 
-// ErrNotServing says that no policy serves yet.
-var ErrNotServing = errors.New("web: no policy serves yet")
+var (
+	// ErrNotServing says that no policy serves yet.
+	ErrNotServing = errors.New("web: no policy serves yet")
+	// ErrNotServed says that a version neither serves nor is kept.
+	ErrNotServed = errors.New("web: that version is not served")
+)
 
 // Serving hands out the policy that answers customers.
 type Serving interface {
 	// Acquire returns the policy that serves now; the caller must call Release once, after its last token. An engine
 	// that was replaced is closed only when all who acquired it have released it. ErrNotServing where there is none.
 	Acquire() (*Served, error)
+	// AcquireVersion is Acquire of the policy of that name or version id, which may be one that served before. ErrNotServed where it is
+	// neither.
+	AcquireVersion(ref string) (*Served, error)
+	// Versions lists what can be acquired, what serves now first.
+	Versions() []Version
+}
+
+// Version names a policy that can be acquired.
+type Version struct {
+	ID, Name string
+	Created  time.Time
 }
 
 // Served is a policy ready to answer.
@@ -54,17 +70,78 @@ func (s *Served) acquire() bool {
 }
 
 // Slot is a Serving whose policy can be swapped while requests run. The zero Slot serves nothing.
-type Slot struct{ p atomic.Pointer[Served] }
+type Slot struct {
+	Keep int // how many of those that served last go on answering who asks for them; set it before the slot is used
 
-// Set lets s serve (nil: nothing) from the next Acquire on. The engine it replaces is closed when its last request
-// has been answered: by Set itself, which then waits for tokens under way, or by the last Release.
+	p atomic.Pointer[Served]
+
+	mu     sync.Mutex
+	former []*Served // kept, the newest first
+}
+
+// Set lets s serve (nil: nothing, and nothing is kept) from the next Acquire on. The engine of one that is no longer kept is closed
+// when its last request has been answered: by Set itself, which then waits for tokens under way, or by the last Release.
 func (l *Slot) Set(s *Served) {
 	if s != nil {
 		s.refs.Store(1)
 	}
-	if old := l.p.Swap(s); old != nil {
-		old.Release()
+	l.mu.Lock()
+	gone := l.succeed(l.p.Swap(s), s)
+	l.mu.Unlock()
+	for _, f := range gone {
+		f.Release()
 	}
+}
+
+// succeed puts the one that served among those that are kept, and returns those that are not any more; l.mu is held.
+func (l *Slot) succeed(old, now *Served) (gone []*Served) {
+	all := l.former
+	if old != nil {
+		all = append([]*Served{old}, all...)
+	}
+	l.former = nil
+	for _, f := range all {
+		if now == nil || len(l.former) == l.Keep || f.VersionID == now.VersionID {
+			gone = append(gone, f)
+		} else {
+			l.former = append(l.former, f)
+		}
+	}
+	return gone
+}
+
+// all are what can be acquired, what serves now first; l.mu is held.
+func (l *Slot) all() []*Served {
+	if s := l.p.Load(); s != nil {
+		return append([]*Served{s}, l.former...)
+	}
+	return nil
+}
+
+// AcquireVersion implements Serving.
+func (l *Slot) AcquireVersion(ref string) (*Served, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.all()
+	for _, s := range all {
+		if (s.VersionID == ref || s.Name == ref) && s.acquire() {
+			return s, nil
+		}
+	}
+	if len(all) == 0 {
+		return nil, ErrNotServing
+	}
+	return nil, ErrNotServed
+}
+
+// Versions implements Serving.
+func (l *Slot) Versions() (out []Version) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.all() {
+		out = append(out, Version{s.VersionID, s.Name, s.Created})
+	}
+	return out
 }
 
 // Acquire implements Serving.

@@ -29,18 +29,28 @@ type Prompt struct {
 	Messages        []labeling.Message // a completion's prompt is one user message
 	Text            string             // rendered by the chat template, or the completion's prompt
 	TokenIDs        []int32
+	Begun           bool // the first of TokenIDs begins a text and is no part of Text
 	TokenizerDigest string
 }
 
-// record writes the usage row, and offers the prompts to the labeling pool in the same transaction where their owner
-// consents. It works on after the client has gone. A prompt that the pool cannot take does not cost the usage row.
+// record writes the usage row together with what the customer asked to keep, and offers the prompts to the labeling pool in the
+// same transaction where their owner consents. It works on after the client has gone. A prompt that the pool cannot take does not
+// cost the usage row.
 func (s *server) record(c *gin.Context, j *job) error {
+	j.settle()
+	defer j.end() // before the answer is out: the client's next request finds its limits as they are
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), 5*time.Second)
 	defer cancel()
 	u := account.Usage{KeyID: j.key.ID, UserID: j.userID, Endpoint: j.endpoint, ModelVersion: j.VersionID, PromptTokens: j.promptToks,
-		CompletionTokens: j.drawn, Finish: j.finish, Duration: time.Since(j.started)}
+		CachedTokens: j.cached, CompletionTokens: j.drawn, Finish: j.finish, Duration: time.Since(j.started)}
+	keep := func(ctx context.Context, tx pgx.Tx) error {
+		if j.keep == nil {
+			return nil
+		}
+		return s.Stored.Add(ctx, tx, *j.keep)
+	}
 	if s.OnPrompt == nil || j.key.ID == "" || !j.key.TrainingOptIn || !j.offered || j.finish == "error" {
-		return s.Accounts.Record(ctx, u, nil)
+		return s.Accounts.Record(ctx, u, keep)
 	}
 	err := s.Accounts.Record(ctx, u, func(ctx context.Context, tx pgx.Tx) error {
 		for _, p := range j.prompts {
@@ -48,13 +58,13 @@ func (s *server) record(c *gin.Context, j *job) error {
 				return err
 			}
 		}
-		return nil
+		return keep(ctx, tx)
 	})
 	if err == nil || unavailable(err) {
 		return err
 	}
 	s.Log.Warn("prompt not taken into the labeling pool", "request", requestID(c.Request), "key", j.key.ID, "error", err)
-	return s.Accounts.Record(ctx, u, nil)
+	return s.Accounts.Record(ctx, u, keep)
 }
 
 // unavailable says whether the database could not be reached or refused work for now: it is worth trying again.

@@ -1,9 +1,8 @@
 package web
 
 import (
+	"errors"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -20,10 +19,17 @@ const versionHeader = "Rankloop-Model-Version"
 func (s *server) apiRoutes() {
 	s.route(keys, get, "/v1/models", s.rated(s.listModels))
 	s.route(keys, get, "/v1/models/:model", s.rated(s.oneModel))
+	s.route(keys, get, "/v1/chat/completions", s.rated(s.listStored))
+	s.route(keys, get, "/v1/chat/completions/:id", s.rated(s.getStored))
+	s.route(keys, post, "/v1/chat/completions/:id", s.rated(s.noteStored))
+	s.route(keys, http.MethodDelete, "/v1/chat/completions/:id", s.rated(s.deleteStored))
+	s.route(keys, get, "/v1/chat/completions/:id/messages", s.rated(s.storedMessages))
 	s.stream(keys, post, "/v1/completions", s.rated(s.completions))
 	s.stream(keys, post, "/v1/chat/completions", s.rated(s.chatCompletions))
-	s.route(keys, get, "/api/v1/usage", s.rated(s.keyUsage))
-	s.stream(keys, post, rewardPath, s.rated(s.scoreRewards))
+	s.scoped(anyScope, get, "/api/v1/usage", s.rated(s.keyUsage))
+	s.scoped(anyScope, get, "/api/v1/usage.csv", s.rated(s.keyUsageCSV))
+	s.scoped(account.ScopeReward, post, rewardPath, s.rated(s.scoreRewards))
+	s.streams[post+" "+rewardPath] = true
 	s.route(docs, get, "/api/v1/openapi.json", s.openAPI)
 }
 
@@ -35,35 +41,16 @@ func wrongMethodOpenAI(c *gin.Context) error {
 	return openai.MethodNotAllowed(methodName(c.Request.Method))
 }
 
-// rated counts a request against its key's limit before any work is done, and says in headers what is left.
-func (s *server) rated(next gin.HandlerFunc) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		k := c.MustGet(apiKey).(account.Key)
-		ok, remaining, reset, wait := s.api.take(k.ID, k.RPM)
-		c.Header("X-Ratelimit-Limit-Requests", strconv.Itoa(k.RPM))
-		c.Header("X-Ratelimit-Remaining-Requests", strconv.Itoa(remaining))
-		c.Header("X-Ratelimit-Reset-Requests", reset.Round(time.Millisecond).String())
-		if !ok {
-			p := status(http.StatusTooManyRequests, "Rate limit reached for this key: "+strconv.Itoa(k.RPM)+" requests per minute. Please try again in "+wait.Round(time.Millisecond).String()+".")
-			p.Retry = wait
-			s.fail(c, p)
-			return
-		}
-		next(c)
-	}
-}
-
 // served returns the policy under the name that a request gave; the caller releases it.
 func (s *server) served(name string) (*Served, error) {
-	v, err := s.Serving.Acquire()
-	if err != nil {
-		return nil, err
+	if name == defaultModel {
+		return s.Serving.Acquire()
 	}
-	if name != defaultModel && name != v.Name && name != v.VersionID {
-		v.Release()
-		return nil, openai.ModelNotFound(clipRunes(name, 100))
+	v, err := s.Serving.AcquireVersion(name)
+	if errors.Is(err, ErrNotServed) {
+		err = openai.ModelNotFound(name)
 	}
-	return v, nil
+	return v, err
 }
 
 func clipRunes(s string, n int) string {
@@ -74,14 +61,16 @@ func clipRunes(s string, n int) string {
 }
 
 func (s *server) listModels(c *gin.Context) {
-	v, err := s.Serving.Acquire()
-	if err != nil {
-		s.fail(c, err)
+	list := s.Serving.Versions()
+	if len(list) == 0 {
+		s.fail(c, ErrNotServing)
 		return
 	}
-	defer v.Release()
-	at := v.Created.Unix()
-	c.JSON(http.StatusOK, openai.ModelList{Object: "list", Data: []openai.Model{openai.NewModel(defaultModel, at), openai.NewModel(v.Name, at)}})
+	out := []openai.Model{openai.NewModel(defaultModel, list[0].Created.Unix())}
+	for _, v := range list {
+		out = append(out, openai.NewModel(v.Name, v.Created.Unix()), openai.NewModel(v.ID, v.Created.Unix()))
+	}
+	c.JSON(http.StatusOK, openai.ModelList{Object: "list", Data: out})
 }
 
 func (s *server) oneModel(c *gin.Context) {
@@ -97,29 +86,4 @@ func (s *server) oneModel(c *gin.Context) {
 	}
 	defer v.Release()
 	c.JSON(http.StatusOK, openai.NewModel(name, v.Created.Unix()))
-}
-
-type usageDay struct {
-	Day              string `json:"day"`
-	Model            string `json:"model_version"`
-	Requests         int64  `json:"requests"`
-	PromptTokens     int64  `json:"prompt_tokens"`
-	CompletionTokens int64  `json:"completion_tokens"`
-}
-
-// keyUsage is what the asking key used in the last 30 days.
-func (s *server) keyUsage(c *gin.Context) {
-	k := c.MustGet(apiKey).(account.Key)
-	days, err := s.Accounts.UsageByDay(c.Request.Context(), k.CustomerID, time.Now().AddDate(0, 0, -30))
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	out := []usageDay{}
-	for _, d := range days {
-		if d.KeyID == k.ID {
-			out = append(out, usageDay{d.Day.UTC().Format(time.DateOnly), d.ModelVersion, d.Requests, d.PromptTokens, d.CompletionTokens})
-		}
-	}
-	c.JSON(http.StatusOK, gin.H{"usage": out})
 }

@@ -92,41 +92,59 @@ func encode(t token.Tokenizer, text string) []int32 {
 	return ids
 }
 
+// replies are the choices of a chat as they grow.
+type replies struct {
+	texts    []strings.Builder
+	lists    []*openai.ChatLogprobs // nil where none were asked for
+	finishes []string
+}
+
+func newReplies(n int, logprobs bool) *replies {
+	r := &replies{make([]strings.Builder, n), make([]*openai.ChatLogprobs, n), make([]string, n)}
+	for i := range r.lists {
+		if logprobs {
+			r.lists[i] = &openai.ChatLogprobs{Content: []openai.TokenLogprob{}}
+		}
+	}
+	return r
+}
+
+func (r *replies) add(j *job, t decode.Token) {
+	r.texts[t.Choice].WriteString(t.Text)
+	r.finishes[t.Choice] = t.Finish
+	if lp := r.lists[t.Choice]; lp != nil && t.ID != j.Engine.EOS() {
+		lp.Content = append(lp.Content, j.chatLogprob(t))
+	}
+}
+
+func (r *replies) choices() (out []openai.ChatChoice) {
+	for i := range r.texts {
+		out = append(out, openai.ChatChoice{Index: i, Message: openai.Reply{Role: "assistant", Content: strings.TrimPrefix(r.texts[i].String(), " ")},
+			Logprobs: r.lists[i], FinishReason: r.finishes[i]})
+	}
+	return out
+}
+
 // runChat answers with a whole chat or a stream of it.
 func (s *server) runChat(c *gin.Context, j *job, r *openai.ChatRequest) {
-	ctx, cancel := context.WithCancel(c.Request.Context())
-	defer cancel() // ends what is still being decoded
-	if err := j.submit(ctx); err != nil {
+	ctx, err := s.start(c, j)
+	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	id, created := randomID("chatcmpl-"), time.Now().Unix()
+	defer j.end()
+	out := openai.Chat{ID: randomID("chatcmpl-"), Object: "chat.completion", Created: time.Now().Unix(), Model: j.Name, SystemFingerprint: j.fingerprint()}
 	if r.Stream {
-		s.streamChat(ctx, c, j, r, id, created)
+		s.streamChat(ctx, c, j, r, out)
 		return
 	}
-	out := openai.Chat{ID: id, Object: "chat.completion", Created: created, Model: j.Name, SystemFingerprint: j.fingerprint()}
-	texts, lists, finishes := make([]strings.Builder, j.choices()), make([]*openai.ChatLogprobs, j.choices()), make([]string, j.choices())
-	for i := range lists {
-		if r.Logprobs {
-			lists[i] = &openai.ChatLogprobs{Content: []openai.TokenLogprob{}}
-		}
-	}
-	if err := j.whole(ctx, func(t decode.Token) {
-		texts[t.Choice].WriteString(t.Text)
-		finishes[t.Choice] = t.Finish
-		if lp := lists[t.Choice]; lp != nil && t.ID != j.Engine.EOS() {
-			lp.Content = append(lp.Content, j.chatLogprob(t))
-		}
-	}); err != nil {
+	got := newReplies(j.choices(), r.Logprobs)
+	if err := j.whole(ctx, func(t decode.Token) { got.add(j, t) }); err != nil {
 		s.abandon(c, j, err)
 		return
 	}
-	for i := range texts {
-		out.Choices = append(out.Choices, openai.ChatChoice{Index: i, Message: openai.Reply{Role: "assistant", Content: strings.TrimPrefix(texts[i].String(), " ")},
-			Logprobs: lists[i], FinishReason: finishes[i]})
-	}
-	out.Usage = openai.NewUsage(j.promptToks, j.drawn)
+	out.Choices, out.Usage = got.choices(), j.usage()
+	j.store(c, r, out)
 	if err := s.record(c, j); err != nil {
 		s.fail(c, err)
 		return
@@ -147,13 +165,14 @@ func (s *server) abandon(c *gin.Context, j *job, cause error) {
 }
 
 // streamChat sends the tokens of all choices as they come, in turns.
-func (s *server) streamChat(ctx context.Context, c *gin.Context, j *job, r *openai.ChatRequest, id string, created int64) {
+func (s *server) streamChat(ctx context.Context, c *gin.Context, j *job, r *openai.ChatRequest, whole openai.Chat) {
+	got := newReplies(j.choices(), r.Logprobs)
 	withUsage := r.StreamOptions != nil && r.StreamOptions.IncludeUsage
 	j.answerHeaders(c)
 	out := startStream(c)
 	chunk := func(choices []openai.DeltaChoice, u *openai.Usage) error {
-		frame, err := openai.Frame(openai.ChatChunk{ID: id, Object: "chat.completion.chunk", Created: created, Model: j.Name,
-			SystemFingerprint: j.fingerprint(), Choices: choices, Usage: u})
+		frame, err := openai.Frame(openai.ChatChunk{ID: whole.ID, Object: "chat.completion.chunk", Created: whole.Created, Model: whole.Model,
+			SystemFingerprint: whole.SystemFingerprint, Choices: choices, Usage: u})
 		if err != nil {
 			return err
 		}
@@ -163,6 +182,7 @@ func (s *server) streamChat(ctx context.Context, c *gin.Context, j *job, r *open
 	err := j.interleave(ctx, func(i int) error {
 		return chunk([]openai.DeltaChoice{{Index: i, Delta: openai.Delta{Role: "assistant", Content: &empty}}}, nil)
 	}, func(i int, t decode.Token, first bool) error {
+		got.add(j, t)
 		text := t.Text
 		if first {
 			text = strings.TrimPrefix(text, " ")
@@ -177,9 +197,12 @@ func (s *server) streamChat(ctx context.Context, c *gin.Context, j *job, r *open
 	}, func(i int, finish string) error {
 		return chunk([]openai.DeltaChoice{{Index: i, FinishReason: &finish}}, nil)
 	})
-	if err == nil && withUsage {
-		u := openai.NewUsage(j.promptToks, j.drawn)
-		err = chunk([]openai.DeltaChoice{}, &u)
+	if err == nil {
+		whole.Choices, whole.Usage = got.choices(), j.usage()
+		j.store(c, r, whole)
+		if withUsage {
+			err = chunk([]openai.DeltaChoice{}, &whole.Usage)
+		}
 	}
 	s.endStream(c, out, j, err)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/decode"
+	"github.com/rankloop/rankloop/model/token"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/openai"
 )
@@ -39,12 +40,12 @@ func (s *server) completions(c *gin.Context) {
 	}
 	j.key = c.MustGet(apiKey).(account.Key)
 	j.userID = j.key.CustomerID
-	ctx, cancel := context.WithCancel(c.Request.Context())
-	defer cancel()
-	if err := j.submit(ctx); err != nil {
+	ctx, err := s.start(c, j)
+	if err != nil {
 		s.fail(c, err)
 		return
 	}
+	defer j.end()
 	if r.Stream {
 		s.streamCompletion(ctx, c, j, r)
 		return
@@ -54,21 +55,20 @@ func (s *server) completions(c *gin.Context) {
 
 func (s *server) completionJob(v *Served, r *openai.CompletionRequest) (*job, error) {
 	j := newJob(v, &r.Sampling, "/v1/completions", "prompt")
+	j.draw = r.Drawn()
 	if r.Logprobs != nil {
-		if r.Echo {
-			return nil, openai.Invalid("echo", "unsupported_value", "Unsupported value: 'echo' together with 'logprobs' is not offered by this server.")
-		}
-		j.params.Logprobs = *r.Logprobs
+		j.params.Logprobs, j.echo = *r.Logprobs, r.Echo
 	}
-	add := func(text string, ids []int32) {
-		j.prompts = append(j.prompts, Prompt{Messages: []labeling.Message{{Role: "user", Content: text}}, Text: text, TokenIDs: ids, TokenizerDigest: v.Tokenizer.Digest()})
+	add := func(text string, ids []int32, begun bool) {
+		j.prompts = append(j.prompts, Prompt{Messages: []labeling.Message{{Role: "user", Content: text}}, Text: text, TokenIDs: ids, Begun: begun, TokenizerDigest: v.Tokenizer.Digest()})
 	}
 	for _, text := range r.Prompt.Texts {
 		ids := encode(v.Tokenizer, text)
+		begun := v.Tokenizer.BOS() >= 0
 		if len(ids) == 0 {
-			ids = beginning(v)
+			ids, begun = beginning(v), true
 		}
-		add(text, ids)
+		add(text, ids, begun)
 	}
 	for _, ids := range r.Prompt.IDs {
 		for _, id := range ids {
@@ -76,10 +76,10 @@ func (s *server) completionJob(v *Served, r *openai.CompletionRequest) (*job, er
 				return nil, openai.Invalid("prompt", "invalid_value", "Invalid 'prompt': %d is not a token id of this model, they run from 0 to %d.", id, v.Tokenizer.Vocab()-1)
 			}
 		}
-		add(v.Tokenizer.Decode(ids), ids)
+		add(v.Tokenizer.Decode(ids), ids, false)
 	}
 	if len(j.prompts) == 0 {
-		add("", beginning(v))
+		add("", beginning(v), true)
 	}
 	for _, p := range j.prompts {
 		if len(p.TokenIDs) == 0 {
@@ -87,7 +87,9 @@ func (s *server) completionJob(v *Served, r *openai.CompletionRequest) (*job, er
 		}
 		j.offered = j.offered && strings.TrimSpace(p.Text) != "" // nothing to rank answers to
 	}
-	if e := j.bound(openai.Value(r.MaxTokens, openai.DefaultMaxTokens), s.MaxTokens); e != nil {
+	asked := openai.Value(r.MaxTokens, openai.DefaultMaxTokens)
+	j.mute = asked == 0
+	if e := j.bound(max(asked, 1), s.MaxTokens); e != nil {
 		return nil, e
 	}
 	return j, nil
@@ -113,36 +115,69 @@ func newLogprobList() *logprobList {
 	return &logprobList{CompletionLogprobs: openai.CompletionLogprobs{TextOffset: []int{}, TokenLogprobs: []*float64{}, Tokens: []string{}, TopLogprobs: []map[string]float64{}}}
 }
 
-func (l *logprobList) add(j *job, t decode.Token) {
-	piece := func(id int32) string { return strings.ToValidUTF8(string(j.Tokenizer.Bytes(id)), "\ufffd") }
+// add takes a token that adds text to what is there.
+func (l *logprobList) add(j *job, t decode.Token, text string) {
 	lp := finite(t.Logprob)
 	top := map[string]float64{}
 	for _, x := range t.Top {
-		top[piece(x.ID)] = finite(x.Logprob)
+		top[j.piece(x.ID)] = finite(x.Logprob)
 	}
-	if _, ok := top[piece(t.ID)]; !ok && j.params.Logprobs > 0 { // the drawn token is always there
-		top[piece(t.ID)] = lp
+	if name := j.piece(t.ID); j.params.Logprobs > 0 { // the token itself is always there
+		if _, ok := top[name]; !ok {
+			top[name] = lp
+		}
 	}
+	l.put(j, t.ID, text, &lp, top)
+}
+
+func (l *logprobList) put(j *job, id int32, text string, lp *float64, top map[string]float64) {
 	l.TextOffset = append(l.TextOffset, l.offset)
-	l.TokenLogprobs = append(l.TokenLogprobs, &lp)
-	l.Tokens = append(l.Tokens, piece(t.ID))
+	l.TokenLogprobs = append(l.TokenLogprobs, lp)
+	l.Tokens = append(l.Tokens, j.piece(id))
 	l.TopLogprobs = append(l.TopLogprobs, top)
-	l.offset += utf8.RuneCountInString(t.Text)
+	l.offset += utf8.RuneCountInString(text)
+}
+
+// piece is a token's text by itself.
+func (j *job) piece(id int32) string {
+	return strings.ToValidUTF8(string(j.Tokenizer.Bytes(id)), "\ufffd")
+}
+
+// addPrompt takes the tokens of an echoed prompt. The first of a text has no log-probability: but for the token that this server puts
+// in front of a prompt given as text, which is not echoed, so that there the first one shown has one.
+func (l *logprobList) addPrompt(j *job, prompt int) {
+	shown := token.NewStream(j.Tokenizer)
+	for i, t := range j.streams[prompt].Echo() {
+		text := shown.Next(t.ID)
+		switch {
+		case i > 0:
+			l.add(j, t, text)
+		case !j.prompts[prompt].Begun:
+			l.put(j, t.ID, text, nil, nil)
+		}
+	}
+	l.offset = utf8.RuneCountInString(j.prompts[prompt].Text)
 }
 
 func (s *server) wholeCompletion(ctx context.Context, c *gin.Context, j *job, r *openai.CompletionRequest) {
 	out := openai.Completion{ID: randomID("cmpl-"), Object: "text_completion", Created: time.Now().Unix(), Model: j.Name, SystemFingerprint: j.fingerprint()}
-	texts, lists := make([]strings.Builder, j.choices()), make([]*logprobList, j.choices())
-	for i := range lists {
-		if lists[i] = newLogprobList(); r.Echo {
-			texts[i].WriteString(j.prompts[i/j.n].Text)
-		}
-	}
-	finishes := make([]string, j.choices())
+	texts, lists, finishes := make([]strings.Builder, j.choices()), make([]*logprobList, j.choices()), make([]string, j.choices())
 	if err := j.whole(ctx, func(t decode.Token) {
-		texts[t.Choice].WriteString(t.Text)
-		if finishes[t.Choice] = t.Finish; t.ID != j.Engine.EOS() {
-			lists[t.Choice].add(j, t)
+		i := t.Choice
+		if lists[i] == nil {
+			if lists[i] = newLogprobList(); r.Echo {
+				texts[i].WriteString(j.prompts[i/j.n].Text)
+			}
+			if j.echo {
+				lists[i].addPrompt(j, i/j.n)
+			}
+		}
+		if finishes[i] = t.Finish; j.mute {
+			finishes[i] = decode.FinishLength
+			return
+		}
+		if texts[i].WriteString(t.Text); t.ID != j.Engine.EOS() {
+			lists[i].add(j, t, t.Text)
 		}
 	}); err != nil {
 		s.abandon(c, j, err)
@@ -155,7 +190,7 @@ func (s *server) wholeCompletion(ctx context.Context, c *gin.Context, j *job, r 
 		}
 		out.Choices = append(out.Choices, choice)
 	}
-	u := openai.NewUsage(j.promptToks, j.drawn)
+	u := j.usage()
 	out.Usage = &u
 	if err := s.record(c, j); err != nil {
 		s.fail(c, err)
@@ -177,32 +212,45 @@ func (s *server) streamCompletion(ctx context.Context, c *gin.Context, j *job, r
 		}
 		return out.send(frame)
 	}
-	lists := make([]*logprobList, j.choices())
-	for i := range lists {
-		lists[i] = newLogprobList()
+	offsets := make([]int, j.choices())
+	echoed := make([]bool, j.choices())
+	// one is a list that goes on where the last one of the choice ended.
+	one := func(i int, fill func(*logprobList)) *openai.CompletionLogprobs {
+		l := newLogprobList()
+		l.offset = offsets[i]
+		fill(l)
+		offsets[i] = l.offset
+		return &l.CompletionLogprobs
 	}
-	err := j.interleave(ctx, func(i int) error {
-		if !r.Echo {
+	err := j.interleave(ctx, func(int) error { return nil }, func(i int, t decode.Token, _ bool) error {
+		if r.Echo && !echoed[i] { // not before the first token: until then the prompt is being read
+			echoed[i] = true
+			d := openai.CompletionChoice{Index: i, Text: j.prompts[i/j.n].Text}
+			if j.echo {
+				d.Logprobs = one(i, func(l *logprobList) { l.addPrompt(j, i/j.n) })
+			}
+			if err := chunk([]openai.CompletionChoice{d}, nil); err != nil {
+				return err
+			}
+		}
+		if j.mute {
 			return nil
 		}
-		return chunk([]openai.CompletionChoice{{Index: i, Text: j.prompts[i/j.n].Text}}, nil)
-	}, func(i int, t decode.Token, _ bool) error {
 		d := openai.CompletionChoice{Index: i, Text: t.Text}
 		if r.Logprobs != nil && t.ID != j.Engine.EOS() {
-			one := newLogprobList()
-			one.offset = lists[i].offset
-			one.add(j, t)
-			lists[i].offset = one.offset
-			d.Logprobs = &one.CompletionLogprobs
+			d.Logprobs = one(i, func(l *logprobList) { l.add(j, t, t.Text) })
 		} else if t.Text == "" {
 			return nil
 		}
 		return chunk([]openai.CompletionChoice{d}, nil)
 	}, func(i int, finish string) error {
+		if j.mute {
+			finish = decode.FinishLength
+		}
 		return chunk([]openai.CompletionChoice{{Index: i, FinishReason: &finish}}, nil)
 	})
 	if err == nil && r.StreamOptions != nil && r.StreamOptions.IncludeUsage {
-		u := openai.NewUsage(j.promptToks, j.drawn)
+		u := j.usage()
 		err = chunk([]openai.CompletionChoice{}, &u)
 	}
 	s.endStream(c, out, j, err)

@@ -3,7 +3,9 @@ package web
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"strconv"
@@ -14,8 +16,10 @@ import (
 
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/decode"
+	"github.com/rankloop/rankloop/model/kernel"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/openai"
+	"github.com/rankloop/rankloop/web/stored"
 )
 
 // job is one request of the API on its way through the engine: prompts, each answered n times.
@@ -24,18 +28,25 @@ type job struct {
 	endpoint string
 	param    string // the field that holds the prompt, for errors
 	prompts  []Prompt
-	n        int
-	params   decode.Params // of the first choice; the others draw from seeds of their own
+	n        int           // choices of each prompt that are given
+	draw     int           // choices of each prompt that are drawn; the best n of them are given
+	echo     bool          // log-probabilities of the prompts are wanted
+	mute     bool          // max_tokens is 0: the token that the engine draws anyway is neither given nor counted
+	params   decode.Params // of the first choice; the others draw from random numbers of their own
 	key      account.Key   // ID empty: the chat page
 	userID   string
 	offered  bool // the request may join the labeling pool where the key's owner consents
 	started  time.Time
 
-	streams    []*decode.Stream // of each prompt, all choices
-	promptToks int
-	ended      string // how choice 0 did
-	drawn      int    // tokens of all choices, without those that end a text
-	finish     string // of choice 0, for the usage row
+	hold    *hold // what of the key's limits is set aside
+	cancel  context.CancelFunc
+	streams []*decode.Stream   // of each prompt, all choices
+	keep    *stored.Completion // what the customer asked to keep, once it is known; nil: nothing
+	ended   string             // how choice 0 did
+	finish  string             // of choice 0, for the usage row
+	settled bool
+
+	promptToks, cached, drawn int // tokens of prompts; of these, not read again; of all choices drawn, without those that end a text
 }
 
 // newJob reads what both kinds of requests share.
@@ -44,7 +55,7 @@ func newJob(v *Served, r *openai.Sampling, endpoint, param string) *job {
 	if r.Seed != nil {
 		seed = uint64(*r.Seed)
 	}
-	j := &job{Served: v, endpoint: endpoint, param: param, n: r.Count(), started: time.Now(), finish: "error",
+	j := &job{Served: v, endpoint: endpoint, param: param, n: r.Count(), draw: r.Count(), started: time.Now(), finish: "error",
 		offered: openai.Value(r.Store, true),
 		params: decode.Params{Temperature: openai.Value(r.Temperature, 1), TopP: openai.Value(r.TopP, 1), Seed: seed, Stop: r.Stop,
 			PresencePenalty: openai.Value(r.PresencePenalty, 0), FrequencyPenalty: openai.Value(r.FrequencyPenalty, 0)}}
@@ -59,10 +70,11 @@ func newJob(v *Served, r *openai.Sampling, endpoint, param string) *job {
 	return j
 }
 
+// randomSeed has 53 bits, so that a client whose numbers are floats can ask for the same again.
 func randomSeed() uint64 {
 	var b [8]byte
 	rand.Read(b[:])
-	return binary.LittleEndian.Uint64(b[:])
+	return binary.LittleEndian.Uint64(b[:]) >> 11
 }
 
 // bound sets how many tokens an answer may have: what was asked for, which must fit, or else what fits.
@@ -73,6 +85,9 @@ func (j *job) bound(asked, most int) *openai.Error {
 		j.promptToks += len(p.TokenIDs)
 	}
 	room := j.Context - longest
+	if j.mute {
+		room++ // the token that is not given need not fit
+	}
 	switch {
 	case asked > 0 && asked > room || room < 1:
 		return openai.ContextLengthExceeded(j.param, j.Context, longest, max(asked, 1))
@@ -85,14 +100,69 @@ func (j *job) bound(asked, most int) *openai.Error {
 	return nil
 }
 
+// start sets aside what the request may use of its key's limits and hands it to the engine; the caller calls j.end. A request that is
+// refused has done nothing. The context ends with the request, and when j.end is called.
+func (s *server) start(c *gin.Context, j *job) (context.Context, error) {
+	if j.key.ID != "" {
+		most := j.promptToks
+		if !j.mute {
+			most += len(j.prompts) * j.draw * j.params.MaxTokens
+		}
+		var err error
+		if j.hold, err = s.reserve(c, j.key, most); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithCancel(c.Request.Context())
+	j.cancel = cancel
+	if err := j.submit(ctx); err != nil {
+		j.settle()
+		j.hold.end(0)
+		return nil, err
+	}
+	return ctx, nil
+}
+
+// settle waits until the engine is done with the request, which may be cut short, and counts what it did.
+func (j *job) settle() {
+	if j.settled {
+		return
+	}
+	j.settled = true
+	j.cancel()
+	for _, st := range j.streams {
+		for more := true; more; {
+			_, more, _ = st.Next(context.Background()) // why it was cut short is known by now
+		}
+		u := st.Usage()
+		j.cached += u.Cached
+		if !j.mute {
+			j.drawn += u.Completion
+		}
+	}
+}
+
+// end lets go of the request, whose usage is recorded by now unless it panicked. It may be called more than once.
+func (j *job) end() {
+	j.settle()
+	j.hold.end(j.promptToks + j.drawn)
+	j.hold = nil
+}
+
+// usage is complete when all choices have been read.
+func (j *job) usage() openai.Usage {
+	j.settle()
+	return openai.NewUsage(j.promptToks, j.cached, j.drawn)
+}
+
 // submit queues all prompts, or none: ctx ends those that were taken on when a later one is refused.
 func (j *job) submit(ctx context.Context) error {
-	r := decode.Request{Params: j.params, N: j.n, Customer: "customer " + j.userID, Key: "key " + j.key.ID}
+	r := decode.Request{Params: j.params, N: j.n, BestOf: j.draw, Echo: j.echo, Customer: "customer " + j.userID, Key: "key " + j.key.ID}
 	if j.key.ID == "" { // a person at the chat page
 		r.Customer, r.Key, r.Priority = "person "+j.userID, "person "+j.userID, decode.PriorityLabels
 	}
 	for i, p := range j.prompts {
-		r.Prompt, r.First = p.TokenIDs, i*j.n // every choice draws from random numbers of its own
+		r.Prompt, r.First = p.TokenIDs, i*j.draw // every choice draws from random numbers of its own
 		st, err := j.Engine.Submit(ctx, r)
 		var wrong *model.InvalidError
 		if errors.As(err, &wrong) {
@@ -115,6 +185,8 @@ func paramName(field, prompt string) string {
 		return "stop"
 	case field == "N":
 		return "n"
+	case field == "BestOf":
+		return "best_of"
 	case strings.HasPrefix(field, "MaxTokens"):
 		return "max_tokens"
 	}
@@ -128,9 +200,6 @@ func (j *job) next(ctx context.Context, prompt int) (t decode.Token, more bool, 
 		return t, more, err
 	}
 	t.Choice += prompt * j.n
-	if t.ID != j.Engine.EOS() {
-		j.drawn++
-	}
 	if t.Choice == 0 && t.Finish != "" {
 		j.ended = t.Finish
 	}
@@ -159,13 +228,13 @@ func (j *job) whole(ctx context.Context, each func(t decode.Token)) error {
 func (j *job) choices() int { return len(j.prompts) * j.n }
 
 // answerHeaders are the same for whole answers and streams.
-func (j *job) answerHeaders(c *gin.Context) {
-	c.Header(versionHeader, j.VersionID)
-	c.Header("Openai-Processing-Ms", strconv.FormatInt(time.Since(j.started).Milliseconds(), 10))
-}
+func (j *job) answerHeaders(c *gin.Context) { c.Header(versionHeader, j.VersionID) }
 
-// fingerprint changes with the weights.
-func (j *job) fingerprint() string { return "fp_" + j.Digest[:min(10, len(j.Digest))] }
+// fingerprint changes with what an answer hangs on besides the request: the weights, and the arithmetic of this machine's kernels.
+func (j *job) fingerprint() string {
+	sum := sha256.Sum256([]byte(j.Digest + " " + kernel.Class()))
+	return "fp_" + hex.EncodeToString(sum[:5])
+}
 
 // sender writes server-sent events with a rolling deadline.
 type sender struct {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -264,68 +263,6 @@ func TestConsent(t *testing.T) {
 	}
 }
 
-func TestRateLimit(t *testing.T) {
-	w := newWorld(t)
-	_, secret := w.key("acme", func(n *account.NewKey) { n.RPM = 3 })
-	_, other := w.key("other", func(n *account.NewKey) { n.RPM = 3 })
-	b := w.withKey(secret)
-	for i := range 3 {
-		got := b.get("/v1/models").want(t, http.StatusOK)
-		if got.head.Get("X-Ratelimit-Limit-Requests") != "3" || got.head.Get("X-Ratelimit-Remaining-Requests") != string(rune('2'-i)) {
-			t.Errorf("headers %v", got.head)
-		}
-		if _, err := time.ParseDuration(got.head.Get("X-Ratelimit-Reset-Requests")); err != nil {
-			t.Error(err)
-		}
-	}
-	got := b.json(post, "/v1/chat/completions", `{"model":"default","messages":[{"role":"user","content":"Hi"}]}`).want(t, http.StatusTooManyRequests)
-	if got.head.Get("Retry-After") == "" || got.head.Get("Retry-After") == "0" || !strings.Contains(got.body, `"rate_limit_exceeded"`) {
-		t.Errorf("%v %s", got.head, got.body)
-	}
-	w.withKey(other).get("/v1/models").want(t, http.StatusOK)
-
-	slow := newWorld(t, func(c *Config, _ *Deps) { c.LabelsPerMinute = 2 })
-	for range 3 {
-		slow.addTask(says("Tell "+time.Now().String()), demoAnswers...)
-	}
-	mina := slow.as("mina", account.RoleLabeler)
-	for i, code := range []int{200, 200, 429} {
-		var a task
-		mina.json(post, "/label/api/claim", nil).want(t, http.StatusOK).into(t, &a)
-		got := mina.json(post, "/label/api/assignments/"+a.Assignment+"/submit", `{"ranks":[1,2,3,4]}`, "Idempotency-Key", a.Assignment).want(t, code)
-		if code == 429 && (got.head.Get("Retry-After") == "" || got.head.Get("Content-Type") != "application/problem+json") {
-			t.Errorf("submit %d: %v", i, got.head)
-		}
-	}
-	if n := slow.count(`SELECT count(*) FROM rankings`); n != 2 {
-		t.Errorf("%d rankings", n)
-	}
-}
-
-// TestLimiter refills evenly.
-func TestLimiter(t *testing.T) {
-	now := time.Unix(0, 0)
-	l := newLimiter(func() time.Time { return now })
-	take := func() bool { ok, _, _, _ := l.take("x", 60); return ok }
-	for i := range 60 {
-		if !take() {
-			t.Fatalf("refused at %d", i)
-		}
-	}
-	if ok, left, reset, wait := l.take("x", 60); ok || left != 0 || reset != time.Minute || wait != time.Second {
-		t.Errorf("%v %d %v %v", ok, left, reset, wait)
-	}
-	now = now.Add(2500 * time.Millisecond)
-	if !take() || !take() || take() {
-		t.Error("2.5 s are not two tokens")
-	}
-	now = now.Add(time.Hour)
-	l.take("y", 60)
-	if len(l.buckets) != 1 {
-		t.Errorf("%d buckets kept", len(l.buckets))
-	}
-}
-
 // TestPromotionKeepsStreams: a stream under way ends on the weights it began with; the next request meets the new ones; the
 // old engine is closed when its last request is done. No request fails.
 func TestPromotionKeepsStreams(t *testing.T) {
@@ -432,68 +369,6 @@ func TestSlotRace(t *testing.T) {
 		}
 	}
 }
-
-// TestDisconnect: a client that goes away frees its place, and what it used is counted.
-func TestDisconnect(t *testing.T) {
-	w := newWorld(t)
-	_, secret := w.key("acme")
-	ctx, cancel := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, post, w.http.URL+"/v1/chat/completions",
-		strings.NewReader(`{"model":"default","messages":[{"role":"user","content":"Hi"}],"max_tokens":240,"logit_bias":{"50256":-100},"stream":true,"n":16}`))
-	w.must(err)
-	req.Header.Set("Authorization", "Bearer "+secret)
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	w.must(err)
-	_, err = bufio.NewReader(res.Body).ReadString('\n')
-	w.must(err)
-	cancel()
-	res.Body.Close()
-	deadline := time.Now().Add(10 * time.Second)
-	for w.count(`SELECT count(*) FROM usage WHERE finish = 'cancelled' AND completion_tokens < 16 * 240`) != 1 {
-		if time.Now().After(deadline) {
-			t.Fatalf("no row of a cancelled request: %d rows", w.count(`SELECT count(*) FROM usage`))
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// TestLongStream: the time allowed for reading a request does not end a long answer.
-func TestLongStream(t *testing.T) {
-	w := newWorld(t)
-	_, secret := w.key("acme")
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.handler.ServeHTTP(&slowWriter{rw}, r)
-	}))
-	srv.Config.ReadTimeout = 200 * time.Millisecond
-	srv.Start()
-	defer srv.Close()
-	for _, stream := range []string{"true", "false"} {
-		req, err := http.NewRequestWithContext(t.Context(), post, srv.URL+"/v1/chat/completions",
-			strings.NewReader(`{"model":"default","messages":[{"role":"user","content":"Hi"}],"max_tokens":30,"logit_bias":{"50256":-100},"stream":`+stream+`}`))
-		w.must(err)
-		req.Header.Set("Authorization", "Bearer "+secret)
-		req.Header.Set("Content-Type", "application/json")
-		res, err := http.DefaultClient.Do(req)
-		w.must(err)
-		var b strings.Builder
-		_, err = bufio.NewReader(res.Body).WriteTo(&b)
-		res.Body.Close()
-		if err != nil || stream == "true" && !strings.HasSuffix(b.String(), "[DONE]\n\n") {
-			t.Errorf("stream %s: %v, ends %q", stream, err, b.String()[max(0, b.Len()-120):])
-		}
-	}
-}
-
-// slowWriter takes 20 ms for each write.
-type slowWriter struct{ http.ResponseWriter }
-
-func (s *slowWriter) Write(b []byte) (int, error) {
-	time.Sleep(20 * time.Millisecond)
-	return s.ResponseWriter.Write(b)
-}
-func (s *slowWriter) Flush()                      { s.ResponseWriter.(http.Flusher).Flush() }
-func (s *slowWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 // TestNotServing: without a policy, and with a database that is away, the answer says so and is worth trying again.
 func TestNotServing(t *testing.T) {

@@ -30,3 +30,13 @@ var faultNames = map[string]sentence{
 	"random": "ranks by chance", "careless": "ranks carelessly", "reversed": "ranks the wrong way round", "length": "ranks by length",
 	"brevity": "ranks by brevity", "places": "ranks by place",
 }
+
+// scopeNames say what a key may be used for.
+var scopeNames = map[string]sentence{
+	account.ScopeCompletions: "Answers, and those that were stored (/v1)", account.ScopeFeedback: "Feedback on answers", account.ScopeReward: "Scores of the reward model (/api/v1/reward)",
+}
+
+// keyStates say whether a key works.
+var keyStates = map[account.KeyState]sentence{
+	account.KeyLive: "live", account.KeyEnding: "works on for a while", account.KeyExpired: "expired", account.KeyRevoked: "revoked",
+}

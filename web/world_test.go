@@ -35,6 +35,7 @@ import (
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/audit"
+	"github.com/rankloop/rankloop/web/stored"
 )
 
 // TestMain lets more tests run at once than there are cores, unless told otherwise: most of their time they wait for a page or
@@ -117,7 +118,7 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 	t.Cleanup(func() { w.slot.Set(nil) })
 
 	c := Config{LabelsPerMinute: 6000, Version: "test"}
-	d := Deps{Accounts: w.accounts, Audit: audit.NewStore(pool), Labeling: w.labeling, Registry: w.registry, Runs: w.runs, Loop: w.loop, Serving: w.slot, Rewards: w.rewards,
+	d := Deps{Accounts: w.accounts, Audit: audit.NewStore(pool), Labeling: w.labeling, Registry: w.registry, Stored: stored.NewStore(pool), Runs: w.runs, Loop: w.loop, Serving: w.slot, Rewards: w.rewards,
 		ProjectID: w.project.ID, AfterSubmit: w.loop.RankingSubmitted, OnPrompt: w.joinPool, Ping: pool.Ping, Log: log,
 		Uploads: t.TempDir(), WebhookSecret: func(id string) string { return "whsec_" + id }, Erase: w.erase, Consent: w.consent}
 	for _, f := range change {
@@ -221,7 +222,7 @@ func (w *world) user(name string, role account.Role) account.User {
 // key makes a customer with a key.
 func (w *world) key(name string, change ...func(*account.NewKey)) (account.Key, string) {
 	w.Helper()
-	n := account.NewKey{CustomerID: w.user(name, account.RoleCustomer).ID, Name: name, Scopes: account.Scopes, RPM: 60_000, Actor: "system"}
+	n := account.NewKey{CustomerID: w.user(name, account.RoleCustomer).ID, Name: name, Scopes: account.Scopes, RPM: 60_000, TPM: 100_000_000, Actor: "system"}
 	for _, f := range change {
 		f(&n)
 	}
@@ -334,4 +335,13 @@ func (w *world) count(sql string, args ...any) int {
 	var n int
 	w.must(w.pool.QueryRow(w.Context(), sql, args...).Scan(&n))
 	return n
+}
+
+func readAll(t *testing.T, r io.Reader) string {
+	t.Helper()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/rankloop/rankloop/model/train"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/stored"
 )
 
 // projectName is the project that customers' prompts join.
@@ -46,6 +47,7 @@ type app struct {
 	registry *registry.Store
 	runs     *run.Store
 	accounts *account.Store
+	stored   *stored.Store
 	blobs    checkpoint.Blobs
 	template token.ChatTemplate
 	loop     *loop.Loop
@@ -68,7 +70,7 @@ type appConfig struct {
 func newApp(ctx context.Context, db *database, c appConfig, log *slog.Logger) (*app, error) {
 	a := &app{db: db, dir: c.Dir, log: log,
 		labeling: labeling.NewStore(db.Pool), registry: registry.NewStore(db.Jobs),
-		accounts: account.NewStore(db.Pool)}
+		accounts: account.NewStore(db.Pool), stored: stored.NewStore(db.Pool)}
 	a.accounts.RememberSessions(time.Second)
 	for _, d := range []string{"models", "runs", "scratch", "uploads"} {
 		if err := os.MkdirAll(filepath.Join(c.Dir, d), 0o700); err != nil {

@@ -50,7 +50,7 @@ const (
 
 func (c demoCmd) Run(ctx context.Context, std streams) error {
 	if err := loopback(c.Addr); err != nil {
-		return usageError{err}
+		return usageError{fmt.Errorf("--addr %w", err)}
 	}
 	config := c.round()
 	if err := config.Validate(); err != nil {
@@ -155,12 +155,12 @@ func beatsSFT(r loop.Round) error {
 func loopback(addr string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return fmt.Errorf("--addr %s: want HOST:PORT, for example 127.0.0.1:8080", addr)
+		return fmt.Errorf("%s: want HOST:PORT, for example 127.0.0.1:8080", addr)
 	}
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("--addr %s: a demo serves on this machine only; use 127.0.0.1", addr)
+	return fmt.Errorf("%s: this is served on this machine only; use 127.0.0.1", addr)
 }
 
 // noteLog is for what a person should see even when the log is quiet: that something is fetched or started.

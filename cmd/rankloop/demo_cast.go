@@ -72,7 +72,7 @@ func (d *demo) people(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, key, err := d.accounts.CreateKey(ctx, account.NewKey{CustomerID: u.ID, Name: "demo", TrainingOptIn: true, RPM: 60_000,
+		_, key, err := d.accounts.CreateKey(ctx, account.NewKey{CustomerID: u.ID, Name: "demo", TrainingOptIn: true, RPM: 60_000, TPM: 100_000_000,
 			Lifetime: 24 * time.Hour, Actor: "demo"})
 		if err != nil {
 			return err

@@ -28,6 +28,7 @@ var plan = map[string]struct {
 	"web/openai":         {nil, nil, "wire types only"},
 	"web/account":        {nil, []string{"pgx"}, "people and keys know nothing of models"},
 	"web/audit":          {nil, []string{"pgx"}, "reads the log"},
+	"web/stored":         {nil, []string{"pgx"}, "answers that customers keep are JSON to it"},
 	"web/lang":           {nil, nil, "sentences know no page"},
 	"labeling":           {nil, []string{"pgx", "river"}, "text and ids only: a labeler's work outlives any model"},
 	"labeling/simulate":  {nil, nil, "labels through HTTP as people do"},

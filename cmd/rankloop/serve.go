@@ -46,6 +46,8 @@ type serveCmd struct {
 	BehindProxy bool          `help:"A proxy in front ends TLS; needed to listen on an address that others can reach."`
 	LabelRPM    int           `name:"label-rpm" help:"Label requests of one person a minute." default:"60"`
 	KVCache     int64         `name:"kv-cache" help:"MB of memory for the keys and values of answers under way and of prompts that may come again; while a promoted policy takes over the former one has as much." default:"1024"`
+	KeepFormer  int           `name:"keep-former" help:"Policies that served before and go on answering requests that pin them by name or id; each takes memory for its weights." default:"1"`
+	MetricsAddr string        `help:"Address of /metrics for Prometheus and of /debug/pprof/; only this machine may reach it. Empty is none." placeholder:"127.0.0.1:9464"`
 	Work        bool          `help:"Run the background jobs in this process too." negatable:"" default:"true"`
 	Slice       time.Duration `help:"Length of a training slice." default:"30s"`
 }
@@ -62,6 +64,14 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 	if err := loopback(c.Addr); err != nil && !c.BehindProxy {
 		return usageError{fmt.Errorf("--addr %s can be reached by others, and passwords would travel in the clear: put a proxy with TLS in front and say --behind-proxy", c.Addr)}
 	}
+	if c.MetricsAddr != "" {
+		if err := loopback(c.MetricsAddr); err != nil {
+			return usageError{fmt.Errorf("--metrics-addr %w", err)}
+		}
+	}
+	if c.KeepFormer < 0 {
+		return usageError{fmt.Errorf("--keep-former %d: 0 or more is wanted", c.KeepFormer)}
+	}
 	if c.KVCache < 1 {
 		return usageError{fmt.Errorf("--kv-cache %d: at least 1 MB is wanted", c.KVCache)}
 	}
@@ -74,7 +84,7 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer a.db.Close()
-	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: c.LabelRPM, BehindProxy: c.BehindProxy, Weights: c.Weights, KVCache: c.KVCache << 20})
+	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: c.LabelRPM, BehindProxy: c.BehindProxy, Weights: c.Weights, KVCache: c.KVCache << 20, KeepFormer: c.KeepFormer, MetricsAddr: c.MetricsAddr})
 	if err != nil {
 		return err
 	}
@@ -184,12 +194,15 @@ type adminKeyCmd struct {
 	Email    string        `arg:"" help:"The customer's account."`
 	Name     string        `help:"What the key is for." default:"key"`
 	Training bool          `help:"The customer lets its prompts be used for training."`
+	Scope    []string      `help:"What it may be used for: completions, feedback, reward. May be given several times." default:"completions,feedback" placeholder:"SCOPE"`
 	RPM      int           `name:"rpm" help:"Requests a minute." default:"60"`
+	TPM      int           `name:"tpm" help:"Tokens a minute, of prompts and completions." default:"100000"`
+	Daily    int64         `name:"daily-tokens" help:"Tokens in a day (UTC); 0 is no quota." default:"0"`
 	Lifetime time.Duration `help:"Until the key expires; 0 is never." default:"0"`
 }
 
 func (adminKeyCmd) Help() string {
-	return "Prints the key once.\n\nExample:\n  rankloop admin apikey shop@example.com --name playground --training"
+	return "Prints the key once.\n\nExample:\n  rankloop admin apikey shop@example.com --name playground --training\n  rankloop admin apikey lab@example.com --scope reward --tpm 1000000"
 }
 
 func (c adminKeyCmd) Run(ctx context.Context, std streams) error {
@@ -202,7 +215,8 @@ func (c adminKeyCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Email, err)
 	}
-	_, key, err := a.accounts.CreateKey(ctx, account.NewKey{CustomerID: u.ID, Name: c.Name, TrainingOptIn: c.Training, RPM: c.RPM, Lifetime: c.Lifetime, Actor: "command line"})
+	_, key, err := a.accounts.CreateKey(ctx, account.NewKey{CustomerID: u.ID, Name: c.Name, Scopes: c.Scope, TrainingOptIn: c.Training,
+		RPM: c.RPM, TPM: c.TPM, DailyTokens: c.Daily, Lifetime: c.Lifetime, Actor: "command line"})
 	if err != nil {
 		return err
 	}

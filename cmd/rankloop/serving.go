@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,12 +36,15 @@ type serverOptions struct {
 	BehindProxy     bool
 	Weights         model.Weights // of the policy; empty is float32
 	KVCache         int64         // bytes for the keys and values of its requests; 0 is the engine's default
+	KeepFormer      int           // policies that served before and answer who pins them
+	MetricsAddr     string        // of /metrics; empty is nowhere
 }
 
 // server is a listening web server together with the keeper of its policy.
 type server struct {
 	http     *http.Server
 	listener net.Listener
+	metrics  *http.Server // nil: none
 	slot     *web.Slot
 	restore  func() // what the server changed of the process
 	cancel   context.CancelFunc
@@ -57,6 +61,9 @@ func (s *server) Close() {
 	if s.http.Shutdown(ctx) != nil {
 		s.http.Close()
 	}
+	if s.metrics != nil {
+		s.metrics.Close()
+	}
 	s.cancel()
 	s.done.Wait()
 	s.slot.Set(nil)
@@ -65,14 +72,18 @@ func (s *server) Close() {
 
 // listen serves pages and API until Close.
 func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*server, error) {
-	slot := new(web.Slot)
+	slot := &web.Slot{Keep: opt.KeepFormer}
 	keeper := &keeper{app: a, slot: slot, weights: cmp.Or(opt.Weights, model.WeightsFloat32), memory: opt.KVCache}
+	if err := keeper.loadFormer(ctx); err != nil {
+		return nil, err
+	}
 	if err := keeper.load(ctx); err != nil {
 		return nil, err
 	}
+	meter := web.NewMeter(slot)
 	handler, err := web.New(web.Config{LabelsPerMinute: opt.LabelsPerMinute, HTTPS: opt.BehindProxy, Version: version}, web.Deps{
-		Accounts: a.accounts, Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Runs: a.runs, Loop: a.loop,
-		Serving: slot, Rewards: &rewards{app: a}, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Ping: a.db.Pool.Ping, Log: a.log,
+		Accounts: a.accounts, Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Stored: a.stored, Runs: a.runs, Loop: a.loop,
+		Serving: slot, Rewards: &rewards{app: a}, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Meter: meter, Ping: a.db.Pool.Ping, Log: a.log,
 		Uploads: filepath.Join(a.dir, "uploads"), WebhookSecret: a.webhooks.secret, Erase: a.erase, Consent: a.consent,
 	})
 	if err != nil {
@@ -81,6 +92,13 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w (another program may use the port; choose one with --addr)", err)
+	}
+	var metrics net.Listener
+	if opt.MetricsAddr != "" {
+		if metrics, err = net.Listen("tcp", opt.MetricsAddr); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("listen for metrics: %w (another program may use the port; choose one with --metrics-addr)", err)
+		}
 	}
 	running, cancel := context.WithCancel(context.Background())
 	s := &server{http: web.NewServer(handler), listener: l, slot: slot, cancel: cancel, restore: spareProcessor()}
@@ -95,6 +113,15 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 		defer s.done.Done()
 		keeper.run(running)
 	}()
+	if metrics != nil {
+		s.metrics = web.NewServer(meter.Handler())
+		s.done.Go(func() {
+			if err := s.metrics.Serve(metrics); !errors.Is(err, http.ErrServerClosed) {
+				a.log.Error("metrics stopped", "error", err)
+			}
+		})
+		a.log.Info("metrics", "address", metrics.Addr().String())
+	}
 	return s, nil
 }
 
@@ -169,23 +196,61 @@ func (k *keeper) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dir, err := k.app.blobs.Open(ctx, v.Digest)
+	served, err := k.open(ctx, v)
 	if err != nil {
 		return err
+	}
+	k.slot.Set(served)
+	k.id = v.ID
+	return nil
+}
+
+// loadFormer lets those that served last be asked by who pins them, as before a restart. One that cannot be loaded is left out.
+func (k *keeper) loadFormer(ctx context.Context) error {
+	if k.slot.Keep == 0 {
+		return nil
+	}
+	history, err := k.app.registry.ServingHistory(ctx, loop.Channel, 10*(k.slot.Keep+1))
+	if err != nil || len(history) == 0 {
+		return err
+	}
+	var kept []*web.Served // the newest first
+	seen := map[string]bool{history[0].Version.ID: true}
+	for _, p := range history[1:] {
+		if seen[p.Version.ID] || len(kept) == k.slot.Keep {
+			continue
+		}
+		seen[p.Version.ID] = true
+		served, err := k.open(ctx, p.Version)
+		if err != nil {
+			k.app.log.Warn("a policy that served before could not be loaded; it cannot be pinned", "version", p.Version.Name, "error", err)
+			continue
+		}
+		kept = append(kept, served)
+	}
+	for _, served := range slices.Backward(kept) {
+		k.slot.Set(served)
+	}
+	return nil
+}
+
+// open makes a version ready to answer.
+func (k *keeper) open(ctx context.Context, v registry.Version) (*web.Served, error) {
+	dir, err := k.app.blobs.Open(ctx, v.Digest)
+	if err != nil {
+		return nil, err
 	}
 	cp, err := checkpoint.Load(dir)
 	if err == nil && cp.Tokenizer == nil {
 		err = errors.New("there is no tokenizer in the folder")
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", v.Name, err)
+		return nil, fmt.Errorf("%s: %w", v.Name, err)
 	}
 	digest := strings.TrimPrefix(v.Digest, "sha256:")
 	if cp.Model.Pack(k.weights); k.weights != model.WeightsFloat32 {
 		digest = cp.Model.Digest() // rounded weights are others
 	}
-	k.slot.Set(&web.Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(cp.Model, cp.Tokenizer, decode.EngineOptions{Memory: k.memory}), Tokenizer: cp.Tokenizer,
-		Template: k.app.template, Context: cp.Model.Config().Context, Digest: digest})
-	k.id = v.ID
-	return nil
+	return &web.Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(cp.Model, cp.Tokenizer, decode.EngineOptions{Memory: k.memory}), Tokenizer: cp.Tokenizer,
+		Template: k.app.template, Context: cp.Model.Config().Context, Digest: digest}, nil
 }

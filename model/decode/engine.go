@@ -106,6 +106,7 @@ type Engine struct {
 // Stats is what an engine is doing and has done.
 type Stats struct {
 	Active, Waiting                         int // choices under way, and those that wait
+	Places, Queue                           int // of these, the most of a step and the most that may wait
 	PagesUsed, PagesKept, PagesTotal        int // held; of these, remembered for what begins alike, which makes room where no request uses it; of all
 	PageBytes                               int64
 	Requests, Refused, Cancelled            int64 // taken on; sent away busy; left by their callers
@@ -128,6 +129,7 @@ func newEngine(m *model.Transformer, tok token.Tokenizer, opt EngineOptions) *En
 	probe := m.NewPages(opt.Page, 0)
 	opt.Memory = max(opt.Memory, int64(probe.Need(m.Config().Context))*probe.PageBytes())
 	e := &Engine{m: m, tok: tok, opt: opt, queue: newQueue(opt.Queue), wake: make(chan struct{}, 1), done: make(chan struct{}), batch: newBatch(m, opt)}
+	e.stats.Places, e.stats.Queue = opt.MaxBatch, opt.Queue
 	e.stats.PagesTotal, e.stats.PageBytes = e.batch.pages.Total(), e.batch.pages.PageBytes()
 	return e
 }

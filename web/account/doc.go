@@ -11,5 +11,9 @@
 //     request and 24 hours after sign-in, at sign-out, and when the account's password or role changes.
 //   - An API key is rk_live_<id>_<secret>. The id finds the row, the sha256 of the secret is compared in
 //     constant time. Keys are read from the database at each request, so a revoked one stops at once.
+//   - A key is rotated by making another with its name, scopes and limits; the old one ends when the overlap is over. What a key
+//     may do is its scopes, a constant each; a route asks for one.
+//   - A quota of a day is held against key_days, a row for each key and UTC day that is written in the transaction of the usage
+//     row: what is counted is what was recorded, whichever process answered.
 //   - All times are the database's.
 package account

@@ -12,8 +12,6 @@ const (
 // Scopes lists them all.
 var Scopes = []string{ScopeCompletions, ScopeFeedback, ScopeReward}
 
-const wantScopes = "must be of completions, feedback and reward"
-
 // DefaultScopes are those of a key made without: what a customer's program needs to answer and to learn from it.
 var DefaultScopes = []string{ScopeCompletions, ScopeFeedback}
 
@@ -26,7 +24,7 @@ func scopes(list []string) ([]string, error) {
 		}
 	}
 	if len(out) == 0 || slices.ContainsFunc(list, func(s string) bool { return !slices.Contains(Scopes, s) }) {
-		return nil, &InvalidError{"scopes", wantScopes}
+		return nil, &InvalidError{"scopes", "must be of completions, feedback and reward"}
 	}
 	return out, nil
 }

@@ -84,18 +84,65 @@ type Key struct {
 	Name          string
 	Scopes        []string
 	TrainingOptIn bool // whether its prompts may join the labeling pool
-	RPM           int  // requests a minute
-	CreatedAt     time.Time
-	ExpiresAt     *time.Time
-	RevokedAt     *time.Time
-	LastUsedAt    *time.Time
+	Limits
+	CreatedAt  time.Time
+	ExpiresAt  *time.Time
+	RevokedAt  *time.Time
+	LastUsedAt *time.Time
+	ReplacedBy string // the key that took its place by rotation; empty: none
+}
+
+// Limits are how much a key may use.
+type Limits struct {
+	RPM         int   // requests a minute
+	TPM         int   // tokens a minute, of prompts and completions
+	DailyTokens int64 // tokens in a UTC day; 0: no quota
+}
+
+// Limits of a key made without.
+const (
+	DefaultRPM = 60
+	DefaultTPM = 100_000
+)
+
+func (l Limits) check() error {
+	switch {
+	case l.RPM < 1 || l.RPM > 1_000_000:
+		return &InvalidError{"rpm", "must be 1 to 1000000 requests a minute"}
+	case l.TPM < 1 || l.TPM > 100_000_000:
+		return &InvalidError{"tpm", "must be 1 to 100000000 tokens a minute"}
+	case l.DailyTokens < 0 || l.DailyTokens > 1_000_000_000_000:
+		return &InvalidError{"daily_tokens", "must be 0 (no quota) to 1000000000000 tokens a day"}
+	}
+	return nil
 }
 
 // Allows says whether the key has the scope.
 func (k Key) Allows(scope string) bool { return slices.Contains(k.Scopes, scope) }
 
-// DefaultRPM is the limit of a key made without one.
-const DefaultRPM = 60
+// KeyState is whether a key works, and why not.
+type KeyState string
+
+// States of a key.
+const (
+	KeyLive    KeyState = "live"
+	KeyEnding  KeyState = "ending" // works until it expires: another has taken its place
+	KeyExpired KeyState = "expired"
+	KeyRevoked KeyState = "revoked"
+)
+
+// State is that of a key at a time.
+func (k Key) State(now time.Time) KeyState {
+	switch {
+	case k.RevokedAt != nil:
+		return KeyRevoked
+	case k.ExpiresAt != nil && !k.ExpiresAt.After(now):
+		return KeyExpired
+	case k.ReplacedBy != "":
+		return KeyEnding
+	}
+	return KeyLive
+}
 
 // NewKey is what an API key is made from.
 type NewKey struct {
@@ -104,9 +151,25 @@ type NewKey struct {
 	Scopes        []string // empty: DefaultScopes
 	TrainingOptIn bool
 	RPM           int           // requests a minute; 0: DefaultRPM
+	TPM           int           // tokens a minute; 0: DefaultTPM
+	DailyTokens   int64         // tokens in a UTC day; 0: no quota
 	Lifetime      time.Duration // 0: no end
 	Actor         string        // who makes it, for the audit log
 }
+
+func (n NewKey) limits() Limits { return Limits{n.RPM, n.TPM, n.DailyTokens} }
+
+// KeyChange is what of a key can be changed while it is in use; the next request meets it.
+type KeyChange struct {
+	Name          string
+	Scopes        []string
+	TrainingOptIn bool
+	Limits
+	Actor string
+}
+
+// MaxOverlap is how long a key may work on beside the one that took its place.
+const MaxOverlap = 30 * 24 * time.Hour
 
 // Usage is what one request used.
 type Usage struct {
@@ -115,6 +178,7 @@ type Usage struct {
 	Endpoint         string // such as /v1/chat/completions
 	ModelVersion     string
 	PromptTokens     int
+	CachedTokens     int // of these, those that were not read again
 	CompletionTokens int
 	Finish           string // stop, length, cancelled or error
 	Duration         time.Duration
@@ -127,5 +191,6 @@ type Day struct {
 	ModelVersion     string
 	Requests         int64
 	PromptTokens     int64
+	CachedTokens     int64 // of these, those that were not read again
 	CompletionTokens int64
 }

@@ -54,7 +54,7 @@ func Forbidden(message string) *Error {
 
 // ModelNotFound is a model name that is not served.
 func ModelNotFound(name string) *Error {
-	return &Error{http.StatusNotFound, fmt.Sprintf("The model '%s' does not exist or you do not have access to it.", name), "invalid_request_error", ptr("model"), ptr("model_not_found")}
+	return &Error{http.StatusNotFound, fmt.Sprintf("The model '%s' does not exist or you do not have access to it.", clip(name)), "invalid_request_error", ptr("model"), ptr("model_not_found")}
 }
 
 // UnknownURL is a path or method that is not served.
@@ -74,9 +74,25 @@ func ContextLengthExceeded(param string, context, prompt, answer int) *Error {
 		context, prompt+answer, prompt, answer)
 }
 
-// RateLimited is a request above the key's limit; the response carries Retry-After.
-func RateLimited(message string) *Error {
-	return &Error{http.StatusTooManyRequests, message, "requests", nil, ptr("rate_limit_exceeded")}
+// What a rate limit counts; the type of its Error.
+const (
+	LimitRequests = "requests"
+	LimitTokens   = "tokens"
+)
+
+// RateLimited is a request above the key's limit of requests or tokens a minute; the response carries Retry-After.
+func RateLimited(what, message string) *Error {
+	return &Error{http.StatusTooManyRequests, message, what, nil, ptr("rate_limit_exceeded")}
+}
+
+// QuotaExceeded is a request above what the key may use in a day; trying again before the day is over is of no use.
+func QuotaExceeded(message string) *Error {
+	return &Error{http.StatusTooManyRequests, message, "insufficient_quota", nil, ptr("insufficient_quota")}
+}
+
+// NotFound is an object that does not exist, or belongs to somebody else; what names its kind.
+func NotFound(what, id string) *Error {
+	return &Error{http.StatusNotFound, fmt.Sprintf("%s not found: '%s'.", what, clip(id)), "invalid_request_error", nil, ptr("not_found")}
 }
 
 // Overloaded is a request that no slot is free for; the response carries Retry-After.
@@ -109,6 +125,14 @@ func decode(body []byte, v any) *Error {
 		return Invalid(field, "invalid_type", "Invalid type for '%s': expected %s, but got %s instead.", field, kind(wrong.Type.Kind().String()), wrong.Value)
 	}
 	return Invalid("", "", "We could not parse the JSON body of your request: the body must be one JSON object.")
+}
+
+// clip bounds what a message repeats of a request.
+func clip(s string) string {
+	if r := []rune(s); len(r) > 100 {
+		return string(r[:100]) + "…"
+	}
+	return s
 }
 
 // kind names a Go kind as JSON does.

@@ -12,6 +12,7 @@ import (
 const (
 	MaxN        = 128
 	MaxStops    = 4
+	MaxBestOf   = 20
 	MaxLogprobs = 5  // of completions
 	MaxTop      = 20 // top_logprobs of chats
 )
@@ -31,7 +32,7 @@ type Sampling struct {
 	StreamOptions    *StreamOptions     `json:"stream_options"`
 	User             string             `json:"user"`
 	Store            *bool              `json:"store"`
-	Metadata         map[string]string  `json:"metadata"`
+	Metadata         Metadata           `json:"metadata"`
 }
 
 // StreamOptions asks for a last chunk with the usage.
@@ -91,7 +92,7 @@ func (s *Sampling) check() *Error {
 	if s.StreamOptions != nil && !s.Stream {
 		return Invalid("stream_options", "invalid_value", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
 	}
-	return nil
+	return s.Metadata.check()
 }
 
 func outOf(name string, v, lo, hi float64) *Error {
@@ -130,6 +131,29 @@ type ChatRequest struct {
 	MaxCompletionTokens *int          `json:"max_completion_tokens"`
 	Logprobs            bool          `json:"logprobs"`
 	TopLogprobs         *int          `json:"top_logprobs"`
+
+	// What would change the meaning of an answer and is not offered: told, not passed over.
+	Tools          []json.RawMessage `json:"tools"`
+	Functions      []json.RawMessage `json:"functions"`
+	ResponseFormat *ResponseFormat   `json:"response_format"`
+}
+
+// ResponseFormat says what an answer must look like; text is the only one.
+type ResponseFormat struct {
+	Type string `json:"type"`
+}
+
+// refused reports the first parameter that asks for what this server does not do.
+func (r *ChatRequest) refused() *Error {
+	switch {
+	case len(r.Tools) > 0:
+		return Invalid("tools", "unsupported_parameter", "Unsupported parameter: 'tools' is not supported with this model.")
+	case len(r.Functions) > 0:
+		return Invalid("functions", "unsupported_parameter", "Unsupported parameter: 'functions' is not supported with this model.")
+	case r.ResponseFormat != nil && r.ResponseFormat.Type != "text":
+		return Invalid("response_format", "unsupported_value", "Unsupported value: 'response_format' of type '%s' is not supported with this model; 'text' is.", clip(r.ResponseFormat.Type))
+	}
+	return nil
 }
 
 // ChatMessage is one turn. Content is a string, or a list of text parts.
@@ -180,11 +204,14 @@ func ParseChat(body []byte) (*ChatRequest, *Error) {
 	if len(r.Messages) == 0 {
 		return nil, Invalid("messages", "empty_array", "Invalid 'messages': expected at least one message.")
 	}
+	if e := r.refused(); e != nil {
+		return nil, e
+	}
 	for i, m := range r.Messages {
 		switch m.Role {
 		case "system", "developer", "user", "assistant":
 		default:
-			return nil, Invalid(fmt.Sprintf("messages[%d].role", i), "invalid_value", "Invalid value '%s' for 'messages[%d].role': expected one of 'system', 'developer', 'user' and 'assistant'.", m.Role, i)
+			return nil, Invalid(fmt.Sprintf("messages[%d].role", i), "invalid_value", "Invalid value '%s' for 'messages[%d].role': expected one of 'system', 'developer', 'user' and 'assistant'.", clip(m.Role), i)
 		}
 	}
 	for name, v := range map[string]*int{"max_tokens": r.MaxTokens, "max_completion_tokens": r.MaxCompletionTokens} {
@@ -213,6 +240,9 @@ type CompletionRequest struct {
 	BestOf    *int    `json:"best_of"`
 	Suffix    *string `json:"suffix"`
 }
+
+// Drawn is how many continuations of each prompt are sampled, of which n are returned.
+func (r *CompletionRequest) Drawn() int { return max(r.Count(), Value(r.BestOf, 0)) }
 
 // DefaultMaxTokens is what a completion without max_tokens is cut at.
 const DefaultMaxTokens = 16
@@ -263,20 +293,22 @@ func ParseCompletion(body []byte) (*CompletionRequest, *Error) {
 	if e := r.check(); e != nil {
 		return nil, e
 	}
-	n, best := r.Count(), Value(r.BestOf, 1)
+	n, best := r.Count(), Value(r.BestOf, 0)
 	switch {
-	case r.MaxTokens != nil && *r.MaxTokens < 1:
-		return nil, Invalid("max_tokens", "integer_below_min_value", "Invalid 'max_tokens': expected a value of at least 1, but got %d instead.", *r.MaxTokens)
+	case r.MaxTokens != nil && *r.MaxTokens < 0:
+		return nil, Invalid("max_tokens", "integer_below_min_value", "Invalid 'max_tokens': expected a value of at least 0, but got %d instead.", *r.MaxTokens)
 	case r.Logprobs != nil && (*r.Logprobs < 0 || *r.Logprobs > MaxLogprobs):
 		return nil, outOf("logprobs", float64(*r.Logprobs), 0, MaxLogprobs)
 	case r.Prompt.Len() > MaxPrompts:
 		return nil, Invalid("prompt", "array_above_max_length", "Invalid 'prompt': expected at most %d prompts, but got %d.", MaxPrompts, r.Prompt.Len())
-	case r.Prompt.Len()*n > MaxN:
-		return nil, Invalid("n", "invalid_value", "%d prompts with n=%d ask for more than %d completions.", r.Prompt.Len(), n, MaxN)
-	case best < 0 || best > 20:
-		return nil, outOf("best_of", float64(best), 0, 20)
-	case r.BestOf != nil && best > 1:
-		return nil, Invalid("best_of", "unsupported_value", "Unsupported value: 'best_of' above 1 is not offered by this server; use n.")
+	case best < 0 || best > MaxBestOf:
+		return nil, outOf("best_of", float64(best), 0, MaxBestOf)
+	case best > 0 && best < n:
+		return nil, Invalid("best_of", "invalid_value", "Invalid 'best_of': it must not be less than 'n', but %d is less than %d.", best, n)
+	case best > n && r.Stream:
+		return nil, Invalid("best_of", "invalid_value", "Invalid 'best_of': the best of %d cannot be streamed, as they are known only at the end.", best)
+	case r.Prompt.Len()*r.Drawn() > MaxN:
+		return nil, Invalid(map[bool]string{true: "best_of", false: "n"}[best > n], "invalid_value", "%d prompts with %d completions each ask for more than %d completions.", r.Prompt.Len(), r.Drawn(), MaxN)
 	case r.Suffix != nil && *r.Suffix != "":
 		return nil, Invalid("suffix", "unsupported_value", "Unsupported parameter: 'suffix' is not supported with this model.")
 	}

@@ -21,13 +21,31 @@ type ModelList struct {
 
 // Usage counts the tokens of a request.
 type Usage struct {
-	PromptTokens     int `json:"prompt_tokens"`
-	CompletionTokens int `json:"completion_tokens"`
-	TotalTokens      int `json:"total_tokens"`
+	PromptTokens     int               `json:"prompt_tokens"`
+	CompletionTokens int               `json:"completion_tokens"` // of all choices that were sampled
+	TotalTokens      int               `json:"total_tokens"`
+	Prompt           PromptDetails     `json:"prompt_tokens_details"`
+	Completion       CompletionDetails `json:"completion_tokens_details"`
 }
 
-// NewUsage adds up.
-func NewUsage(prompt, completion int) Usage { return Usage{prompt, completion, prompt + completion} }
+// PromptDetails are parts of PromptTokens.
+type PromptDetails struct {
+	CachedTokens int `json:"cached_tokens"` // not read again, as an earlier prompt of the customer began alike
+	AudioTokens  int `json:"audio_tokens"`  // always 0
+}
+
+// CompletionDetails are parts of CompletionTokens that OpenAI's models may have; here always 0.
+type CompletionDetails struct {
+	ReasoningTokens          int `json:"reasoning_tokens"`
+	AudioTokens              int `json:"audio_tokens"`
+	AcceptedPredictionTokens int `json:"accepted_prediction_tokens"`
+	RejectedPredictionTokens int `json:"rejected_prediction_tokens"`
+}
+
+// NewUsage adds up; cached is the part of prompt that was not read again.
+func NewUsage(prompt, cached, completion int) Usage {
+	return Usage{PromptTokens: prompt, CompletionTokens: completion, TotalTokens: prompt + completion, Prompt: PromptDetails{CachedTokens: cached}}
+}
 
 // Chat is the body of a whole chat answer.
 type Chat struct {
@@ -129,7 +147,8 @@ type CompletionChoice struct {
 	FinishReason *string             `json:"finish_reason"`
 }
 
-// CompletionLogprobs are parallel lists over a continuation's tokens. TextOffset counts characters from the start of the text.
+// CompletionLogprobs are parallel lists over the tokens of a choice's text, those of an echoed prompt included. TextOffset counts
+// characters from the start of the text. The first token of a text has no log-probability: null.
 type CompletionLogprobs struct {
 	TextOffset    []int                `json:"text_offset"`
 	TokenLogprobs []*float64           `json:"token_logprobs"`
