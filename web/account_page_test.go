@@ -179,7 +179,7 @@ func TestOwnData(t *testing.T) {
 	b := w.as("acme", account.RoleCustomer)
 	secret := secretOnPage.FindString(b.form("/account/keys", "name", "shop", "scopes", "completions", "training", "yes").want(t, http.StatusOK).body)
 	ask := func(secret, text string) {
-		w.withKey(secret).json(post, "/v1/chat/completions", map[string]any{"model": "default", "max_tokens": 4, "messages": []any{map[string]any{"role": "user", "content": text}}}).want(t, http.StatusOK)
+		w.withKey(secret).json(post, "/v1/chat/completions", map[string]any{"model": "default", "max_tokens": 4, "store": true, "messages": []any{map[string]any{"role": "user", "content": text}}}).want(t, http.StatusOK)
 	}
 	ask(secret, "What do <owls> eat?")
 	_, others := w.key("eve", func(n *account.NewKey) { n.TrainingOptIn = true })
@@ -196,7 +196,7 @@ func TestOwnData(t *testing.T) {
 		}
 		kinds[l.Kind]++
 	}
-	for _, kind := range []string{"account", "session", "key", "request", "prompts", "prompt_sources", "contributors"} {
+	for _, kind := range []string{"account", "session", "key", "request", "prompts", "prompt_sources", "contributors", "stored_completions"} {
 		if kinds[kind] != 1 {
 			t.Errorf("%d lines of %s; %v", kinds[kind], kind, kinds)
 		}
@@ -204,7 +204,13 @@ func TestOwnData(t *testing.T) {
 	if !strings.Contains(got.body, "What do <owls> eat?") || strings.Contains(got.body, "Somebody else's") || strings.Contains(got.body, secret[17:]) || strings.Contains(got.body, "argon2id") || strings.Contains(got.body, "_hash") {
 		t.Errorf("the export holds too much or too little: %s", got.body)
 	}
-	prompts := func() int { return w.count(`SELECT count(*) FROM prompts`) }
+	prompts := func() int {
+		n := w.count(`SELECT count(*) FROM prompts`)
+		if kept := w.count(`SELECT count(*) FROM stored_completions`); kept != n {
+			t.Errorf("%d stored completions beside %d prompts", kept, n)
+		}
+		return n
+	}
 	if got := b.form("/account/erase").want(t, http.StatusOK); !strings.Contains(got.body, "What would go") || !strings.Contains(got.body, "<code>prompts</code>: 1") || prompts() != 2 {
 		t.Error("no preview, or more than one")
 	}

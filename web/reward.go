@@ -100,6 +100,16 @@ func (s *server) scoreRewards(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	k, tokens, used := c.MustGet(apiKey).(account.Key), 0, 0
+	for _, q := range seqs {
+		tokens += len(q.IDs)
+	}
+	held, err := s.reserve(c, k, tokens)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	defer func() { held.end(used) }()
 	verdicts, err := s.judge(ctx, m, seqs)
 	if err != nil {
 		s.fail(c, err)
@@ -115,15 +125,14 @@ func (s *server) scoreRewards(c *gin.Context) {
 		if m.Scorer.Members() > 1 {
 			out.ExtraLogs["variance"] = append(out.ExtraLogs["variance"], v.Variance)
 		}
-		out.Usage.PromptTokens += len(seqs[i].IDs)
 	}
-	out.Usage.TotalTokens = out.Usage.PromptTokens
-	k := c.MustGet(apiKey).(account.Key)
+	out.Usage = rewardUsage{tokens, tokens}
 	if err := s.Accounts.Record(ctx, account.Usage{KeyID: k.ID, UserID: k.CustomerID, Endpoint: rewardPath, ModelVersion: m.VersionID,
-		PromptTokens: out.Usage.PromptTokens, Finish: "stop", Duration: time.Since(started)}, nil); err != nil {
+		PromptTokens: tokens, Finish: "stop", Duration: time.Since(started)}, nil); err != nil {
 		s.fail(c, err)
 		return
 	}
+	used = tokens
 	c.Header(versionHeader, m.VersionID)
 	c.JSON(http.StatusOK, out)
 }

@@ -193,6 +193,28 @@ func TestRewardRefuses(t *testing.T) {
 	w.withKey(trainer).get("/v1/models").want(t, http.StatusForbidden)
 }
 
+// TestRewardLimits: what is read counts against the key's tokens of a minute and its quota of a day, and above them nothing is scored.
+func TestRewardLimits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.tinyReward(64)
+	for name, change := range map[string]func(*account.NewKey){"minute": func(n *account.NewKey) { n.TPM = 30 }, "day": func(n *account.NewKey) { n.DailyTokens = 30 }} {
+		key, secret := w.key(name, change)
+		b := w.withKey(secret)
+		pairs := func(n int) string {
+			return `{"query":["` + strings.Repeat(`a b c d e f g h","`, n-1) + `a b c d e f g h"]}` // 10 tokens each
+		}
+		b.json(post, rewardPath, pairs(4)).want(t, http.StatusTooManyRequests)
+		b.json(post, rewardPath, pairs(2)).want(t, http.StatusOK)
+		if got := b.json(post, rewardPath, pairs(2)).want(t, http.StatusTooManyRequests); got.head.Get("Retry-After") == "" {
+			t.Errorf("%s: nothing says when to come again", name)
+		}
+		if n := w.count(`SELECT coalesce(sum(prompt_tokens), 0) FROM usage WHERE key_id = $1`, key.ID); n != 20 {
+			t.Errorf("%s: %d tokens are counted", name, n)
+		}
+	}
+}
+
 // TestRewardTurns: one is scored at a time; when the queue is full the next is refused at once, and a caller that gives up leaves it.
 func TestRewardTurns(t *testing.T) {
 	t.Parallel()

@@ -188,7 +188,7 @@ func TestEngineFails(t *testing.T) {
 	e := saved(t, b, s.URL, nil)
 	b.order(t, 12)
 	e, err := b.loop.Engine(ctx, e.ID)
-	if err != nil || e.Error != remote.Refused || e.ErrorStatus != 400 || e.ErrorAt == nil || e.Today.Tokens != 0 || e.Today.Failures == 0 || len(s.asked) > 12 {
+	if err != nil || e.Error != remote.Refused || e.ErrorStatus != 400 || e.ErrorAt == nil || e.Today.Tokens != 0 || e.Today.Failures == 0 || len(s.asked) > 4 {
 		t.Errorf("%d requests; %+v, %v", len(s.asked), e, err)
 	}
 	if n := b.number(t, `SELECT count(*) FROM responses WHERE token_ids IS NOT NULL`); n != 48 {

@@ -156,23 +156,32 @@ func (l *Loop) server(ctx context.Context, e Engine) (remote.Server, error) {
 	return s, nil
 }
 
+// reserved is what was set aside for a request.
+type reserved struct {
+	day    time.Time // whose budget it is
+	at     time.Time
+	tokens int64
+}
+
 // reserveEngine takes tokens from an engine's budget of the day before it is asked, so that requests at the same time do not overdraw it
 // together. ok is false where they are not left.
-func (s *Store) reserveEngine(ctx context.Context, id string, tokens int64) (day time.Time, ok bool, err error) {
+func (s *Store) reserveEngine(ctx context.Context, id string, tokens int64) (r reserved, ok bool, err error) {
 	err = s.pool.QueryRow(ctx, `
 		INSERT INTO engine_days AS d (engine_id, day, tokens)
 		SELECT id, (now() AT TIME ZONE 'UTC')::date, $2 FROM engines WHERE id = $1 AND $2 <= daily_tokens
 		ON CONFLICT (engine_id, day) DO UPDATE SET tokens = d.tokens + excluded.tokens
 		WHERE d.tokens + excluded.tokens <= (SELECT daily_tokens FROM engines WHERE id = $1)
-		RETURNING day`, id, tokens).Scan(&day)
+		RETURNING day, now()`, id, tokens).Scan(&r.day, &r.at)
+	r.tokens = tokens
 	if errors.Is(err, pgx.ErrNoRows) {
-		return day, false, s.noteFailure(ctx, id, EngineBudget, 0)
+		return r, false, s.noteFailure(ctx, id, EngineBudget, 0)
 	}
-	return day, err == nil, err
+	return r, err == nil, err
 }
 
-// settleEngine replaces what was reserved by what was used, and notes how it went. It works on after the job has been told to stop.
-func (s *Store) settleEngine(ctx context.Context, id string, day time.Time, reserved, used int64, r remote.Reply, failure error) error {
+// settleEngine replaces what was set aside by what was used, and notes how it went; a success ends the failures from before it was asked.
+// It works on after the job has been told to stop.
+func (s *Store) settleEngine(ctx context.Context, id string, aside reserved, used int64, r remote.Reply, failure error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	var e *remote.Error
@@ -182,12 +191,15 @@ func (s *Store) settleEngine(ctx context.Context, id string, day time.Time, rese
 	}
 	if _, err := s.pool.Exec(ctx, `
 		UPDATE engine_days SET tokens = greatest(0, tokens - $3 + $4), requests = requests + $5, answers = answers + $6, failures = failures + $7
-		WHERE engine_id = $1 AND day = $2`, id, day, reserved, used, r.Requests, len(r.Answers), failed); err != nil {
+		WHERE engine_id = $1 AND day = $2`, id, aside.day, aside.tokens, used, r.Requests, len(r.Answers), failed); err != nil {
 		return err
 	}
 	switch {
 	case failure == nil:
-		_, err := s.pool.Exec(ctx, `UPDATE engines SET answered_at = now(), error = '', error_status = 0, error_at = NULL WHERE id = $1`, id)
+		_, err := s.pool.Exec(ctx, `
+			UPDATE engines SET answered_at = now(), error = CASE WHEN error_at > $2 THEN error ELSE '' END, error_status = CASE WHEN error_at > $2 THEN error_status ELSE 0 END,
+				error_at = CASE WHEN error_at > $2 THEN error_at END
+			WHERE id = $1`, id, aside.at)
 		return err
 	case e != nil:
 		return s.noteFailure(ctx, id, e.Kind, e.Status)

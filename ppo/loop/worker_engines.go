@@ -176,8 +176,7 @@ var errBudget = errors.New("loop: the engine's budget of the day is used up")
 
 // ask asks within the engine's budget.
 func (l *Loop) ask(ctx context.Context, e Engine, s remote.Server, r remote.Request) (remote.Reply, error) {
-	reserved := e.estimate(r.Messages, r.N)
-	day, ok, err := l.reserveEngine(ctx, e.ID, reserved)
+	aside, ok, err := l.reserveEngine(ctx, e.ID, e.estimate(r.Messages, r.N))
 	if err != nil {
 		return remote.Reply{}, err
 	}
@@ -185,7 +184,7 @@ func (l *Loop) ask(ctx context.Context, e Engine, s remote.Server, r remote.Requ
 		return remote.Reply{}, errBudget
 	}
 	reply, failure := l.Remote.Chat(ctx, s, r)
-	if err := l.settleEngine(ctx, e.ID, day, reserved, used(r.Messages, reply), reply, failure); err != nil {
+	if err := l.settleEngine(ctx, e.ID, aside, used(r.Messages, reply), reply, failure); err != nil {
 		return remote.Reply{}, err
 	}
 	return reply, failure
