@@ -104,8 +104,9 @@ const checks = {
   async stops() {
     const stream = await client.chat.completions.create({ model: "default", messages, stream: true, max_tokens: 200, logit_bias: noEnd });
     let chunks = 0;
-    for await (const _ of stream) if (++chunks === 3) stream.controller.abort();
+    for await (const _ of stream) if (++chunks === 3) break; // which ends the request
     assert.equal(chunks, 3);
+    assert.ok(stream.controller.signal.aborted);
   },
 };
 
