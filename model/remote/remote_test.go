@@ -129,6 +129,13 @@ func TestRetries(t *testing.T) {
 		"another JSON": {[]http.HandlerFunc{body(`{"choices":"a"}`)}, Garbled, nil},
 		"no text":      {[]http.HandlerFunc{says(" ")}, Empty, nil},
 		"too large":    {[]http.HandlerFunc{body(huge)}, Large, nil},
+		"endless": {[]http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) {
+			for chunk := []byte(strings.Repeat(" ", 64<<10)); ; {
+				if _, err := w.Write(chunk); err != nil {
+					return
+				}
+			}
+		}}, Large, nil},
 		"broke in half": {[]http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			io.WriteString(w, "{")
