@@ -107,7 +107,7 @@ func (a *app) backup(ctx context.Context, w io.Writer, show *progress) (rows int
 			b.end.Rows[t.Name], b.end.Digests[p.name] = n, hex.EncodeToString(p.hash.Sum(nil))
 			rows += n
 		}
-		digests, err := d.Strings(ctx, `SELECT DISTINCT digest FROM model_versions ORDER BY 1`)
+		digests, err := d.Strings(ctx, `SELECT DISTINCT digest FROM model_versions WHERE weights_gone_at IS NULL ORDER BY 1`)
 		if err != nil {
 			return err
 		}

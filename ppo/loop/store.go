@@ -195,6 +195,16 @@ func notFound(err error) error {
 	return err
 }
 
+// needed are the versions that open rounds work with. Rounds that failed may be tried again.
+func (s *Store) needed(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	rows, err := tx.Query(ctx, `SELECT DISTINCT v::text FROM rounds r, unnest(ARRAY[r.init_version_id, r.sft_version_id, r.reward_version_id, r.policy_version_id]) v
+		WHERE r.stage NOT IN ('done', 'cancelled') AND v IS NOT NULL`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
 // waiting lists the rounds that wait for rankings.
 func (s *Store) waiting(ctx context.Context) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `SELECT id::text FROM rounds WHERE stage = 'rank'`)

@@ -32,16 +32,21 @@ func (l *Loop) RewardModel(ctx context.Context) (registry.Version, error) {
 	return v, err
 }
 
-// rewardOf is the reward model that a policy was trained by, the nearest among its ancestors, or ErrNotFound.
+// rewardOf is the reward model that a policy was trained by, the nearest among its ancestors. ErrNotFound where there is none, or its
+// weights were removed.
 func (l *Loop) rewardOf(ctx context.Context, policyID string) (registry.Version, error) {
 	line, err := l.Registry.Lineage(ctx, policyID)
 	if err != nil {
 		return registry.Version{}, err
 	}
 	for _, a := range line {
-		if a.Kind == registry.Reward {
-			return a.Version, nil
+		if a.Kind != registry.Reward {
+			continue
 		}
+		if a.GoneAt != nil { // an older one is not what it was trained by
+			return registry.Version{}, ErrNotFound
+		}
+		return a.Version, nil
 	}
 	return registry.Version{}, ErrNotFound
 }
