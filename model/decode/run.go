@@ -51,6 +51,8 @@ type batch struct {
 	caches []*model.Cache // of the step
 	ids    [][]int32
 	all    []bool
+	begins []int // where in the prompt what is fed begins
+	lasts  []int // the token of what is fed whose logits the next one is drawn from; -1: none yet
 	seats  []*seat
 	spare  []*model.Cache
 	each   func(i, t int, logits []float32, value float32)
@@ -252,6 +254,7 @@ func (b *batch) release(s *seat) {
 // plan chooses what the next step feeds: a token of each choice under way, and a chunk of prompts in the order of the flows.
 func (b *batch) plan() {
 	b.caches, b.ids, b.all, b.seats = b.caches[:0], b.ids[:0], b.all[:0], b.seats[:0]
+	b.begins, b.lasts = b.begins[:0], b.lasts[:0]
 	chunk := b.opt.Chunk
 	for _, f := range b.flows {
 		for _, s := range f.seats {
@@ -268,19 +271,25 @@ func (b *batch) plan() {
 			}
 			b.caches, b.ids, b.seats = append(b.caches, s.cache), append(b.ids, s.feed[:n]), append(b.seats, s)
 			b.all = append(b.all, f.Request.Echo && len(s.ids) == len(f.Prompt))
+			last := n - 1
+			if n < len(s.feed) {
+				last = -1
+			}
+			b.begins, b.lasts = append(b.begins, len(f.Prompt)-len(s.feed)), append(b.lasts, last)
 		}
 	}
 }
 
-// hear takes the logits after token t of what seat i was fed. It is called for several at a time.
+// hear takes the logits after token t of what seat i was fed. It is called for several at a time and in any order, also for those of
+// one seat, so that it must not look at what take changes.
 func (b *batch) hear(i, t int, logits []float32, value float32) {
 	s := b.seats[i]
 	if b.all[i] {
-		if at := len(s.of.Prompt) - len(s.feed) + t + 1; at < len(s.of.Prompt) {
+		if at := b.begins[i] + t + 1; at < len(s.of.Prompt) {
 			s.of.echoed[at] = describe(s.of.Prompt[at], logits, &s.p)
 		}
 	}
-	if t == len(s.feed)-1 {
+	if t == b.lasts[i] {
 		s.take(logits, value)
 	}
 }
