@@ -153,12 +153,12 @@ func (e *eraser) person(column, id string) error {
 		}
 	}
 	tables, err := e.list(`SELECT c.table_name FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
-		WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.column_name = $1 AND c.data_type = 'text' ORDER BY c.table_name`, column)
+		WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.column_name = $1 AND c.data_type IN ('text', 'uuid') AND c.table_name <> 'api_keys' ORDER BY c.table_name`, column) // keys and what was counted stay
 	if err != nil {
 		return err
 	}
 	for _, table := range tables {
-		if err := e.where(table, pgx.Identifier{column}.Sanitize()+` = $1`, id); err != nil {
+		if err := e.where(table, pgx.Identifier{column}.Sanitize()+`::text = $1`, id); err != nil {
 			return err
 		}
 	}
@@ -271,7 +271,11 @@ func (e *eraser) items(condition string, arg any) error {
 
 // Erasures lists the reports of the last erasures, newest first.
 func (s *Store) Erasures(ctx context.Context, limit int) ([]ErasureReport, error) {
-	rows, err := s.pool.Query(ctx, `SELECT report, digest FROM erasures ORDER BY id DESC LIMIT $1`, limit)
+	return s.erasures(ctx, `ORDER BY id DESC LIMIT $1`, limit)
+}
+
+func (s *Store) erasures(ctx context.Context, which string, args ...any) ([]ErasureReport, error) {
+	rows, err := s.pool.Query(ctx, `SELECT report, digest FROM erasures `+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("erasures: %w", err)
 	}

@@ -117,6 +117,11 @@ func (s *Scorer) Score(ctx context.Context, seqs []model.Sequence) ([]float64, e
 	if err != nil {
 		return nil, err
 	}
+	return s.combined(each)
+}
+
+// combined makes one reward per sequence of the members' normalised ones, [member][sequence].
+func (s *Scorer) combined(each [][]float64) ([]float64, error) {
 	if len(each) == 1 {
 		return each[0], nil
 	}

@@ -3,34 +3,33 @@ package web
 import (
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/web/account"
 )
 
+func (s *server) accountRoutes() {
+	s.route(signedIn, get, "/account/keys", s.accountKeysPage)
+	s.route(signedIn, post, "/account/keys", s.makeOwnKey)
+	s.route(signedIn, post, accountKeyPath+"/rotate", s.rotateOwnKey)
+	s.route(signedIn, post, accountKeyPath+"/revoke", s.revokeOwnKey)
+	s.route(signedIn, post, accountKeyPath+"/training", s.consent)
+	s.route(signedIn, get, "/account/usage", s.accountUsagePage)
+	s.route(signedIn, get, "/account/data", s.accountDataPage)
+	s.stream(signedIn, get, "/account/export", s.exportAccount)
+	s.route(signedIn, post, "/account/erase", s.eraseAccount)
+}
+
 type accountData struct {
-	Keys  []account.Key
-	Usage []account.Day
+	accountTabs
 	Error string
 }
 
 func (s *server) accountPage(c *gin.Context) { s.showAccount(c, http.StatusOK, "") }
 
 func (s *server) showAccount(c *gin.Context, code int, message string) {
-	ctx, u := c.Request.Context(), user(c)
-	keys, err := s.Accounts.Keys(ctx, u.ID)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	usage, err := s.Accounts.UsageByDay(ctx, u.ID, time.Now().AddDate(0, 0, -30))
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.render(c, code, "account", view{Title: "Your account", Nav: "account", Note: note(c), Data: accountData{keys, usage, message}})
+	s.render(c, code, "account", view{Title: "Your account", Nav: "account", Note: note(c), Data: accountData{accountTabs{"sign-in"}, message}})
 }
 
 // changePassword asks for the old password, as a sign-in does and under the same limits, and ends all sessions.

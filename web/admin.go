@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 
@@ -80,6 +81,7 @@ func (s *server) names(ctx context.Context) (map[string]string, error) {
 type modelsData struct {
 	Versions []registry.Version
 	Serving  string // id
+	Scoring  string // id of the reward model that outside trainers are answered by
 	History  []registry.Promotion
 	Names    map[string]string // of actors
 	ByID     map[string]string // names of versions
@@ -107,6 +109,10 @@ func (s *server) modelsPage(c *gin.Context) {
 	}
 	if len(history) > 0 && history[0].Live {
 		d.Serving = history[0].Version.ID
+	}
+	if d.Scoring, err = s.scoringID(ctx); err != nil {
+		s.fail(c, err)
+		return
 	}
 	s.render(c, http.StatusOK, "models", view{Title: "Models", Nav: "models", Note: note(c), Data: d})
 }
@@ -136,7 +142,7 @@ func (s *server) modelPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	d := modelData{Version: v, CanPromote: user(c).Role.Admin() && (v.Kind == registry.Policy || v.Kind == registry.SFT)}
+	d := modelData{Version: v, CanPromote: user(c).Role.Admin() && (v.Kind == registry.Policy || v.Kind == registry.SFT || v.Kind == registry.Reward)}
 	for _, a := range lineage {
 		if a.ID != v.ID {
 			d.Lineage = append(d.Lineage, a)
@@ -162,7 +168,24 @@ func (s *server) modelPage(c *gin.Context) {
 	if live, err := s.Registry.Serving(ctx, loop.Channel); err == nil {
 		d.Serving = live.ID == v.ID
 	}
+	if v.Kind == registry.Reward {
+		scoring, err := s.scoringID(ctx)
+		if err != nil {
+			s.fail(c, err)
+			return
+		}
+		d.Serving = scoring == v.ID
+	}
 	s.render(c, http.StatusOK, "model", view{Title: v.Name, Nav: "models", Note: note(c), Data: d})
+}
+
+// scoringID is the version that scores for outside trainers; empty where none does.
+func (s *server) scoringID(ctx context.Context) (string, error) {
+	v, err := s.Loop.RewardModel(ctx)
+	if errors.Is(err, loop.ErrNotFound) {
+		return "", nil
+	}
+	return v.ID, err
 }
 
 // originOf reads whose work the rankings behind a version are.

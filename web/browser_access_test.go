@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -130,6 +131,9 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 	w.must(err)
 	imported := w.dataAndQuality(mina)
 	w.must(w.labeling.RefreshDashboard(t.Context(), w.project.ID))
+	engine := w.someEngines()
+	w.someUsage("ada")
+	w.someUsage("acme")
 	// The pages of the labelers in the first project, and the page of each question.
 	var manual []string
 	at := "?project=" + w.project.ID
@@ -144,19 +148,21 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		manual = append(manual, "/docs/"+p.Name)
 	}
 	pages = w.pagesOf(map[string][]string{
-		"/label":            label,
-		"/label/guideline":  {"/label/guideline" + at},
-		"/label/history":    {"/label/history" + at},
-		"/label/me":         {"/label/me" + at},
-		"/label/qualify":    {"/label/qualify" + at},
-		"/label/write":      {"/label/write" + at},
-		"/admin/rounds/:id": {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
-		"/admin/models/:id": {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID},
-		"/admin/lineage":    {"/admin/lineage", "/admin/lineage?kind=labeler&id=" + mina.ID},
-		"/admin/keys/:id":   {"/admin/keys/" + key.ID},
-		"/docs/:page":       manual,
-		"/docs":             nil,
-		"/login":            nil,
+		"/label":             label,
+		"/label/guideline":   {"/label/guideline" + at},
+		"/label/history":     {"/label/history" + at},
+		"/label/me":          {"/label/me" + at},
+		"/label/qualify":     {"/label/qualify" + at},
+		"/label/write":       {"/label/write" + at},
+		"/admin/rounds/:id":  {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
+		"/admin/models/:id":  {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID},
+		"/admin/lineage":     {"/admin/lineage", "/admin/lineage?kind=labeler&id=" + mina.ID},
+		"/admin/keys/:id":    {"/admin/keys/" + key.ID},
+		"/admin/engines/:id": {engine},
+		"/account/export":    nil, // a file
+		"/docs/:page":        manual,
+		"/docs":              nil,
+		"/login":             nil,
 
 		"/admin/labeling/tasks/:id":      {"/admin/labeling/tasks/" + held.ID},
 		"/admin/labeling/people/:id":     {"/admin/labeling/people/" + mina.ID},
@@ -173,6 +179,40 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/join/:token":                   nil, // for those who have not signed in
 	})
 	return w, append(pages, "/admin/nothing"), []string{"/login", "/join/" + token, "/join/" + strings.Repeat("a", 43)}
+}
+
+// someUsage gives a person keys of all kinds, and use of several models.
+func (w *world) someUsage(name string) {
+	w.Helper()
+	id := w.id(name)
+	for i, n := range []account.NewKey{{Name: "playground", TrainingOptIn: true}, {Name: "a trainer's key with a long name", Scopes: []string{account.ScopeReward}, Lifetime: 24 * time.Hour}, {Name: "revoked"}} {
+		n.CustomerID, n.Actor = id, "system"
+		k, _, err := w.accounts.CreateKey(w.Context(), n)
+		w.must(err)
+		if i == 2 {
+			w.must(w.accounts.RevokeKey(w.Context(), k.ID, "system"))
+		}
+		_, err = w.pool.Exec(w.Context(), `INSERT INTO usage (id, at, key_id, user_id, endpoint, model_version, prompt_tokens, completion_tokens, finish, duration_ms)
+			SELECT gen_random_uuid(), now() - make_interval(days => d), $1, $2, '/v1/completions', CASE WHEN m = 0 THEN $3 ELSE 'another model ' || m END, 900 * (d % 7) + 100 * m, 300 + 40 * d, 'stop', 10
+			FROM generate_series(0, 25) d, generate_series(0, 1 + 2 * $4::int) m WHERE (d + m) % 3 <> 1`, k.ID, id, w.version.ID, i)
+		w.must(err)
+	}
+}
+
+// someEngines adds two engines, one of which fails, and returns the page of that one.
+func (w *world) someEngines() (page string) {
+	w.Helper()
+	for _, name := range []string{"vllm", "ollama"} {
+		e, err := w.loop.SaveEngine(w.Context(), loop.EngineChange{Engine: loop.Engine{Name: name, URL: "https://" + name + ".example.com/v1", Model: "meta-llama/Llama-3.1-8B-Instruct",
+			Answers: 2, MaxTokens: 256, DailyTokens: 1_000_000, Timeout: time.Minute, Enabled: true}, Key: "sk-1", Actor: "system"})
+		w.must(err)
+		page = enginesPath + "/" + e.ID
+		_, err = w.pool.Exec(w.Context(), `INSERT INTO engine_days (engine_id, day, tokens, requests, answers, failures) VALUES ($1, (now() AT TIME ZONE 'UTC')::date, 412345, 812, 1624, 3)`, e.ID)
+		w.must(err)
+	}
+	_, err := w.pool.Exec(w.Context(), `UPDATE engines SET error = 'failed', error_status = 503, error_at = now() WHERE name = 'ollama'`)
+	w.must(err)
+	return page
 }
 
 // eachProject is how many tasks of each question there are: enough for all tabs that look at once.

@@ -56,6 +56,7 @@ type Deps struct {
 	Runs          *run.Store
 	Loop          Loop
 	Serving       Serving
+	Rewards       Rewards
 	ProjectID     string // the project that labelers rank for and rounds belong to
 
 	AfterSubmit AfterSubmit                // runs in the transaction of each ranking; may be nil
@@ -65,6 +66,7 @@ type Deps struct {
 	Uploads       string                 // folder for files that are to be imported
 	WebhookSecret func(id string) string // what a webhook's signatures are checked with
 	Erase         Erase
+	Consent       Consent
 
 	Meter  *Meter                      // what is measured of the API, for /metrics; nil: one of its own
 	Ping   func(context.Context) error // whether the database answers
@@ -76,13 +78,16 @@ func (d Deps) validate() error {
 	switch {
 	case d.Accounts == nil, d.Conversations == nil, d.Audit == nil, d.Labeling == nil, d.Registry == nil, d.Stored == nil, d.Runs == nil:
 		return errors.New("web: a room is missing")
-	case d.Uploads == "", d.WebhookSecret == nil, d.Erase == nil:
-		return errors.New("web: a folder for uploads, secrets of webhooks and erasure are needed")
-	case d.Loop == nil, d.Serving == nil, d.Ping == nil, d.ProjectID == "":
-		return errors.New("web: loop, serving, ping and project are needed")
+	case d.Uploads == "", d.WebhookSecret == nil, d.Erase == nil, d.Consent == nil:
+		return errors.New("web: a folder for uploads, secrets of webhooks, erasure and consent are needed")
+	case d.Loop == nil, d.Serving == nil, d.Rewards == nil, d.Ping == nil, d.ProjectID == "":
+		return errors.New("web: loop, serving, rewards, ping and project are needed")
 	}
 	return nil
 }
+
+// Consent says whether prompts of a key may be trained on, and hides or shows in the same transaction what came with it before.
+type Consent func(ctx context.Context, key account.Key, on bool, actor string) error
 
 // Erase deletes a person from all rooms, or with dry says what that would take.
 type Erase func(ctx context.Context, subject labeling.Subject, actor string, dry bool) (labeling.ErasureReport, error)
@@ -106,12 +111,20 @@ type Loop interface {
 	ReleaseCord(ctx context.Context, projectID, actor string) error
 	Cords(ctx context.Context) ([]loop.Cord, error) // all that are pulled
 
+	Engines(ctx context.Context) ([]loop.Engine, error) // that answer for labeling beside the policy
+	Engine(ctx context.Context, id string) (loop.Engine, error)
+	SaveEngine(ctx context.Context, c loop.EngineChange) (loop.Engine, error)
+	EnableEngine(ctx context.Context, id, actor string, on bool) error
+	RemoveEngine(ctx context.Context, id, actor string) error
+	TestEngine(ctx context.Context, id, actor string) (time.Duration, error)
+
 	NewRankings(ctx context.Context, projectID string) (int, error) // since the last round began to learn
 	Schedules(ctx context.Context, projectID string) ([]loop.Schedule, error)
 	AddSchedule(ctx context.Context, s loop.Schedule) (loop.Schedule, error)
 	EnableSchedule(ctx context.Context, id, actor string, on bool) error
 	RemoveSchedule(ctx context.Context, id, actor string) error
 
-	Promote(ctx context.Context, versionID, actor string) error           // lets the version serve in loop.Channel
+	Promote(ctx context.Context, versionID, actor string) error           // lets the version answer customers, or a reward model score for trainers
 	Rollback(ctx context.Context, actor string) (registry.Version, error) // lets the former one serve again
+	RewardModel(ctx context.Context) (registry.Version, error)            // scores for outside trainers
 }

@@ -110,6 +110,8 @@ func problemOf(err error) (p *problem, known bool) {
 		return p, true
 	case is(account.ErrDenied):
 		return status(http.StatusUnauthorized, "sign in first"), true
+	case is(ErrNoReward):
+		return status(http.StatusNotFound, "there is no reward model yet: promote a policy that was trained by one, or a reward model"), true
 	case is(account.ErrNotFound, conversation.ErrNotFound, stored.ErrNotFound, labeling.ErrNotFound, loop.ErrNotFound, registry.ErrNotFound, run.ErrNotFound):
 		return status(http.StatusNotFound, "there is no such thing, or not for you"), true
 	case errors.As(err, &frozen):

@@ -45,9 +45,11 @@ var helpTitles = []struct {
 	{"experiments", "Experiments"},
 	{"attention", "Attention, seen"},
 	{"speed", "Speed"},
+	{"engines", "Other engines"},
 	{"chat", "Chat"},
 	{"api", "The API"},
 	{"feedback", "Feedback"},
+	{"rewards", "Rewards for other trainers"},
 	{"security", "Accounts, keys and privacy"},
 }
 

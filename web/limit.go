@@ -1,9 +1,13 @@
 package web
 
 import (
+	"context"
+	"fmt"
 	"math"
 	"sync"
 	"time"
+
+	"github.com/rankloop/rankloop/model/decode"
 )
 
 // limiter is a token bucket per subject, in memory: full at the start, refilled evenly, a minute from empty to full.
@@ -73,5 +77,26 @@ func (l *limiter) sweep(now time.Time) {
 		if now.Sub(b.at) >= time.Minute {
 			delete(l.buckets, k)
 		}
+	}
+}
+
+// turns lets one work at a time while as many wait as its queue has room for.
+type turns struct{ busy, waiting chan struct{} }
+
+func newTurns(queue int) turns { return turns{make(chan struct{}, 1), make(chan struct{}, queue)} }
+
+// enter waits for a turn, which ends with leave. Where the queue is full it refuses at once, as decode.ErrBusy.
+func (t turns) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case t.waiting <- struct{}{}:
+	default:
+		return nil, fmt.Errorf("%d requests wait already: %w", cap(t.waiting), decode.ErrBusy)
+	}
+	defer func() { <-t.waiting }()
+	select {
+	case t.busy <- struct{}{}:
+		return func() { <-t.busy }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }

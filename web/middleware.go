@@ -58,8 +58,12 @@ func (s *server) guard(next http.Handler) http.Handler {
 		if shapeOf(r) == shapeOpenAI || strings.HasPrefix(r.URL.Path, "/api/") {
 			limit = maxBodyAPI
 		}
-		if r.URL.Path == importPath && r.Method == http.MethodPost {
+		switch {
+		case r.Method != http.MethodPost:
+		case r.URL.Path == importPath:
 			limit = maxUpload
+		case r.URL.Path == rewardPath:
+			limit = maxBodyReward
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		if shapeOf(r) == shapeOpenAI {
@@ -248,6 +252,9 @@ func (s *server) useSession(c *gin.Context) error {
 
 func (s *server) useKey(c *gin.Context) error {
 	scheme, token, _ := strings.Cut(c.GetHeader("Authorization"), " ")
+	if _, password, ok := c.Request.BasicAuth(); ok && c.FullPath() == rewardPath {
+		scheme, token = "Bearer", password // OpenRLHF sends no headers of its own, but takes https://reward:KEY@host
+	}
 	if !strings.EqualFold(scheme, "Bearer") {
 		return account.ErrDenied
 	}

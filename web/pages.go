@@ -76,19 +76,20 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"zones":   func() []string { return timeZones },
 		"columns": columnPlot,
 		"dots":    dotPlot,
+		"piles":   stackPlot,
 		"lineage": func(line []registry.Ancestor, title, desc, snapshot string) template.HTML {
 			return lineageGraph(func(k string) string { return named(l, kindNames, k) }, line, title, desc, snapshot)
 		},
 		"stage":    func(s loop.Stage) string { return l.T(string(stageNames[s])) },
 		"role":     func(r account.Role) string { return named(l, roleNames, r) },
 		"word":     func(v any) string { return named(l, words, fmt.Sprint(v)) },
+		"scope":    func(name string) string { return named(l, scopeNames, name) },
+		"keystate": func(k account.KeyState) string { return named(l, keyStates, k) },
 		"pii":      func(k string) string { return named(l, piiNames, k) },
 		"fault":    func(f string) string { return named(l, faultNames, f) },
 		"kind":     func(k string) string { return named(l, kindNames, k) },
 		"flag":     func(f string) string { return named(l, flagLabels, f) },
 		"counted":  func(p loop.Progress) string { return counted(l, p) },
-		"scope":    func(name string) string { return named(l, scopeNames, name) },
-		"keystate": func(k account.KeyState) string { return named(l, keyStates, k) },
 	}
 	names, err := fs.Glob(templateFS, "templates/*.html")
 	if err != nil {
@@ -184,10 +185,13 @@ func done(c *gin.Context, path, note string) {
 // notes are the sentences that a page may open with. The address carries only the key, never text.
 var notes = map[string]sentence{
 	"cancelled":   "The round is cancelled.",
+	"consented":   "Prompts of this key may be trained on from now on.",
 	"confirmed":   "Confirmed: the original is gone.",
 	"declined":    "The policy was declined; the former one goes on serving.",
 	"disabled":    "The account is disabled and signed out everywhere.",
 	"enabled":     "The account is enabled.",
+	"engine":      "The engine's settings are saved.",
+	"engineless":  "The engine is removed.",
 	"cord":        "The training is stopped. An admin looks at it.",
 	"cordoff":     "The training goes on.",
 	"decided":     "Decided.",
@@ -222,6 +226,7 @@ var notes = map[string]sentence{
 	"unscheduled": "The schedule is removed.",
 	"keychanged":  "The key is changed; the next request meets it.",
 	"known":       "This prompt is in the pool already. An answer to it was kept.",
+	"withdrawn":   "Withdrawn: what was sent with this key is hidden, and nothing further is taken.",
 	"written":     "The prompt is in the pool. Thank you.",
 	"cased":       "The use case is added.",
 	"retired":     "The use case is retired.",

@@ -15,7 +15,7 @@ var allowed = []string{"/healthz", "/readyz", "/login", "/join/:token", "/look",
 // concrete fills the parameters of a route with something that could be there.
 func concrete(path string) string {
 	const id = "01890a5d-ac96-774b-bcce-b302099a8057"
-	path = strings.NewReplacer(":id", id, ":page", "api", ":model", "default", ":token", strings.Repeat("a", 43)).Replace(path)
+	path = strings.NewReplacer(":id", id, ":page", "api", ":key", "abcdefgh", ":model", "default", ":token", strings.Repeat("a", 43)).Replace(path)
 	return strings.ReplaceAll(path, "*path", "app.css")
 }
 

@@ -15,27 +15,29 @@ import (
 type server struct {
 	Config
 	Deps
-	engine  *gin.Engine
-	rules   map[string]access // method and route -> who may use it
-	scopes  map[string]string // of these, with keys: the scope that is not completions
-	streams map[string]bool   // routes without a deadline for the whole request
-	speaks  lang.Languages
-	pages   map[string]map[string]*template.Template // by language and name
-	assets  map[string]asset
-	help    map[string][]helpPage // by language
-	labels  *limiter              // rankings and skips, by user
-	calls   *limiter              // all other calls of the labeling page, by user
-	api     *limiter              // API requests, by key
-	tokens  *limiter              // tokens of API requests, by key
-	flight  flights               // tokens set aside for the quotas of keys
-	joins   *limiter              // what is asked of links to join, by address
+	engine    *gin.Engine
+	rules     map[string]access // method and route -> who may use it
+	scopes    map[string]string // of these, with keys: the scope that is not completions
+	streams   map[string]bool   // routes without a deadline for the whole request
+	speaks    lang.Languages
+	pages     map[string]map[string]*template.Template // by language and name
+	assets    map[string]asset
+	help      map[string][]helpPage // by language
+	labels    *limiter              // rankings and skips, by user
+	calls     *limiter              // all other calls of the labeling page, by user
+	api       *limiter              // API requests, by key
+	tokens    *limiter              // tokens of API requests, by key
+	flight    flights               // tokens set aside for the quotas of keys
+	joins     *limiter              // what is asked of links to join, by address
+	reference reference
+	scoring   turns // of outside trainers
 }
 
 // build makes the server and its outermost handler.
 func build(c Config, d Deps) (http.Handler, *server, error) {
 	c = c.withDefaults()
 	s := &server{Config: c, Deps: d, rules: map[string]access{}, scopes: map[string]string{}, streams: map[string]bool{},
-		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), tokens: newLimiter(time.Now), joins: newLimiter(time.Now)}
+		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), tokens: newLimiter(time.Now), joins: newLimiter(time.Now), scoring: newTurns(rewardQueue)}
 	if s.Meter == nil {
 		s.Meter = NewMeter(d.Serving)
 	}
@@ -54,6 +56,9 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 		if s.help[l.Tag], err = loadHelp(l); err != nil {
 			return nil, nil, fmt.Errorf("web: help: %w", err)
 		}
+	}
+	if s.reference, err = loadReference(); err != nil {
+		return nil, nil, fmt.Errorf("web: reference: %w", err)
 	}
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
@@ -114,8 +119,10 @@ func (s *server) routes() {
 	s.route(signedIn, get, "/account", s.accountPage)
 	s.route(signedIn, post, "/account/password", s.changePassword)
 	s.route(signedIn, post, "/account/sessions", s.endSessions)
+	s.accountRoutes()
 	s.route(signedIn, get, "/docs", s.docsPage)
 	s.route(signedIn, get, "/docs/:page", s.docsPage)
+	s.route(signedIn, get, "/docs/reference", s.referencePage)
 
 	s.route(labelers, post, "/label/api/claim", s.claim)
 	s.route(labelers, post, "/label/api/undo", s.undo)
@@ -135,6 +142,7 @@ func (s *server) routes() {
 	s.labelingRoutes()
 	s.dataRoutes()
 	s.chatRoutes()
+	s.engineRoutes()
 	s.apiRoutes()
 	s.feedbackRoutes()
 }

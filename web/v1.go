@@ -6,6 +6,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/openai"
 )
 
@@ -27,6 +28,8 @@ func (s *server) apiRoutes() {
 	s.stream(keys, post, "/v1/chat/completions", s.rated(s.chatCompletions))
 	s.scoped(anyScope, get, "/api/v1/usage", s.rated(s.keyUsage))
 	s.scoped(anyScope, get, "/api/v1/usage.csv", s.rated(s.keyUsageCSV))
+	s.scoped(account.ScopeReward, post, rewardPath, s.rated(s.scoreRewards))
+	s.streams[post+" "+rewardPath] = true
 	s.route(docs, get, "/api/v1/openapi.json", s.openAPI)
 }
 

@@ -29,6 +29,7 @@ import (
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/decode"
 	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/model/remote"
 	"github.com/rankloop/rankloop/model/run"
 	"github.com/rankloop/rankloop/model/token"
 	"github.com/rankloop/rankloop/ppo/loop"
@@ -64,11 +65,18 @@ type world struct {
 	project  labeling.Project
 	version  registry.Version // serves
 	slot     *Slot
+	rewards  *rewardSlot
 	handler  http.Handler
 	server   *server
 	http     *httptest.Server
 	logs     *logBuffer
 }
+
+// plainSecrets keeps keys of engines as they are; the program seals them.
+type plainSecrets struct{}
+
+func (plainSecrets) Seal(_, secret string) ([]byte, error)          { return []byte(secret), nil }
+func (plainSecrets) Unseal(_ string, sealed []byte) (string, error) { return string(sealed), nil }
 
 type logBuffer struct {
 	mu sync.Mutex
@@ -92,11 +100,12 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 	ctx := t.Context()
 	pool := pgtest.New(t)
 	w := &world{T: t, pool: pool, accounts: account.NewStore(pool), labeling: labeling.NewStore(pool), registry: registry.NewStore(pool),
-		runs: run.NewStore(pool), slot: new(Slot), logs: new(logBuffer)}
+		runs: run.NewStore(pool), slot: new(Slot), rewards: new(rewardSlot), logs: new(logBuffer)}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(w.logs, t.Output()), nil))
 	template, err := token.Chat("plain")
 	w.must(err)
-	w.loop = loop.New(loop.Deps{Pool: pool, Labeling: w.labeling, Registry: w.registry, Runs: w.runs, Template: template, Log: log, Scratch: t.TempDir()})
+	w.loop = loop.New(loop.Deps{Pool: pool, Labeling: w.labeling, Registry: w.registry, Runs: w.runs, Template: template, Log: log, Scratch: t.TempDir(),
+		Remote: &remote.Client{HTTP: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, Secrets: plainSecrets{}})
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: "river"})
 	w.must(err)
 	w.loop.SetClient(client)
@@ -110,9 +119,9 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 	t.Cleanup(func() { w.slot.Set(nil) })
 
 	c := Config{LabelsPerMinute: 6000, Version: "test"}
-	d := Deps{Accounts: w.accounts, Conversations: conversation.NewStore(pool), Audit: audit.NewStore(pool), Labeling: w.labeling, Registry: w.registry, Stored: stored.NewStore(pool), Runs: w.runs, Loop: w.loop, Serving: w.slot,
+	d := Deps{Accounts: w.accounts, Conversations: conversation.NewStore(pool), Audit: audit.NewStore(pool), Labeling: w.labeling, Registry: w.registry, Stored: stored.NewStore(pool), Runs: w.runs, Loop: w.loop, Serving: w.slot, Rewards: w.rewards,
 		ProjectID: w.project.ID, AfterSubmit: w.loop.RankingSubmitted, OnPrompt: w.joinPool, Ping: pool.Ping, Log: log,
-		Uploads: t.TempDir(), WebhookSecret: func(id string) string { return "whsec_" + id }, Erase: w.erase}
+		Uploads: t.TempDir(), WebhookSecret: func(id string) string { return "whsec_" + id }, Erase: w.erase, Consent: w.consent}
 	for _, f := range change {
 		f(&c, &d)
 	}
@@ -170,6 +179,14 @@ func (w *world) erase(ctx context.Context, subject labeling.Subject, actor strin
 	})
 }
 
+// consent is what the program does when a customer changes its mind.
+func (w *world) consent(ctx context.Context, k account.Key, on bool, actor string) error {
+	return w.accounts.SetTraining(ctx, k.CustomerID, k.ID, on, actor, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := w.labeling.SetConsent(ctx, tx, k.CustomerID, k.ID, on)
+		return err
+	})
+}
+
 // addTask gives labelers something to rank.
 func (w *world) addTask(messages []labeling.Message, answers ...string) labeling.Task {
 	w.Helper()
@@ -204,7 +221,7 @@ func (w *world) user(name string, role account.Role) account.User {
 // key makes a customer with a key.
 func (w *world) key(name string, change ...func(*account.NewKey)) (account.Key, string) {
 	w.Helper()
-	n := account.NewKey{CustomerID: w.user(name, account.RoleCustomer).ID, Name: name, RPM: 60_000, TPM: 100_000_000, Actor: "system"}
+	n := account.NewKey{CustomerID: w.user(name, account.RoleCustomer).ID, Name: name, Scopes: account.Scopes, RPM: 60_000, TPM: 100_000_000, Actor: "system"}
 	for _, f := range change {
 		f(&n)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/checkpoint"
 	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/model/remote"
 	"github.com/rankloop/rankloop/model/run"
 	"github.com/rankloop/rankloop/model/starter"
 	"github.com/rankloop/rankloop/model/token"
@@ -60,6 +62,8 @@ type appConfig struct {
 	Slice time.Duration // length of a training slice
 	Judge loop.Judge    // nil: the reward model judges
 	Work  bool          // takes jobs; otherwise it only puts them into the queue
+
+	EngineNetworks []netip.Prefix // private networks where other engines may be asked
 }
 
 // newApp joins the rooms on an open database. Nothing runs until start.
@@ -81,9 +85,14 @@ func newApp(ctx context.Context, db *database, c appConfig, log *slog.Logger) (*
 	if a.webhooks, err = openWebhooks(c.Dir); err != nil {
 		return nil, err
 	}
+	keys, err := openSecrets(c.Dir)
+	if err != nil {
+		return nil, err
+	}
 	a.runs = run.NewStore(db.Jobs)
 	a.loop = loop.New(loop.Deps{Pool: db.Jobs, Labeling: labeling.NewStore(db.Jobs), Registry: a.registry, Runs: a.runs, Blobs: a.blobs,
-		Template: a.template, Judge: c.Judge, Log: log, Scratch: filepath.Join(c.Dir, "scratch")})
+		Template: a.template, Judge: c.Judge, Log: log, Scratch: filepath.Join(c.Dir, "scratch"),
+		Remote: &remote.Client{HTTP: engineClient(c.EngineNetworks)}, Secrets: keys})
 	if err := a.makeClient(c); err != nil {
 		return nil, err
 	}

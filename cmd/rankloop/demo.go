@@ -16,6 +16,7 @@ import (
 
 type demoCmd struct {
 	databaseFlags
+	engineFlags
 	Dir     string        `help:"Data folder; the next demo in it goes on where this one stops." default:"${demo_dir}" placeholder:"DIR"`
 	Addr    string        `help:"Loopback address of the pages and the API." default:"127.0.0.1:8080"`
 	Seed    uint64        `help:"Seed of prompts, labelers and training." default:"1"`
@@ -55,6 +56,10 @@ func (c demoCmd) Run(ctx context.Context, std streams) error {
 	if err := config.Validate(); err != nil {
 		return usageError{err}
 	}
+	networks, err := c.prefixes()
+	if err != nil {
+		return err
+	}
 	level := slog.LevelWarn
 	if c.Verbose {
 		level = slog.LevelInfo
@@ -69,7 +74,7 @@ func (c demoCmd) Run(ctx context.Context, std streams) error {
 	}
 	defer db.Close()
 	world := simulate.Starter()
-	a, err := newApp(ctx, db, appConfig{Dir: c.Dir, Slice: c.Slice, Judge: goldJudge{world}, Work: true}, log)
+	a, err := newApp(ctx, db, appConfig{Dir: c.Dir, Slice: c.Slice, Judge: goldJudge{world}, Work: true, EngineNetworks: networks}, log)
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,7 @@ var plan = map[string]struct {
 	"model/decode":       {[]string{"model", "model/token"}, nil, "sampling"},
 	"model/eval":         {[]string{"model", "model/token", "model/decode"}, nil, "measures"},
 	"model/starter":      {[]string{"model", "model/token", "model/train", "model/checkpoint"}, nil, "the weights that ship"},
+	"model/remote":       {nil, nil, "asks other engines by a client that it is given"},
 	"model/token":        {nil, nil, "text to ids"},
 	"model/kernel":       {nil, nil, "arithmetic"},
 	"model":              {[]string{"model/kernel"}, nil, "shapes stay inside"},

@@ -41,6 +41,7 @@ func (f serverFlags) open(ctx context.Context, std streams, share bool, c appCon
 type serveCmd struct {
 	serverFlags
 	weightsFlag
+	engineFlags
 	Addr        string        `help:"Address of the pages and the API." default:"127.0.0.1:8080"`
 	BehindProxy bool          `help:"A proxy in front ends TLS; needed to listen on an address that others can reach."`
 	LabelRPM    int           `name:"label-rpm" help:"Label requests of one person a minute." default:"60"`
@@ -74,7 +75,11 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 	if c.KVCache < 1 {
 		return usageError{fmt.Errorf("--kv-cache %d: at least 1 MB is wanted", c.KVCache)}
 	}
-	a, err := c.open(ctx, std, false, appConfig{Slice: c.Slice, Work: c.Work})
+	networks, err := c.prefixes()
+	if err != nil {
+		return err
+	}
+	a, err := c.open(ctx, std, false, appConfig{Slice: c.Slice, Work: c.Work, EngineNetworks: networks})
 	if err != nil {
 		return err
 	}
@@ -101,6 +106,7 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 
 type workCmd struct {
 	serverFlags
+	engineFlags
 	Slice     time.Duration `help:"Length of a training slice." default:"30s"`
 	DeadAfter time.Duration `help:"Age of a sign of life after which a training run counts as dead and is restarted." default:"15s"`
 }
@@ -114,7 +120,11 @@ Example:
 }
 
 func (c workCmd) Run(ctx context.Context, std streams) error {
-	a, err := c.open(ctx, std, true, appConfig{Slice: c.Slice, Work: true})
+	networks, err := c.prefixes()
+	if err != nil {
+		return err
+	}
+	a, err := c.open(ctx, std, true, appConfig{Slice: c.Slice, Work: true, EngineNetworks: networks})
 	if err != nil {
 		return err
 	}

@@ -4,15 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -25,22 +21,9 @@ import (
 // the webhook's id, so that none is stored.
 type webhooks struct{ key []byte }
 
-// openWebhooks reads the installation's key from the data folder, and makes it if there is none.
+// openWebhooks opens the installation's key of webhooks in the data folder.
 func openWebhooks(dir string) (webhooks, error) {
-	name := filepath.Join(dir, "webhooks.key")
-	key := make([]byte, 32)
-	rand.Read(key)
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err == nil {
-		_, err = f.Write(key)
-		return webhooks{key}, errors.Join(err, f.Sync(), f.Close())
-	}
-	if !errors.Is(err, os.ErrExist) {
-		return webhooks{}, fmt.Errorf("key of webhooks: %w", err)
-	}
-	if key, err = os.ReadFile(name); err == nil && len(key) != 32 {
-		err = fmt.Errorf("%s has %d bytes, not 32", name, len(key))
-	}
+	key, err := installationKey(dir, "webhooks.key")
 	return webhooks{key}, err
 }
 

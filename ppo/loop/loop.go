@@ -14,6 +14,7 @@ import (
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/checkpoint"
 	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/model/remote"
 	"github.com/rankloop/rankloop/model/run"
 	"github.com/rankloop/rankloop/model/token"
 )
@@ -32,6 +33,9 @@ type Deps struct {
 	Judge    Judge // nil: the round's reward model judges
 	Log      *slog.Logger
 	Scratch  string // folder for weights on their way to the blob store
+
+	Remote  *remote.Client // asks other engines; nil: none is asked
+	Secrets Secrets        // keeps their keys
 }
 
 // Loop starts rounds and moves them on.
@@ -95,7 +99,11 @@ func (l *Loop) start(ctx context.Context, tx pgx.Tx, projectID, actor string, c 
 		return r, err
 	}
 	if !c.Retrain {
-		return r, l.enqueue.insert(ctx, tx, sampleArgs{RoundID: r.ID})
+		slow, err := l.slow(ctx, tx)
+		if err != nil {
+			return r, err
+		}
+		return r, l.enqueue.insert(ctx, tx, sampleArgs{RoundID: r.ID, Slow: slow})
 	}
 	err = l.startReward(ctx, tx, &r)
 	if errors.Is(err, labeling.ErrEmpty) {
@@ -185,7 +193,11 @@ func (l *Loop) settle(ctx context.Context, tx pgx.Tx, r *Round, actor string, pr
 		return err
 	}
 	if promote {
-		return l.Registry.Promote(ctx, tx, Channel, r.PolicyVersionID, actor)
+		v, err := l.version(ctx, r.PolicyVersionID)
+		if err != nil {
+			return err
+		}
+		return l.promote(ctx, tx, v, actor)
 	}
 	return audit(ctx, tx, actor, "round.decline", r.ID, map[string]any{"reason": reason})
 }
@@ -282,26 +294,23 @@ func (l *Loop) progress(ctx context.Context, r Round) (Progress, error) {
 	return Progress{}, nil
 }
 
-// Promote lets a version answer customers: a policy or a supervised model, of any round.
+// Promote lets a version answer customers, a policy or a supervised model of any round, or lets a reward model score for outside
+// trainers.
 func (l *Loop) Promote(ctx context.Context, versionID, actor string) error {
-	v, err := l.Registry.Get(ctx, versionID)
-	if errors.Is(err, registry.ErrNotFound) {
-		return ErrNotFound
-	}
+	v, err := l.version(ctx, versionID)
 	if err != nil {
 		return err
 	}
-	if v.Kind != registry.Policy && v.Kind != registry.SFT {
-		return &InvalidError{"version", fmt.Sprintf("%s is a %s model; only a policy or a supervised model can answer", v.Name, v.Kind)}
-	}
-	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error { return l.Registry.Promote(ctx, tx, Channel, v.ID, actor) })
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error { return l.promote(ctx, tx, v, actor) })
 }
 
 // Rollback lets the version that served before the present one serve again.
 func (l *Loop) Rollback(ctx context.Context, actor string) (v registry.Version, err error) {
 	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
-		v, err = l.Registry.Rollback(ctx, tx, Channel, actor)
-		return err
+		if v, err = l.Registry.Rollback(ctx, tx, Channel, actor); err != nil {
+			return err
+		}
+		return l.bringReward(ctx, tx, v.ID, actor)
 	})
 	return v, err
 }

@@ -99,7 +99,11 @@ func (l *Loop) mayTrain(ctx context.Context, tx pgx.Tx, projectID string) error 
 func (l *Loop) goOn(ctx context.Context, tx pgx.Tx, r *Round, from string) error {
 	switch r.Stage {
 	case StageSample:
-		return l.enqueue.insert(ctx, tx, sampleArgs{RoundID: r.ID})
+		slow, err := l.slow(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return l.enqueue.insert(ctx, tx, sampleArgs{RoundID: r.ID, Slow: slow})
 	case StageRank:
 		return l.enqueue.insert(ctx, tx, advanceArgs{RoundID: r.ID})
 	}

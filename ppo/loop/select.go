@@ -15,7 +15,7 @@ import (
 // probability that one of the two is preferred. It is 1/4 where the model cannot tell any two apart and 0 where it is sure.
 // Where the reward model is an ensemble it is how far the members are from agreeing, reward.Scorer.Disagreement: a pair that
 // all of them find equally good teaches less than one that they judge differently. nil where there is no reward model yet,
-// or none that reads the answers' tokens.
+// or an answer is longer than it reads.
 func (l *Loop) worth(ctx context.Context, prompts []labeling.Prompt, responses [][]labeling.NewResponse) ([]float64, error) {
 	newest, err := l.Registry.List(ctx, registry.Reward, 1)
 	if err != nil || len(newest) == 0 {
@@ -37,10 +37,14 @@ func (l *Loop) worth(ctx context.Context, prompts []labeling.Prompt, responses [
 			return nil, err
 		}
 		for _, r := range responses[i] {
-			if r.TokenizerDigest != digest || len(ids)+len(r.TokenIDs) > room {
+			said := r.TokenIDs
+			if r.TokenizerDigest != digest { // of another engine: a text
+				said = append(cp.Tokenizer.Encode(" "+r.Text), int32(cp.Model.Config().EOS))
+			}
+			if len(ids)+len(said) > room {
 				return nil, nil
 			}
-			answers[i] = append(answers[i], join(ids, r.TokenIDs))
+			answers[i] = append(answers[i], join(ids, said))
 		}
 	}
 	return worthOf(ctx, scorer, answers)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -48,6 +50,7 @@ func PeriodicJobs() []*river.PeriodicJob {
 // sampleArgs answer the next prompts of a round.
 type sampleArgs struct {
 	RoundID string `json:"round_id"`
+	Slow    bool   `json:"slow,omitempty"` // engines elsewhere are asked
 }
 
 func (sampleArgs) Kind() string                 { return "loop.sample" }
@@ -56,6 +59,11 @@ func (sampleArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue:
 type sampleWorker struct {
 	river.WorkerDefaults[sampleArgs]
 	l *Loop
+}
+
+// Timeout is longer than other jobs' where engines elsewhere are asked; else a job whose worker died is found sooner.
+func (w *sampleWorker) Timeout(job *river.Job[sampleArgs]) time.Duration {
+	return timeoutOf(job.Args.Slow)
 }
 
 // Work answers one chunk of prompts and puts the next job into the queue, until the round has as many as it wants or the
@@ -123,7 +131,11 @@ func (w *sampleWorker) Work(ctx context.Context, job *river.Job[sampleArgs]) err
 		if err := l.Labeling.ScoreTasks(ctx, tx, scores); err != nil {
 			return err
 		}
-		if err := l.enqueue.insert(ctx, tx, sampleArgs{RoundID: id}); err != nil {
+		slow, err := l.slow(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := l.enqueue.insert(ctx, tx, sampleArgs{RoundID: id, Slow: slow}); err != nil {
 			return err
 		}
 		_, err = river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
@@ -131,28 +143,44 @@ func (w *sampleWorker) Work(ctx context.Context, job *river.Job[sampleArgs]) err
 	})
 }
 
-// answer samples the round's K answers to each prompt from the policy the round started with.
+// answer collects the round's K answers to each prompt: those of other engines where there are such, and the rest from the policy the
+// round started with.
 func (l *Loop) answer(ctx context.Context, r Round, prompts []labeling.Prompt, offset int) ([][]labeling.NewResponse, error) {
+	seed := seedOf(r.Config.Seed, fmt.Sprintf("sample %d %d", r.Number, offset))
+	responses, err := l.askEngines(ctx, prompts, r.Config.K, seed)
+	if err != nil {
+		return nil, err
+	}
+	missing := map[int][]int{} // prompts by how many answers they lack
+	for i := range prompts {
+		if n := r.Config.K - len(responses[i]); n > 0 {
+			missing[n] = append(missing[n], i)
+		}
+	}
+	if len(missing) == 0 {
+		return responses, nil
+	}
 	version, cp, err := l.open(ctx, r.InitVersionID)
 	if err != nil {
 		return nil, err
 	}
-	ids := make([][]int32, len(prompts))
-	for i, p := range prompts {
-		if ids[i], err = promptIDs(cp.Tokenizer, l.Template, p); err != nil {
+	eos, digest := cp.Model.Config().EOS, cp.Tokenizer.Digest()
+	for _, n := range slices.Sorted(maps.Keys(missing)) {
+		ids := make([][]int32, len(missing[n]))
+		for j, i := range missing[n] {
+			if ids[j], err = promptIDs(cp.Tokenizer, l.Template, prompts[i]); err != nil {
+				return nil, err
+			}
+		}
+		out, err := l.sampleAnswers(ctx, cp, ids, n, r.Config.MaxTokens, seed)
+		if err != nil {
 			return nil, err
 		}
-	}
-	out, err := l.sampleAnswers(ctx, cp, ids, r.Config.K, r.Config.MaxTokens, seedOf(r.Config.Seed, fmt.Sprintf("sample %d %d", r.Number, offset)))
-	if err != nil {
-		return nil, err
-	}
-	eos, digest := cp.Model.Config().EOS, cp.Tokenizer.Digest()
-	responses := make([][]labeling.NewResponse, len(out))
-	for i, answers := range out {
-		for _, a := range answers {
-			responses[i] = append(responses[i], labeling.NewResponse{Text: responseText(cp.Tokenizer, a, eos), TokenIDs: a.IDs,
-				TokenizerDigest: digest, ModelVersion: version.ID, Finish: a.Finish})
+		for j, i := range missing[n] {
+			for _, a := range out[j] {
+				responses[i] = append(responses[i], labeling.NewResponse{Text: responseText(cp.Tokenizer, a, eos), TokenIDs: a.IDs,
+					TokenizerDigest: digest, ModelVersion: version.ID, Finish: a.Finish})
+			}
 		}
 	}
 	return responses, nil

@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -13,7 +14,7 @@ import (
 // maxOrder is how many prompts one order of tasks may ask for.
 const maxOrder = 10_000
 
-// OrderTasks lets the serving policy answer n further prompts of a project outside any round, as often as the project's
+// OrderTasks lets the serving policy and other engines answer n further prompts of a project outside any round, as often as the project's
 // K says and for as many labelers as its overlap says. The work is done by jobs; tasks appear chunk by chunk. Questions
 // without answers need no policy: their prompts are offered by themselves.
 func (l *Loop) OrderTasks(ctx context.Context, projectID string, n int, actor string) error {
@@ -38,7 +39,11 @@ func (l *Loop) OrderTasks(ctx context.Context, projectID string, n int, actor st
 		if err := audit(ctx, tx, actor, "loop.order_tasks", projectID, map[string]any{"prompts": n, "k": p.K, "order": id.String()}); err != nil {
 			return err
 		}
-		return l.enqueue.insert(ctx, tx, tasksArgs{ProjectID: projectID, Order: id.String(), Prompts: n})
+		slow, err := l.slow(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return l.enqueue.insert(ctx, tx, tasksArgs{ProjectID: projectID, Order: id.String(), Prompts: n, Slow: slow})
 	})
 }
 
@@ -46,7 +51,8 @@ func (l *Loop) OrderTasks(ctx context.Context, projectID string, n int, actor st
 type tasksArgs struct {
 	ProjectID string `json:"project_id"`
 	Order     string `json:"order"`
-	Prompts   int    `json:"prompts"` // of the whole order
+	Prompts   int    `json:"prompts"`        // of the whole order
+	Slow      bool   `json:"slow,omitempty"` // engines elsewhere are asked
 }
 
 func (tasksArgs) Kind() string                 { return "loop.tasks" }
@@ -55,6 +61,11 @@ func (tasksArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: 
 type tasksWorker struct {
 	river.WorkerDefaults[tasksArgs]
 	l *Loop
+}
+
+// Timeout is that of sampleWorker.
+func (w *tasksWorker) Timeout(job *river.Job[tasksArgs]) time.Duration {
+	return timeoutOf(job.Args.Slow)
 }
 
 // Work answers one chunk and puts the next job into the queue, until the order is filled or the pool is empty.
@@ -77,10 +88,14 @@ func (w *tasksWorker) Work(ctx context.Context, job *river.Job[tasksArgs]) error
 		return err
 	}
 	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		var err error
+		if order.Slow, err = l.slow(ctx, tx); err != nil {
+			return err
+		}
 		if err := l.enqueue.insert(ctx, tx, order); err != nil {
 			return err
 		}
-		_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
+		_, err = river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
 		return err
 	})
 }
