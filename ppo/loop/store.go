@@ -24,7 +24,7 @@ const roundColumns = `
 	init_version_id::text, sft_version_id::text,
 	coalesce(snapshot_id::text, ''), coalesce(reward_run_id::text, ''), coalesce(ppo_run_id::text, ''),
 	coalesce(evaluate_run_id::text, ''), coalesce(reward_version_id::text, ''), coalesce(policy_version_id::text, ''),
-	promoted, report, started_at, stage_at, updated_at, ended_at`
+	promoted, probe, coalesce(probe_id::text, ''), coalesce(relabel_id::text, ''), report, started_at, stage_at, updated_at, ended_at`
 
 func scanRound(row pgx.CollectableRow) (Round, error) {
 	var r Round
@@ -33,7 +33,7 @@ func scanRound(row pgx.CollectableRow) (Round, error) {
 		&r.InitVersionID, &r.SFTVersionID,
 		&r.SnapshotID, &r.RewardRunID, &r.PPORunID,
 		&r.EvaluateRunID, &r.RewardVersionID, &r.PolicyVersionID,
-		&r.Promoted, &report, &r.StartedAt, &r.StageAt, &r.UpdatedAt, &r.EndedAt)
+		&r.Promoted, &r.Probe, &r.ProbeID, &r.RelabelID, &report, &r.StartedAt, &r.StageAt, &r.UpdatedAt, &r.EndedAt)
 	if err != nil {
 		return r, err
 	}
@@ -137,10 +137,10 @@ func (s *Store) save(ctx context.Context, tx pgx.Tx, r Round) error {
 			stage = $2, error = $3, snapshot_id = nullif($4, '')::uuid,
 			reward_run_id = nullif($5, '')::uuid, ppo_run_id = nullif($6, '')::uuid, evaluate_run_id = nullif($7, '')::uuid,
 			reward_version_id = nullif($8, '')::uuid, policy_version_id = nullif($9, '')::uuid,
-			promoted = $10, report = $11, updated_at = now()
+			promoted = $10, report = $11, probe = $12, probe_id = nullif($13, '')::uuid, relabel_id = nullif($14, '')::uuid, updated_at = now()
 		WHERE id = $1`,
 		r.ID, r.Stage, r.Error, r.SnapshotID, r.RewardRunID, r.PPORunID, r.EvaluateRunID,
-		r.RewardVersionID, r.PolicyVersionID, r.Promoted, report)
+		r.RewardVersionID, r.PolicyVersionID, r.Promoted, report, r.Probe, r.ProbeID, r.RelabelID)
 	if err != nil {
 		return fmt.Errorf("save round %s: %w", r.ID, err)
 	}
@@ -194,9 +194,23 @@ func notFound(err error) error {
 	return err
 }
 
+// awaitedBatch is a batch of tasks whose rankings a round waits for.
+type awaitedBatch struct{ Round, Batch string }
+
+// awaitedBatches are those of a project: its open round's own, and the probes of rounds that have ended.
+func (s *Store) awaitedBatches(ctx context.Context, q querier, projectID string) ([]awaitedBatch, error) {
+	rows, err := q.Query(ctx, `
+		SELECT id::text, id::text FROM rounds WHERE project_id = $1 AND stage = 'rank'
+		UNION ALL SELECT id::text, probe_id::text FROM rounds WHERE project_id = $1 AND probe = 'rank'`, projectID)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[awaitedBatch])
+}
+
 // waiting lists the rounds that wait for rankings.
 func (s *Store) waiting(ctx context.Context) ([]string, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id::text FROM rounds WHERE stage = 'rank'`)
+	rows, err := s.pool.Query(ctx, `SELECT id::text FROM rounds WHERE stage = 'rank' OR probe = 'rank'`)
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,8 @@ type Config struct {
 	// whole 95% interval, is not promoted, and more rankings are asked for. 0 = no gate.
 	RewardAccuracyBelow float64 `json:"reward_accuracy_below,omitempty"`
 
+	Relabel RelabelConfig `json:"relabel,omitzero"` // what happens where the reward model no longer judges the policy it made
+
 	Seed   uint64        `json:"seed"`   // of sampling, training and evaluation
 	Reward reward.Config `json:"reward"` // the reward model's training
 	PPO    ppo.Config    `json:"ppo"`    // the policy's training
@@ -90,6 +92,10 @@ type Round struct {
 	RewardVersionID string
 	PolicyVersionID string
 	Promoted        *bool // nil until decided
+
+	Probe     Probe  // whether the reward model judges the promoted policy's answers
+	ProbeID   string // batch of the tasks whose rankings tell; empty where there is no probe
+	RelabelID string // batch of the tasks that were ordered because it does not
 
 	Report    *Report // nil until evaluated
 	StartedAt time.Time
@@ -134,6 +140,9 @@ type Report struct {
 	Promoted       bool      `json:"promoted"`
 	Reason         string    `json:"reason"` // why promoted or not
 	Examples       []Example `json:"examples"`
+
+	// OnPolicy is the reward model's accuracy on the new policy's own answers, ranked after the round; nil until they are.
+	OnPolicy *Estimate `json:"on_policy,omitempty"`
 }
 
 // Example shows one held-out prompt with the answers of two policies.

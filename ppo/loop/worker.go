@@ -34,6 +34,7 @@ func (l *Loop) SetClient(c *river.Client[pgx.Tx]) { l.enqueue = Inserter{c} }
 func (l *Loop) AddWorkers(w *river.Workers) {
 	river.AddWorker(w, &sampleWorker{l: l})
 	river.AddWorker(w, &tasksWorker{l: l})
+	river.AddWorker(w, &probeWorker{l: l})
 	river.AddWorker(w, &advanceWorker{l: l})
 	river.AddWorker(w, &tickWorker{l: l})
 }
