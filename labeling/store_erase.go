@@ -14,10 +14,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Subject is the person to erase: a customer with what it brought, or a labeler with what
-// that one wrote and ranked.
+// Subject is the person to erase, or what is traced through the snapshots: a customer with what it brought, or a labeler with what
+// that one wrote and ranked; when tracing, a single ranking too.
 type Subject struct {
-	Kind string `json:"kind"` // customer | labeler
+	Kind string `json:"kind"` // SubjectCustomer, SubjectLabeler or SubjectRanking
 	ID   string `json:"id"`
 }
 

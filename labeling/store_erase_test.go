@@ -185,6 +185,7 @@ func TestErasureLeavesNoCanary(t *testing.T) {
 	b.submit(b.claim(labeler)) // one that figures count
 	other := b.claim(labeler)
 	b.ok(b.store.SaveDraft(b.ctx, other.ID, labeler, Draft{Comment: words + " draft"}))
+	b.ok(b.store.Skip(b.ctx, other.ID, labeler, words+" skip"))
 	b.ok(b.store.RefreshDashboard(b.ctx, b.project.ID))
 	before := b.dumpAll()
 	for _, s := range append(hexes(name), words) {

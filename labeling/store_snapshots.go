@@ -22,6 +22,11 @@ func (s *Store) Snapshot(ctx context.Context, tx pgx.Tx, projectID string, f Sna
 	if err := CheckText("name", f.Name); err != nil {
 		return snap, err
 	}
+	for i, s := range f.Without {
+		if err := s.Check(fmt.Sprintf("without/%d", i)); err != nil {
+			return snap, err
+		}
+	}
 	if !isID(projectID) {
 		return snap, fmt.Errorf("snapshot of project %q: %w", projectID, ErrNotFound)
 	}
@@ -98,7 +103,9 @@ func matching(ctx context.Context, q querier, projectID string, f SnapshotFilter
 		FROM assignments a JOIN tasks t ON t.id = a.task_id JOIN prompts p ON p.id = t.prompt_id
 		WHERE t.project_id = $1 AND `+counted+` AND p.usable
 			AND (cardinality($2::text[]) = 0 OR t.batch = ANY($2)) AND (cardinality($3::text[]) = 0 OR p.split = ANY($3))
-		ORDER BY t.id, a.labeler_id`, projectID, orEmpty(f.Batches), orEmpty(f.Splits))
+			AND a.labeler_id <> ALL($4) AND coalesce(p.customer_id, '') <> ALL($5) AND a.ranking_id::text <> ALL($6)
+		ORDER BY t.id, a.labeler_id`, projectID, orEmpty(f.Batches), orEmpty(f.Splits),
+		without(f.Without, SubjectLabeler), without(f.Without, SubjectCustomer), without(f.Without, SubjectRanking))
 	if err != nil {
 		return nil, err
 	}

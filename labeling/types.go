@@ -241,6 +241,8 @@ type SnapshotFilter struct {
 	Name    string   `json:"name,omitempty"` // shown in errors; "" = named by number
 	Batches []string `json:"batches,omitempty"`
 	Splits  []string `json:"splits,omitempty"`
+
+	Without []Subject `json:"without,omitempty"` // whose rankings, or of whose prompts, are left out
 }
 
 // Snapshot is an immutable set of rankings.

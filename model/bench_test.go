@@ -108,6 +108,43 @@ func BenchmarkScore(b *testing.B) {
 	b.ReportMetric(flops(cfg, 64*71, 64*48, false)/seconds/1e9, "GFLOP/s")
 }
 
+// BenchmarkStep is a token of each of n texts, in the middle of them.
+func BenchmarkStep(b *testing.B) {
+	for _, n := range []int{1, 4, 8, 16, 32} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			cfg := starter(112)
+			m, err := model.New(cfg, 1)
+			if err != nil {
+				b.Fatal(err)
+			}
+			m.Pack(model.WeightsFloat32)
+			var caches []*model.Cache
+			var next, prompts [][]int32
+			for i := range n {
+				c := m.NewCache()
+				c.Reserve(128)
+				caches = append(caches, c)
+				next = append(next, []int32{int32(i)})
+				prompts = append(prompts, full(cfg, 1, 56, 1)[0].IDs)
+			}
+			each := func(int, []float32) {}
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				for _, c := range caches {
+					c.Reset()
+				}
+				m.ExtendFunc(caches, prompts, each)
+				b.StartTimer()
+				for range 16 {
+					m.ExtendFunc(caches, next, each)
+				}
+			}
+			b.ReportMetric(16*float64(n)*float64(b.N)/b.Elapsed().Seconds(), "tok/s")
+		})
+	}
+}
+
 // BenchmarkModes compares the ways to train one model: all weights, adapters, BF16,
 // recomputation and dropout.
 func BenchmarkModes(b *testing.B) {

@@ -21,6 +21,9 @@ func (s *server) adminRoutes() {
 	s.route(admins, post, "/admin/rounds", s.startRound)
 	s.route(readers, get, "/admin/rounds/:id", s.roundPage)
 	s.route(admins, post, "/admin/rounds/:id/cancel", s.roundAct(s.Loop.Cancel, "cancelled"))
+	s.route(admins, post, "/admin/rounds/:id/pause", s.roundAct(s.Loop.Pause, "paused"))
+	s.route(admins, post, "/admin/rounds/:id/resume", s.roundAct(s.Loop.Resume, "resumed"))
+	s.route(admins, post, "/admin/rounds/:id/retry", s.roundAct(s.Loop.Retry, "retried"))
 	s.route(admins, post, "/admin/rounds/:id/proceed", s.roundAct(s.Loop.Proceed, "proceeding"))
 	s.route(admins, post, "/admin/rounds/:id/promote", s.decide(true, "promoted"))
 	s.route(admins, post, "/admin/rounds/:id/decline", s.decide(false, "declined"))
@@ -108,6 +111,10 @@ func (s *server) modelsPage(c *gin.Context) {
 type modelData struct {
 	registry.Version
 	Lineage    []registry.Ancestor // without itself
+	Line       []registry.Ancestor // with itself
+	Origin     *labeling.Origin    // of the rankings behind it; nil: none
+	Names      map[string]string   // of labelers, as actors
+	ByID       map[string]string   // names of the versions that wrote the answers
 	Snapshot   *labeling.Snapshot  // nil: none
 	Serving    bool
 	CanPromote bool
@@ -132,6 +139,7 @@ func (s *server) modelPage(c *gin.Context) {
 			d.Lineage = append(d.Lineage, a)
 		}
 	}
+	d.Line = lineage
 	if v.Snapshot != nil {
 		snap, err := s.Labeling.SnapshotByID(ctx, *v.Snapshot)
 		if err != nil {
@@ -139,6 +147,10 @@ func (s *server) modelPage(c *gin.Context) {
 			return
 		}
 		d.Snapshot = &snap
+		if err := s.originOf(ctx, &d); err != nil {
+			s.fail(c, err)
+			return
+		}
 	}
 	if d.Taints, err = s.Registry.Taints(ctx, v.ID); err != nil {
 		s.fail(c, err)
@@ -148,6 +160,22 @@ func (s *server) modelPage(c *gin.Context) {
 		d.Serving = live.ID == v.ID
 	}
 	s.render(c, http.StatusOK, "model", view{Title: v.Name, Nav: "models", Note: note(c), Data: d})
+}
+
+// originOf reads whose work the rankings behind a version are.
+func (s *server) originOf(ctx context.Context, d *modelData) error {
+	o, err := s.Labeling.SnapshotOrigin(ctx, d.Snapshot.ID)
+	if err != nil {
+		return err
+	}
+	d.Origin, d.ByID = &o, map[string]string{}
+	for _, m := range o.Models {
+		if v, err := s.Registry.Get(ctx, m.ID); err == nil {
+			d.ByID[m.ID] = v.Name
+		}
+	}
+	d.Names, err = s.names(ctx)
+	return err
 }
 
 func (s *server) promote(c *gin.Context) {

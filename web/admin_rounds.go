@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,11 +21,18 @@ import (
 	"github.com/rankloop/rankloop/web/lang"
 )
 
+// timeZones are offered for a schedule; any other of the IANA database may be typed.
+var timeZones = []string{"UTC", "Africa/Cairo", "Africa/Johannesburg", "Africa/Lagos", "America/Chicago", "America/Denver", "America/Los_Angeles",
+	"America/Mexico_City", "America/New_York", "America/Sao_Paulo", "Asia/Dubai", "Asia/Hong_Kong", "Asia/Jakarta", "Asia/Kolkata", "Asia/Seoul",
+	"Asia/Shanghai", "Asia/Singapore", "Asia/Taipei", "Asia/Tokyo", "Australia/Sydney", "Europe/Berlin", "Europe/Istanbul", "Europe/London",
+	"Europe/Madrid", "Europe/Paris", "Europe/Warsaw", "Pacific/Auckland"}
+
 type roundsData struct {
 	Rounds    []loop.Round
 	Open      *loop.Round // the newest, while it runs, with its progress
 	Serving   *registry.Version
 	Schedules []loop.Schedule
+	New       int // rankings since the last round began to learn
 	Alarms    []loop.Alarm
 	Cords     []pulledCord
 	Defaults  loop.Config // of the next round
@@ -73,6 +81,10 @@ func (s *server) adminHome(c *gin.Context) {
 		return
 	}
 	if d.Schedules, err = s.Loop.Schedules(ctx, s.ProjectID); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if d.New, err = s.Loop.NewRankings(ctx, s.ProjectID); err != nil {
 		s.fail(c, err)
 		return
 	}
@@ -152,7 +164,19 @@ func (s *server) addSchedule(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	if _, err := s.Loop.AddSchedule(c.Request.Context(), loop.Schedule{ProjectID: s.ProjectID, Cron: cron, Config: cfg, CreatedBy: actor(c)}); err != nil {
+	zone, err := formValue(c, "time_zone", 100)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	sc := loop.Schedule{ProjectID: s.ProjectID, Cron: cron, TimeZone: zone, Config: cfg, CreatedBy: actor(c)}
+	if v := c.PostForm("rankings"); v != "" {
+		if sc.Rankings, err = strconv.Atoi(v); err != nil {
+			s.fail(c, bad("rankings", "must be a whole number"))
+			return
+		}
+	}
+	if _, err := s.Loop.AddSchedule(c.Request.Context(), sc); err != nil {
 		s.fail(c, err)
 		return
 	}
@@ -208,7 +232,7 @@ type roundData struct {
 // stageStep is one stage on the way, for the strip on top.
 type stageStep struct {
 	Name  loop.Stage
-	State string // past, now, over or ahead
+	State string // past, now, over, broke or ahead
 }
 
 func (s *server) roundPage(c *gin.Context) {
@@ -218,7 +242,7 @@ func (s *server) roundPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	d := roundData{Round: r, CanCancel: !r.Stage.Ended(), Path: stagePath(r.Stage)}
+	d := roundData{Round: r, CanCancel: !r.Stage.Ended(), Path: stagePath(r)}
 	b, err := json.MarshalIndent(r.Config, "", "  ")
 	if err != nil {
 		s.fail(c, err)
@@ -258,22 +282,26 @@ func (s *server) roundPage(c *gin.Context) {
 	s.render(c, http.StatusOK, "round", view{Title: s.say(c, "Round %d", r.Number), Nav: "rounds", Note: note(c), Data: d})
 }
 
-func stagePath(now loop.Stage) []stageStep {
+func stagePath(r loop.Round) []stageStep {
 	var out []stageStep
-	at := len(loop.Stages)
-	for i, st := range loop.Stages {
-		if st == now {
-			at = i
-		}
+	now, broke := r.Stage, r.BrokeAt != ""
+	if broke {
+		now = r.BrokeAt
+	}
+	at := slices.Index(loop.Stages, now)
+	if at < 0 {
+		at = len(loop.Stages) // of a round that broke off, where the stage is not known
 	}
 	for i, st := range loop.Stages {
 		step := stageStep{Name: st, State: "ahead"}
 		switch {
 		case now == loop.StageDone && i == at:
 			step.State = "over"
+		case i == at && broke:
+			step.State = "broke"
 		case i == at:
 			step.State = "now"
-		case i < at && at < len(loop.Stages): // of a round that broke off, the stage is not known
+		case i < at && at < len(loop.Stages):
 			step.State = "past"
 		}
 		out = append(out, step)
@@ -289,6 +317,7 @@ type roundUpdate struct {
 	Counted  string        `json:"counted"` // the progress, likewise
 	Progress loop.Progress `json:"progress"`
 	Error    string        `json:"error"`
+	Paused   bool          `json:"paused"`
 }
 
 // runPoints are new points of one curve.
@@ -348,7 +377,7 @@ func (s *server) roundEvents(c *gin.Context) {
 
 // sendRound sends what is new since last and the cursor.
 func (s *server) sendRound(ctx context.Context, out sender, l *lang.Language, r loop.Round, cursor *[2]int, last string) (string, error) {
-	b, err := json.Marshal(roundUpdate{r.Stage, l.T(string(stageNames[r.Stage])), r.Stage.Ended(), counted(l, r.Progress), r.Progress, r.Error})
+	b, err := json.Marshal(roundUpdate{r.Stage, l.T(string(stageNames[r.Stage])), r.Stage.Ended(), counted(l, r.Progress), r.Progress, r.Error, r.PausedAt != nil})
 	if err != nil {
 		return last, err
 	}

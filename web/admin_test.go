@@ -35,13 +35,21 @@ func TestRoundActs(t *testing.T) {
 	}
 	ada.form("/admin/rounds/"+r[0].ID+"/promote").want(t, http.StatusConflict)
 	ada.form("/admin/rounds/"+r[0].ID+"/proceed").want(t, http.StatusConflict)
+	ada.form("/admin/rounds/"+r[0].ID+"/resume").want(t, http.StatusConflict)
+	ada.form("/admin/rounds/"+r[0].ID+"/pause").want(t, http.StatusSeeOther)
+	if page := ada.get("/admin/rounds/" + r[0].ID + "?done=paused").body; !strings.Contains(page, "The round is paused.") || !strings.Contains(page, "/resume") || strings.Contains(page, "/pause\"") {
+		t.Error("a paused round does not offer to go on")
+	}
+	ada.form("/admin/rounds/"+r[0].ID+"/resume").want(t, http.StatusSeeOther)
+	ada.form("/admin/rounds/"+r[0].ID+"/retry").want(t, http.StatusConflict)
 	ada.form("/admin/rounds/"+r[0].ID+"/cancel").want(t, http.StatusSeeOther)
 	ada.form("/admin/rounds/"+r[0].ID+"/cancel").want(t, http.StatusConflict)
 	if page := ada.get("/admin/rounds/" + r[0].ID + "?done=cancelled"); !strings.Contains(page.body, "The round is cancelled.") || strings.Contains(page.body, "Yes, cancel") {
 		t.Error("the page does not say that it is cancelled")
 	}
 
-	ada.form("/admin/schedules", "cron", "0 3 * * 1", "k", "6").want(t, http.StatusSeeOther)
+	ada.form("/admin/schedules", "cron", "0 3 * * 1", "k", "6", "time_zone", "Middle/Earth").want(t, http.StatusBadRequest)
+	ada.form("/admin/schedules", "cron", "0 3 * * 1", "k", "6", "time_zone", "Asia/Taipei", "rankings", "250").want(t, http.StatusSeeOther)
 	s, err := w.loop.Schedules(t.Context(), w.project.ID)
 	w.must(err)
 	if len(s) != 1 || !s[0].Enabled || s[0].Config.K != 6 || s[0].NextAt.Before(time.Now()) {
@@ -56,7 +64,7 @@ func TestRoundActs(t *testing.T) {
 			t.Errorf("%s: %+v %v", act.path, s, err)
 		}
 	}
-	if page := ada.get("/admin"); !strings.Contains(page.body, "0 3 * * 1") {
+	if page := ada.get("/admin"); !strings.Contains(page.body, "0 3 * * 1") || !strings.Contains(page.body, "Asia/Taipei") || !strings.Contains(page.body, "from 250 new rankings on") {
 		t.Error("the schedule is not shown")
 	}
 	ada.form("/admin/schedules/"+s[0].ID+"/remove").want(t, http.StatusSeeOther)

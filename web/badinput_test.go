@@ -98,7 +98,7 @@ func TestBadInput(t *testing.T) {
 		check("draft of "+id, mina.json(put, "/label/api/assignments/"+id+"/draft", `{}`))
 		check("round "+id, ada.get("/admin/rounds/"+id))
 		check("events "+id, ada.get("/admin/api/rounds/"+id+"/events"))
-		for _, p := range []string{"rounds/" + id + "/cancel", "rounds/" + id + "/proceed", "rounds/" + id + "/promote", "rounds/" + id + "/decline", "schedules/" + id + "/enable",
+		for _, p := range []string{"rounds/" + id + "/cancel", "rounds/" + id + "/proceed", "rounds/" + id + "/pause", "rounds/" + id + "/resume", "rounds/" + id + "/retry", "rounds/" + id + "/promote", "rounds/" + id + "/decline", "schedules/" + id + "/enable",
 			"schedules/" + id + "/remove", "models/" + id + "/promote", "people/" + id + "/password", "people/" + id + "/disable", "people/" + id + "/enable", "keys/" + id + "/revoke", "held/" + id + "/release"} {
 			check(p, ada.form("/admin/"+p))
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
@@ -25,13 +26,12 @@ func TestLook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)
-	for i, n := range []string{"mina", "tomas", "yuki"} {
-		w.user(n, account.RoleLabeler)
-		if i == 0 {
-			w.key("acme", func(k *account.NewKey) { k.TrainingOptIn = true })
-		}
-	}
+	people, _ := w.labeled(6)
+	w.key("acme", func(k *account.NewKey) { k.TrainingOptIn = true })
 	round := w.finishedRound()
+	snap, err := w.labeling.MakeSnapshot(t.Context(), w.project.ID, labeling.SnapshotFilter{}, "user:x")
+	w.must(err)
+	second := w.register(registry.Version{Kind: registry.Policy, Name: "policy-r2", Digest: "sha256:" + repeat("e"), Parents: []string{round.PolicyVersionID, round.RewardVersionID}, Snapshot: &snap.ID})
 	for range 2 {
 		w.addTask(says("Tell a story about a fox and a drum with a happy ending."), demoAnswers...)
 	}
@@ -49,7 +49,7 @@ func TestLook(t *testing.T) {
 			b.fitsWidth()
 			b.signIn("ada@example.com")
 			for _, p := range []struct{ name, path string }{{"rounds", "/admin"}, {"round", "/admin/rounds/" + round.ID}, {"models", "/admin/models"},
-				{"model", "/admin/models/" + w.version.ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"audit", "/admin/audit?verify=yes"},
+				{"model", "/admin/models/" + second.ID}, {"lineage", "/admin/lineage?kind=labeler&id=" + people[0].ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"audit", "/admin/audit?verify=yes"},
 				{"account", "/account"}, {"docs", "/docs/ranking"}, {"missing", "/admin/nothing"}, {"chat", "/chat"}, {"label", "/label"}} {
 				if p.name == "missing" {
 					b.allow("404")
@@ -116,6 +116,8 @@ func (w *world) finishedRound() loop.Round {
 		return err
 	}))
 	w.must(w.loop.Promote(ctx, policy.ID, "user:"+w.version.ID))
+	r, err = w.loop.View(ctx, r.ID)
+	w.must(err)
 	return r
 }
 

@@ -86,6 +86,9 @@ type Loop interface {
 	View(ctx context.Context, id string) (loop.Round, error) // with its progress counted
 	Start(ctx context.Context, projectID, actor string, c loop.Config) (loop.Round, error)
 	Cancel(ctx context.Context, id, actor string) error
+	Pause(ctx context.Context, id, actor string) error
+	Resume(ctx context.Context, id, actor string) error
+	Retry(ctx context.Context, id, actor string) error
 	Proceed(ctx context.Context, id, actor string) error
 	OrderTasks(ctx context.Context, projectID string, prompts int, actor string) error // lets the serving policy answer prompts outside any round
 	Decide(ctx context.Context, id, actor string, promote bool) error
@@ -95,6 +98,7 @@ type Loop interface {
 	ReleaseCord(ctx context.Context, projectID, actor string) error
 	Cords(ctx context.Context) ([]loop.Cord, error) // all that are pulled
 
+	NewRankings(ctx context.Context, projectID string) (int, error) // since the last round began to learn
 	Schedules(ctx context.Context, projectID string) ([]loop.Schedule, error)
 	AddSchedule(ctx context.Context, s loop.Schedule) (loop.Schedule, error)
 	EnableSchedule(ctx context.Context, id, actor string, on bool) error

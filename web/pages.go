@@ -73,8 +73,12 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"ms":      func(ms int64) float64 { return float64(ms) / 1000 },
 		"clip":    func(s string) string { return clipRunes(s, 300) },
 		"add":     func(a, b int) int { return a + b },
+		"zones":   func() []string { return timeZones },
 		"columns": columnPlot,
 		"dots":    dotPlot,
+		"lineage": func(line []registry.Ancestor, title, desc, snapshot string) template.HTML {
+			return lineageGraph(func(k string) string { return named(l, kindNames, k) }, line, title, desc, snapshot)
+		},
 		"stage":   func(s loop.Stage) string { return l.T(string(stageNames[s])) },
 		"role":    func(r account.Role) string { return named(l, roleNames, r) },
 		"word":    func(v any) string { return named(l, words, fmt.Sprint(v)) },
@@ -193,6 +197,9 @@ var notes = map[string]sentence{
 	"ordered":     "The serving policy answers the prompts now; tasks appear as they are ready.",
 	"password":    "The password is changed. Sign in with the new one.",
 	"proceeding":  "The round goes on with the rankings it has.",
+	"paused":      "The round is paused.",
+	"resumed":     "The round goes on.",
+	"retried":     "The round tries the stage again.",
 	"promoted":    "Promoted. Answers under way finish on the former weights.",
 	"released":    "The task is back in the queue.",
 	"removed":     "The webhook is removed.",

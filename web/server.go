@@ -120,6 +120,7 @@ func (s *server) routes() {
 	s.labelPages()
 	s.projectPages()
 	s.adminRoutes()
+	s.lineageRoutes()
 	s.peopleRoutes()
 	s.labelingRoutes()
 	s.dataRoutes()

@@ -23,7 +23,7 @@ type modelCmd struct {
 	List      modelListCmd      `cmd:"" help:"List the versions, newest first."`
 	Promote   modelPromoteCmd   `cmd:"" help:"Let a version answer customers."`
 	Rollback  modelRollbackCmd  `cmd:"" help:"Let the version that served before serve again."`
-	Lineage   modelLineageCmd   `cmd:"" help:"Show what a version was made from."`
+	Lineage   modelLineageCmd   `cmd:"" help:"Show what a version was made from, and what learned from whom."`
 	Attention modelAttentionCmd `cmd:"" help:"Show what each token of a text looks at, as a heat map."`
 }
 
@@ -113,6 +113,7 @@ func (c modelListCmd) Run(ctx context.Context, std streams) error {
 type modelPromoteCmd struct {
 	serverFlags
 	Model string `arg:"" help:"Name or id of a version."`
+	JSON  bool   `name:"json" help:"Print the version as JSON."`
 }
 
 func (modelPromoteCmd) Help() string { return "Example:\n  rankloop model promote policy-3" }
@@ -126,12 +127,18 @@ func (c modelPromoteCmd) Run(ctx context.Context, std streams) error {
 		if err := a.loop.Promote(ctx, v.ID, "command line"); err != nil {
 			return err
 		}
+		if c.JSON {
+			return json.NewEncoder(std.out).Encode(v)
+		}
 		_, err = fmt.Fprintf(std.out, "%s serves now\n", v.Name)
 		return err
 	})
 }
 
-type modelRollbackCmd struct{ serverFlags }
+type modelRollbackCmd struct {
+	serverFlags
+	JSON bool `name:"json" help:"Print the version as JSON."`
+}
 
 func (modelRollbackCmd) Help() string { return "Example:\n  rankloop model rollback" }
 
@@ -141,43 +148,10 @@ func (c modelRollbackCmd) Run(ctx context.Context, std streams) error {
 		if err != nil {
 			return err
 		}
+		if c.JSON {
+			return json.NewEncoder(std.out).Encode(v)
+		}
 		_, err = fmt.Fprintf(std.out, "%s serves again\n", v.Name)
 		return err
-	})
-}
-
-type modelLineageCmd struct {
-	serverFlags
-	Model string `arg:"" help:"Name or id of a version."`
-	JSON  bool   `name:"json" help:"One JSON line per ancestor."`
-}
-
-func (modelLineageCmd) Help() string { return "Example:\n  rankloop model lineage policy-3" }
-
-func (c modelLineageCmd) Run(ctx context.Context, std streams) error {
-	return c.with(ctx, std, func(a *app) error {
-		v, err := a.version(ctx, c.Model)
-		if err != nil {
-			return err
-		}
-		list, err := a.registry.Lineage(ctx, v.ID)
-		if err != nil {
-			return err
-		}
-		enc := json.NewEncoder(std.out)
-		for _, x := range list {
-			if c.JSON {
-				if err := enc.Encode(x); err != nil {
-					return err
-				}
-				continue
-			}
-			snapshot := ""
-			if x.Snapshot != nil {
-				snapshot = "  rankings of snapshot " + *x.Snapshot
-			}
-			fmt.Fprintf(std.out, "%*s%s (%s)%s\n", 2*x.Depth, "", x.Name, x.Kind, snapshot)
-		}
-		return nil
 	})
 }

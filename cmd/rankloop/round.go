@@ -18,12 +18,16 @@ type roundCmd struct {
 	Show    roundShowCmd    `cmd:"" help:"Show a round and its table."`
 	Watch   roundWatchCmd   `cmd:"" help:"Follow a round until it ends."`
 	Proceed roundProceedCmd `cmd:"" help:"Train on the rankings that are in, without the rest."`
+	Pause   roundPauseCmd   `cmd:"" help:"Stop an open round where it stands, until it is resumed."`
+	Resume  roundResumeCmd  `cmd:"" help:"Go on with a paused round."`
+	Retry   roundRetryCmd   `cmd:"" help:"Go on with a failed round at the stage that failed."`
 	Cancel  roundCancelCmd  `cmd:"" help:"Cancel an open round; rankings stay."`
 }
 
 type roundStartCmd struct {
 	serverFlags
 	ConfigJSON string `name:"round-config" help:"JSON file that overrides the defaults of a round." placeholder:"FILE" type:"existingfile"`
+	JSON       bool   `name:"json" help:"Print the round as JSON."`
 }
 
 func (roundStartCmd) Help() string {
@@ -45,6 +49,9 @@ func (c roundStartCmd) Run(ctx context.Context, std streams) error {
 		r, err := a.loop.Start(ctx, a.project.ID, "command line", cfg)
 		if err != nil {
 			return err
+		}
+		if c.JSON {
+			return json.NewEncoder(std.out).Encode(r)
 		}
 		_, err = fmt.Fprintf(std.out, "round %d %s\n", r.Number, r.ID)
 		return err
@@ -141,7 +148,7 @@ func (c roundShowCmd) Run(ctx context.Context, std streams) error {
 		if c.JSON {
 			return json.NewEncoder(std.out).Encode(r)
 		}
-		fmt.Fprintf(std.out, "round %d: %s, %d of %d %s\n", r.Number, r.Stage, r.Progress.Done, r.Progress.Total, r.Progress.Unit)
+		fmt.Fprintln(std.out, roundLine(r))
 		if r.Report == nil && r.Error == "" {
 			return nil
 		}
@@ -176,30 +183,87 @@ func (c roundWatchCmd) Run(ctx context.Context, std streams) error {
 	})
 }
 
-type roundProceedCmd struct{ roundArg }
+// roundLine says where a round stands.
+func roundLine(r loop.Round) string {
+	line := fmt.Sprintf("round %d: %s", r.Number, r.Stage)
+	if r.PausedAt != nil {
+		line += ", paused"
+	}
+	if r.BrokeAt != "" {
+		line += fmt.Sprintf(" in stage %s", r.BrokeAt)
+	}
+	if r.Progress.Total > 0 {
+		line += fmt.Sprintf(", %d of %d %s", r.Progress.Done, r.Progress.Total, r.Progress.Unit)
+	}
+	return line
+}
+
+// roundAct is a command that changes a round.
+type roundAct struct {
+	roundArg
+	JSON bool `name:"json" help:"Print the round afterwards as JSON."`
+}
+
+func (c roundAct) run(ctx context.Context, std streams, act func(l *loop.Loop, id string) error) error {
+	return c.with(ctx, std, func(a *app) error {
+		r, err := c.find(ctx, a)
+		if err != nil {
+			return err
+		}
+		if err := act(a.loop, r.ID); err != nil {
+			return err
+		}
+		if r, err = a.loop.View(ctx, r.ID); err != nil {
+			return err
+		}
+		if c.JSON {
+			return json.NewEncoder(std.out).Encode(r)
+		}
+		_, err = fmt.Fprintln(std.out, roundLine(r))
+		return err
+	})
+}
+
+type roundProceedCmd struct{ roundAct }
 
 func (roundProceedCmd) Help() string { return "Example:\n  rankloop round proceed 3" }
 
 func (c roundProceedCmd) Run(ctx context.Context, std streams) error {
-	return c.with(ctx, std, func(a *app) error {
-		r, err := c.find(ctx, a)
-		if err != nil {
-			return err
-		}
-		return a.loop.Proceed(ctx, r.ID, "command line")
-	})
+	return c.run(ctx, std, func(l *loop.Loop, id string) error { return l.Proceed(ctx, id, "command line") })
 }
 
-type roundCancelCmd struct{ roundArg }
+type roundPauseCmd struct{ roundAct }
+
+func (roundPauseCmd) Help() string {
+	return "Nothing is sampled and no run takes a step; people may go on ranking.\n\nExample:\n  rankloop round pause 3"
+}
+
+func (c roundPauseCmd) Run(ctx context.Context, std streams) error {
+	return c.run(ctx, std, func(l *loop.Loop, id string) error { return l.Pause(ctx, id, "command line") })
+}
+
+type roundResumeCmd struct{ roundAct }
+
+func (roundResumeCmd) Help() string { return "Example:\n  rankloop round resume 3" }
+
+func (c roundResumeCmd) Run(ctx context.Context, std streams) error {
+	return c.run(ctx, std, func(l *loop.Loop, id string) error { return l.Resume(ctx, id, "command line") })
+}
+
+type roundRetryCmd struct{ roundAct }
+
+func (roundRetryCmd) Help() string {
+	return "A run goes on from its last committed step.\n\nExample:\n  rankloop round retry 3"
+}
+
+func (c roundRetryCmd) Run(ctx context.Context, std streams) error {
+	return c.run(ctx, std, func(l *loop.Loop, id string) error { return l.Retry(ctx, id, "command line") })
+}
+
+type roundCancelCmd struct{ roundAct }
 
 func (roundCancelCmd) Help() string { return "Example:\n  rankloop round cancel 3" }
 
 func (c roundCancelCmd) Run(ctx context.Context, std streams) error {
-	return c.with(ctx, std, func(a *app) error {
-		r, err := c.find(ctx, a)
-		if err != nil {
-			return err
-		}
-		return a.loop.Cancel(ctx, r.ID, "command line")
-	})
+	return c.run(ctx, std, func(l *loop.Loop, id string) error { return l.Cancel(ctx, id, "command line") })
 }

@@ -3532,7 +3532,7 @@ store1:
 	RET
 
 // func panelInt8AVX2(M int, K int, high *uint32, low *uint32, lda int, b *uint32, rows *int32, scales *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX2, FMA3, MMX+, SSE2
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·panelInt8AVX2(SB), NOSPLIT, $0-81
 	MOVQ     M+0(FP), AX
 	MOVQ     lda+32(FP), R8
@@ -3602,7 +3602,7 @@ k:
 	JNZ          k
 	MOVQ         rows+48(FP), DX
 	MOVL         $0x43000000, CX
-	MOVD         CX, X11
+	VMOVD        CX, X11
 	VPBROADCASTD X11, Y11
 	VBROADCASTSS 8(DX), Y12
 	VPBROADCASTD (DX), Y9
@@ -3664,7 +3664,7 @@ store:
 	RET
 
 // func largestAVX2(x *float32, n int) uint32
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·largestAVX2(SB), NOSPLIT, $0-20
 	MOVQ     x+0(FP), SI
 	MOVQ     n+8(FP), DX
@@ -3696,13 +3696,13 @@ block:
 	VPMAXUD      X1, X0, X0
 	VPSRLDQ      $0x04, X0, X1
 	VPMAXUD      X1, X0, X0
-	MOVD         X0, AX
+	VMOVD        X0, AX
 	MOVL         AX, ret+16(FP)
 	VZEROUPPER
 	RET
 
 // func roundBytesAVX2(high *uint32, low *uint32, x *float32, n int, inverse float32) (h int32, l int32)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·roundBytesAVX2(SB), NOSPLIT, $0-48
 	MOVQ         high+0(FP), DI
 	MOVQ         low+8(FP), BX
@@ -3710,7 +3710,7 @@ TEXT ·roundBytesAVX2(SB), NOSPLIT, $0-48
 	MOVQ         n+24(FP), DX
 	VBROADCASTSS inverse+32(FP), Y15
 	MOVL         $0x00000040, AX
-	MOVD         AX, X14
+	VMOVD        AX, X14
 	VPBROADCASTD X14, Y14
 	VMOVDQU      lanes<>+0(SB), Y13
 	VPXOR        Y11, Y11, Y11
@@ -3771,7 +3771,7 @@ round:
 	VPADDD       X1, X0, X0
 	VPSRLDQ      $0x04, X0, X1
 	VPADDD       X1, X0, X0
-	MOVD         X0, AX
+	VMOVD        X0, AX
 	MOVL         AX, h+40(FP)
 	VMOVDQA      Y12, Y0
 	VEXTRACTI128 $0x01, Y0, X1
@@ -3780,7 +3780,7 @@ round:
 	VPADDD       X1, X0, X0
 	VPSRLDQ      $0x04, X0, X1
 	VPADDD       X1, X0, X0
-	MOVD         X0, AX
+	VMOVD        X0, AX
 	MOVL         AX, l+44(FP)
 	VZEROUPPER
 	RET

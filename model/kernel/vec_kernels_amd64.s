@@ -1232,14 +1232,12 @@ DATA constc2b00000<>+60(SB)/4, $0xc2b00000
 GLOBL constc2b00000<>(SB), RODATA|NOPTR, $64
 
 // func expSumAVX2(dst *float32, x *float32, n int, scale float32, shift float32) float32
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·expSumAVX2(SB), NOSPLIT, $0-36
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
-	MOVSS        scale+24(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        shift+28(FP), X3
-	VBROADCASTSS X3, Y3
+	VBROADCASTSS scale+24(FP), Y2
+	VBROADCASTSS shift+28(FP), Y3
 	MOVQ         n+16(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         dst+0(FP), DX
@@ -1387,19 +1385,17 @@ join:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+32(FP)
+	VMOVSS       X1, ret+32(FP)
 	VZEROUPPER
 	RET
 
 // func expTotalAVX2(x *float32, n int, scale float32, shift float32) float32
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·expTotalAVX2(SB), NOSPLIT, $0-28
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
-	MOVSS        scale+16(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        shift+20(FP), X3
-	VBROADCASTSS X3, Y3
+	VBROADCASTSS scale+16(FP), Y2
+	VBROADCASTSS shift+20(FP), Y3
 	MOVQ         n+8(FP), AX
 	MOVQ         x+0(FP), CX
 	XORQ         DX, DX
@@ -1542,7 +1538,7 @@ join:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+24(FP)
+	VMOVSS       X1, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -2219,13 +2215,11 @@ done:
 	RET
 
 // func expSumAVX512(dst *float32, x *float32, n int, scale float32, shift float32) float32
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·expSumAVX512(SB), NOSPLIT, $0-36
 	VPXORD       Z0, Z0, Z0
-	MOVSS        scale+24(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        shift+28(FP), X2
-	VBROADCASTSS X2, Z2
+	VBROADCASTSS scale+24(FP), Z1
+	VBROADCASTSS shift+28(FP), Z2
 	MOVQ         n+16(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         dst+0(FP), DX
@@ -2349,18 +2343,16 @@ join:
 	VADDPS        X0, X1, X1
 	VMOVSHDUP     X1, X0
 	VADDPS        X0, X1, X1
-	MOVSS         X1, ret+32(FP)
+	VMOVSS        X1, ret+32(FP)
 	VZEROUPPER
 	RET
 
 // func expTotalAVX512(x *float32, n int, scale float32, shift float32) float32
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·expTotalAVX512(SB), NOSPLIT, $0-28
 	VPXORD       Z0, Z0, Z0
-	MOVSS        scale+16(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        shift+20(FP), X2
-	VBROADCASTSS X2, Z2
+	VBROADCASTSS scale+16(FP), Z1
+	VBROADCASTSS shift+20(FP), Z2
 	MOVQ         n+8(FP), AX
 	MOVQ         x+0(FP), CX
 	XORQ         DX, DX
@@ -2479,7 +2471,7 @@ join:
 	VADDPS        X0, X1, X1
 	VMOVSHDUP     X1, X0
 	VADDPS        X0, X1, X1
-	MOVSS         X1, ret+24(FP)
+	VMOVSS        X1, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -2586,10 +2578,9 @@ done:
 	RET
 
 // func scaleAVX2(dst *float32, n int, s float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·scaleAVX2(SB), NOSPLIT, $0-20
-	MOVSS        s+16(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS s+16(FP), Y0
 	MOVQ         n+8(FP), AX
 	MOVQ         dst+0(FP), CX
 	XORQ         DX, DX
@@ -2634,10 +2625,9 @@ done:
 	RET
 
 // func axpyAVX2(dst *float32, a float32, x *float32, n int)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·axpyAVX2(SB), NOSPLIT, $0-32
-	MOVSS        a+8(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS a+8(FP), Y0
 	MOVQ         n+24(FP), AX
 	MOVQ         dst+0(FP), CX
 	MOVQ         x+16(FP), DX
@@ -2687,12 +2677,10 @@ done:
 	RET
 
 // func softmaxGradAVX2(ds *float32, p *float32, dp *float32, n int, delta float32, scale float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·softmaxGradAVX2(SB), NOSPLIT, $0-40
-	MOVSS        delta+32(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        scale+36(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS delta+32(FP), Y0
+	VBROADCASTSS scale+36(FP), Y1
 	MOVQ         n+24(FP), AX
 	MOVQ         p+8(FP), CX
 	MOVQ         dp+16(FP), DX
@@ -2751,7 +2739,7 @@ done:
 	RET
 
 // func dotAVX2(a *float32, b *float32, n int) float32
-// Requires: AVX, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·dotAVX2(SB), NOSPLIT, $0-28
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2796,12 +2784,12 @@ join:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+24(FP)
+	VMOVSS       X1, ret+24(FP)
 	VZEROUPPER
 	RET
 
 // func sumAVX2(x *float32, n int) float32
-// Requires: AVX, SSE
+// Requires: AVX
 TEXT ·sumAVX2(SB), NOSPLIT, $0-20
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2841,12 +2829,12 @@ join:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+16(FP)
+	VMOVSS       X1, ret+16(FP)
 	VZEROUPPER
 	RET
 
 // func maximumAVX2(x *float32, n int) float32
-// Requires: AVX, SSE
+// Requires: AVX
 TEXT ·maximumAVX2(SB), NOSPLIT, $0-20
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
@@ -2892,7 +2880,7 @@ join:
 	VMAXPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VMAXPS       X0, X1, X1
-	MOVSS        X1, ret+16(FP)
+	VMOVSS       X1, ret+16(FP)
 	VZEROUPPER
 	RET
 
@@ -2915,7 +2903,7 @@ DATA constff800000<>+60(SB)/4, $0xff800000
 GLOBL constff800000<>(SB), RODATA|NOPTR, $64
 
 // func sumSquaresAVX2(x *float32, n int) float64
-// Requires: AVX, FMA3, SSE2
+// Requires: AVX, FMA3
 TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-24
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2973,17 +2961,16 @@ join:
 	VADDPD       X1, X0, X1
 	VUNPCKHPD    X1, X1, X0
 	VADDSD       X0, X1, X1
-	MOVSD        X1, ret+16(FP)
+	VMOVSD       X1, ret+16(FP)
 	VZEROUPPER
 	RET
 
 // func sumDeviationsAVX2(x *float32, n int, mean float32) float32
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·sumDeviationsAVX2(SB), NOSPLIT, $0-28
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
-	MOVSS        mean+16(FP), X2
-	VBROADCASTSS X2, Y2
+	VBROADCASTSS mean+16(FP), Y2
 	MOVQ         n+8(FP), AX
 	MOVQ         x+0(FP), CX
 	XORQ         DX, DX
@@ -3026,17 +3013,15 @@ join:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+24(FP)
+	VMOVSS       X1, ret+24(FP)
 	VZEROUPPER
 	RET
 
 // func layerNormAVX2(dst *float32, x *float32, w *float32, b *float32, n int, mean float32, rstd float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·layerNormAVX2(SB), NOSPLIT, $0-48
-	MOVSS        mean+40(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        rstd+44(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS mean+40(FP), Y0
+	VBROADCASTSS rstd+44(FP), Y1
 	MOVQ         n+32(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         w+16(FP), DX
@@ -3100,12 +3085,10 @@ done:
 	RET
 
 // func rmsNormAVX2(dst *float32, x *float32, w *float32, n int, mean float32, rstd float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·rmsNormAVX2(SB), NOSPLIT, $0-40
-	MOVSS        mean+32(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        rstd+36(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS mean+32(FP), Y0
+	VBROADCASTSS rstd+36(FP), Y1
 	MOVQ         n+24(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         w+16(FP), DX
@@ -3164,16 +3147,14 @@ done:
 	RET
 
 // func normSumsAVX2(dy *float32, x *float32, w *float32, n int, mean float32, rstd float32) (a float32, b float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·normSumsAVX2(SB), NOSPLIT, $0-48
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
-	MOVSS        mean+32(FP), X4
-	VBROADCASTSS X4, Y4
-	MOVSS        rstd+36(FP), X5
-	VBROADCASTSS X5, Y5
+	VBROADCASTSS mean+32(FP), Y4
+	VBROADCASTSS rstd+36(FP), Y5
 	MOVQ         n+24(FP), AX
 	MOVQ         dy+0(FP), CX
 	MOVQ         x+8(FP), DX
@@ -3236,7 +3217,7 @@ join:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDPS       X0, X1, X1
-	MOVSS        X1, a+40(FP)
+	VMOVSS       X1, a+40(FP)
 	VADDPS       Y3, Y2, Y2
 	VEXTRACTF128 $0x01, Y2, X0
 	VADDPS       X0, X2, X0
@@ -3244,21 +3225,17 @@ join:
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
 	VADDPS       X1, X0, X0
-	MOVSS        X0, b+44(FP)
+	VMOVSS       X0, b+44(FP)
 	VZEROUPPER
 	RET
 
 // func normInputAVX2(dx *float32, dy *float32, x *float32, w *float32, n int, mean float32, rstd float32, a float32, b float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·normInputAVX2(SB), NOSPLIT, $0-56
-	MOVSS        mean+40(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        rstd+44(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        a+48(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        b+52(FP), X3
-	VBROADCASTSS X3, Y3
+	VBROADCASTSS mean+40(FP), Y0
+	VBROADCASTSS rstd+44(FP), Y1
+	VBROADCASTSS a+48(FP), Y2
+	VBROADCASTSS b+52(FP), Y3
 	MOVQ         n+32(FP), AX
 	MOVQ         dy+8(FP), CX
 	MOVQ         x+16(FP), DX

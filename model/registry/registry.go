@@ -43,6 +43,7 @@ type Version struct {
 	RunID     *string            `json:"run_id"`   // training run that made it
 	Snapshot  *string            `json:"snapshot"` // snapshot of rankings it was trained on
 	Metrics   map[string]float64 `json:"metrics"`  // finite numbers only
+	Code      string             `json:"code"`     // version of the program that made it; empty: not known
 	CreatedAt time.Time          `json:"created_at"`
 }
 

@@ -3,7 +3,10 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -336,5 +339,53 @@ func TestConcurrentPromotions(t *testing.T) {
 	_, err = s.pool.Exec(t.Context(), `INSERT INTO serving (channel, version_id, actor) VALUES ('default', $1, 'x')`, all[0].ID)
 	if err == nil {
 		t.Error("two live rows in one channel")
+	}
+}
+
+// TestLearned: in graphs made by chance, the versions that learned from snapshots are those that a walk over all edges finds.
+func TestLearned(t *testing.T) {
+	s := newShelf(t)
+	rng := rand.New(rand.NewPCG(3, 4))
+	var all []Version
+	for i := range 60 {
+		v := Version{Kind: Policy, Name: fmt.Sprintf("v%d", i), Digest: fmt.Sprintf("d%d", i)}
+		if rng.IntN(3) == 0 {
+			snapshot := fmt.Sprintf("s%d", rng.IntN(8))
+			v.Snapshot = &snapshot
+		}
+		for range rng.IntN(3) {
+			if len(all) > 0 {
+				if p := all[rng.IntN(len(all))].ID; !slices.Contains(v.Parents, p) {
+					v.Parents = append(v.Parents, p)
+				}
+			}
+		}
+		all = append(all, s.register(v))
+	}
+	for range 30 {
+		var snapshots []string
+		for i := range 8 {
+			if rng.IntN(4) == 0 {
+				snapshots = append(snapshots, fmt.Sprintf("s%d", i))
+			}
+		}
+		tainted := map[string]bool{}
+		var want []string
+		for _, v := range all { // parents come before their children
+			if v.Snapshot != nil && slices.Contains(snapshots, *v.Snapshot) || slices.ContainsFunc(v.Parents, func(p string) bool { return tainted[p] }) {
+				tainted[v.ID], want = true, append(want, v.Name)
+			}
+		}
+		list, err := s.store.Learned(t.Context(), snapshots)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, v := range list {
+			got = append(got, v.Name)
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("%v: %v, want %v", snapshots, got, want)
+		}
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
+	"sync"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -23,11 +25,11 @@ type querier interface {
 }
 
 // columns of a Version, in the order of scan; v is model_versions.
-const columns = `v.id::text, v.kind, v.name, v.digest, v.round_id::text, v.run_id::text, v.snapshot, v.metrics, v.created_at,
+const columns = `v.id::text, v.kind, v.name, v.digest, v.round_id::text, v.run_id::text, v.snapshot, v.metrics, v.code, v.created_at,
 	array(SELECT p.parent_id::text FROM model_parents p WHERE p.version_id = v.id ORDER BY p.position)`
 
 func (v *Version) fields() []any {
-	return []any{&v.ID, &v.Kind, &v.Name, &v.Digest, &v.RoundID, &v.RunID, &v.Snapshot, &v.Metrics, &v.CreatedAt, &v.Parents}
+	return []any{&v.ID, &v.Kind, &v.Name, &v.Digest, &v.RoundID, &v.RunID, &v.Snapshot, &v.Metrics, &v.Code, &v.CreatedAt, &v.Parents}
 }
 
 func scan(row pgx.CollectableRow) (Version, error) {
@@ -35,6 +37,26 @@ func scan(row pgx.CollectableRow) (Version, error) {
 	err := row.Scan(v.fields()...)
 	return v, err
 }
+
+// program is the version of this program, as far as its build tells: of the module, else the commit, with + where files were changed.
+var program = sync.OnceValue(func() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	code := settings["vcs.revision"]
+	if code == "" && info.Main.Version != "(devel)" {
+		code = info.Main.Version
+	}
+	if settings["vcs.modified"] == "true" && code != "" {
+		code += "+"
+	}
+	return code
+})
 
 // Register adds a version, or returns the one that is there already with the same kind, digest and run: a repeated last
 // step of a run registers nothing twice. ID is chosen where it is empty. Metrics that are not finite are left out.
@@ -50,11 +72,14 @@ func (s *Store) Register(ctx context.Context, tx pgx.Tx, v Version) (Version, er
 		}
 		v.ID = id.String()
 	}
+	if v.Code == "" {
+		v.Code = program()
+	}
 	added, err := tx.Exec(ctx, `
-		INSERT INTO model_versions (id, kind, name, digest, round_id, run_id, snapshot, metrics)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		INSERT INTO model_versions (id, kind, name, digest, round_id, run_id, snapshot, metrics, code)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (kind, digest, coalesce(run_id, '00000000-0000-0000-0000-000000000000')) DO NOTHING`,
-		v.ID, v.Kind, v.Name, v.Digest, v.RoundID, v.RunID, v.Snapshot, finite(v.Metrics))
+		v.ID, v.Kind, v.Name, v.Digest, v.RoundID, v.RunID, v.Snapshot, finite(v.Metrics), v.Code)
 	if err != nil {
 		return Version{}, fmt.Errorf("registry: register %s %s: %w", v.Kind, v.Digest, err)
 	}

@@ -18,6 +18,9 @@ func DefaultConfig() Config {
 	}
 }
 
+// maxWithout bounds Config.Without.
+const maxWithout = 1000
+
 // Validate reports the first field that cannot be used, as *InvalidError.
 func (c Config) Validate() error {
 	bad := func(field, format string, args ...any) error {
@@ -45,6 +48,14 @@ func (c Config) Validate() error {
 	}
 	if err := c.Relabel.validate(); err != nil {
 		return err
+	}
+	if len(c.Without) > maxWithout {
+		return bad("without", "%d; at most %d can be left out", len(c.Without), maxWithout)
+	}
+	for i, s := range c.Without {
+		if err := s.Check("without"); err != nil {
+			return bad(fmt.Sprintf("without/%d", i), "%q: customer, labeler or ranking with an id is wanted", s.String())
+		}
 	}
 	if err := c.Reward.Validate(); err != nil {
 		return bad("reward", "%v", err)

@@ -69,12 +69,7 @@ func (l *Loop) start(ctx context.Context, tx pgx.Tx, projectID, actor string, c 
 	if err := c.Validate(); err != nil {
 		return Round{}, err
 	}
-	if err := lockCord(ctx, tx, projectID); err != nil {
-		return Round{}, err
-	}
-	if c, err := cord(ctx, tx, projectID); err == nil {
-		return Round{}, fmt.Errorf("%w: training was stopped by a labeler (%s); release it first", ErrConflict, c.Reason)
-	} else if !errors.Is(err, ErrNotFound) {
+	if err := l.mayTrain(ctx, tx, projectID); err != nil {
 		return Round{}, err
 	}
 	serving, err := l.Registry.Serving(ctx, Channel)
@@ -88,14 +83,28 @@ func (l *Loop) start(ctx context.Context, tx pgx.Tx, projectID, actor string, c 
 	if err != nil {
 		return Round{}, err
 	}
-	r, err := l.insert(ctx, tx, Round{ProjectID: projectID, Actor: actor, Config: c, InitVersionID: serving.ID, SFTVersionID: sft.ID})
+	init := serving
+	if c.Retrain {
+		init = sft
+	}
+	r, err := l.insert(ctx, tx, Round{ProjectID: projectID, Actor: actor, Config: c, InitVersionID: init.ID, SFTVersionID: sft.ID})
 	if err != nil {
 		return r, err
 	}
 	if err := audit(ctx, tx, actor, "round.start", r.ID, map[string]any{"number": r.Number, "config": c}); err != nil {
 		return r, err
 	}
-	return r, l.enqueue.insert(ctx, tx, sampleArgs{RoundID: r.ID})
+	if !c.Retrain {
+		return r, l.enqueue.insert(ctx, tx, sampleArgs{RoundID: r.ID})
+	}
+	err = l.startReward(ctx, tx, &r)
+	if errors.Is(err, labeling.ErrEmpty) {
+		return r, &InvalidError{"without", "nothing is left to learn from"}
+	}
+	if err != nil {
+		return r, err
+	}
+	return r, l.save(ctx, tx, r)
 }
 
 // reference finds the supervised policy that a policy descends from: what the KL penalty holds on to in every round.
@@ -124,7 +133,7 @@ func (l *Loop) Cancel(ctx context.Context, id, actor string) error {
 		if err := l.stopRuns(ctx, tx, *r); err != nil {
 			return err
 		}
-		r.Stage = StageCancelled
+		r.Stage, r.BrokeAt = StageCancelled, r.Stage
 		return audit(ctx, tx, actor, "round.cancel", r.ID, map[string]any{"number": r.Number})
 	})
 }
@@ -146,6 +155,9 @@ func (l *Loop) Proceed(ctx context.Context, id, actor string) error {
 	return l.change(ctx, id, func(tx pgx.Tx, r *Round) error {
 		if r.Stage != StageRank {
 			return fmt.Errorf("%w: round %d is not waiting for rankings", ErrConflict, r.Number)
+		}
+		if r.PausedAt != nil {
+			return fmt.Errorf("%w: round %d is paused; resume it first", ErrConflict, r.Number)
 		}
 		if err := audit(ctx, tx, actor, "round.proceed", r.ID, map[string]any{}); err != nil {
 			return err
@@ -201,7 +213,7 @@ func (l *Loop) fail(ctx context.Context, tx pgx.Tx, id, reason string) error {
 	if err != nil || r.Stage.Ended() {
 		return err
 	}
-	r.Stage, r.Error = StageFailed, reason
+	r.Stage, r.BrokeAt, r.Error = StageFailed, r.Stage, reason
 	if err := l.AddAlarm(ctx, tx, Alarm{RoundID: id, Kind: "run", Message: reason, Actor: "system"}); err != nil {
 		return err
 	}

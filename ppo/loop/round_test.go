@@ -37,6 +37,7 @@ type bench struct {
 	registry *registry.Store
 	loop     *loop.Loop
 	project  labeling.Project
+	models   string // the folder of the blob store
 }
 
 // lengthJudge prefers answers of few bytes: a preference that the labelers of these tests share.
@@ -62,7 +63,8 @@ func newBench(t *testing.T) *bench {
 	}
 	b := &bench{pool: pool, labeling: labeling.NewStore(pool), registry: registry.NewStore(pool)}
 	runs, dir := run.NewStore(pool), t.TempDir()
-	blobs := checkpoint.Dir(filepath.Join(dir, "models"))
+	b.models = filepath.Join(dir, "models")
+	blobs := checkpoint.Dir(b.models)
 	b.loop = loop.New(loop.Deps{Pool: pool, Labeling: b.labeling, Registry: b.registry, Runs: runs, Blobs: blobs,
 		Template: template, Judge: lengthJudge{}, Log: log, Scratch: filepath.Join(dir, "scratch")})
 	workers := river.NewWorkers()
@@ -320,4 +322,66 @@ func TestSchedule(t *testing.T) {
 	if err := b.loop.RemoveSchedule(ctx, sc.ID, "ada"); !errors.Is(err, loop.ErrNotFound) {
 		t.Fatalf("removing twice: %v", err)
 	}
+}
+
+// TestScheduleByRankings: a schedule without a clock starts a round once so much has been ranked, and waits in silence until then;
+// a clock is read in its time zone.
+func TestScheduleByRankings(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	for _, bad := range []struct {
+		field string
+		sc    loop.Schedule
+	}{
+		{"time_zone", loop.Schedule{Cron: "0 3 * * *", TimeZone: "Middle/Earth"}},
+		{"time_zone", loop.Schedule{Cron: "0 3 * * *", TimeZone: "Local"}},
+		{"rankings", loop.Schedule{Cron: "0 3 * * *", Rankings: -1}},
+		{"cron", loop.Schedule{}},
+		{"cron", loop.Schedule{Cron: "TZ=Asia/Taipei 0 3 * * *"}},
+	} {
+		bad.sc.ProjectID, bad.sc.Config, bad.sc.CreatedBy = b.project.ID, smallRound(), "ada"
+		var invalid *loop.InvalidError
+		if _, err := b.loop.AddSchedule(ctx, bad.sc); !errors.As(err, &invalid) || invalid.Field != bad.field {
+			t.Errorf("%+v: %v, want %s", bad.sc, err, bad.field)
+		}
+	}
+	clock, err := b.loop.AddSchedule(ctx, loop.Schedule{ProjectID: b.project.ID, Cron: "30 3 * * *", TimeZone: "Asia/Taipei", Config: smallRound(), CreatedBy: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := clock.NextAt.UTC(); at.Hour() != 19 || at.Minute() != 30 {
+		t.Errorf("half past three in Taipei is %s", at)
+	}
+	if err := b.loop.EnableSchedule(ctx, clock.ID, "ada", false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.loop.AddSchedule(ctx, loop.Schedule{ProjectID: b.project.ID, Rankings: 5, Config: smallRound(), CreatedBy: "ada"}); err != nil {
+		t.Fatal(err)
+	}
+	fire := func(want int) {
+		t.Helper()
+		if _, err := b.pool.Exec(ctx, `UPDATE schedules SET next_at = now() - interval '1 second'`); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.loop.Tick(ctx); err != nil {
+			t.Fatal(err)
+		}
+		rounds, err := b.loop.List(ctx, b.project.ID, 10)
+		if err != nil || len(rounds) != want {
+			t.Fatalf("%d rounds, want %d, %v", len(rounds), want, err)
+		}
+		if alarms, err := b.loop.Alarms(ctx, "", 10); err != nil || len(alarms) > 0 {
+			t.Fatalf("alarms %v, %v", alarms, err)
+		}
+	}
+	fire(0)
+	if err := b.loop.AddTasks(ctx, b.project.ID, "practice", 6, 4, 1, 8, 1); err != nil {
+		t.Fatal(err)
+	}
+	b.rank(t)
+	if n, err := b.loop.NewRankings(ctx, b.project.ID); err != nil || n != 6 {
+		t.Fatalf("%d new rankings, %v", n, err)
+	}
+	fire(1)
+	fire(1) // that one is under way
 }

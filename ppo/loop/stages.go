@@ -31,6 +31,9 @@ func (l *Loop) advance(ctx context.Context, tx pgx.Tx, id string) error {
 	if r.Stage.Ended() {
 		return l.advanceProbe(ctx, tx, r)
 	}
+	if r.PausedAt != nil {
+		return nil // Resume looks again
+	}
 	before := r.Stage
 	switch r.Stage {
 	case StageSample: // the pool of prompts is answered
@@ -56,7 +59,7 @@ func (l *Loop) advance(ctx context.Context, tx pgx.Tx, id string) error {
 // startReward freezes the rankings and starts the reward run. All rankings of the project count, those of former rounds too:
 // the reward model must stay right on what the policy used to say.
 func (l *Loop) startReward(ctx context.Context, tx pgx.Tx, r *Round) error {
-	snapshot, err := l.Labeling.Snapshot(ctx, tx, r.ProjectID, labeling.SnapshotFilter{Name: fmt.Sprintf("round %d", r.Number), Splits: []string{labeling.Train, labeling.Valid}})
+	snapshot, err := l.Labeling.Snapshot(ctx, tx, r.ProjectID, labeling.SnapshotFilter{Name: fmt.Sprintf("round %d", r.Number), Splits: []string{labeling.Train, labeling.Valid}, Without: r.Config.Without})
 	if err != nil {
 		return fmt.Errorf("snapshot of round %d: %w", r.Number, err)
 	}
@@ -85,6 +88,9 @@ func (l *Loop) startRun(ctx context.Context, tx pgx.Tx, kind string, r Round) (s
 	v, err := l.Runs.Create(ctx, tx, kind, runConfig{Round: r.ID}, &r.ID)
 	if err == nil {
 		err = l.haltIfPulled(ctx, tx, r.ProjectID, v.ID)
+	}
+	if err == nil && r.PausedAt != nil { // while the last one finished
+		err = l.pauseRun(ctx, tx, v.ID)
 	}
 	if err != nil {
 		return "", fmt.Errorf("start %s: %w", kind, err)

@@ -24,7 +24,7 @@ const roundColumns = `
 	init_version_id::text, sft_version_id::text,
 	coalesce(snapshot_id::text, ''), coalesce(reward_run_id::text, ''), coalesce(ppo_run_id::text, ''),
 	coalesce(evaluate_run_id::text, ''), coalesce(reward_version_id::text, ''), coalesce(policy_version_id::text, ''),
-	promoted, probe, coalesce(probe_id::text, ''), coalesce(relabel_id::text, ''), report, started_at, stage_at, updated_at, ended_at`
+	promoted, probe, coalesce(probe_id::text, ''), coalesce(relabel_id::text, ''), report, started_at, stage_at, updated_at, ended_at, paused_at, broke_at`
 
 func scanRound(row pgx.CollectableRow) (Round, error) {
 	var r Round
@@ -33,7 +33,7 @@ func scanRound(row pgx.CollectableRow) (Round, error) {
 		&r.InitVersionID, &r.SFTVersionID,
 		&r.SnapshotID, &r.RewardRunID, &r.PPORunID,
 		&r.EvaluateRunID, &r.RewardVersionID, &r.PolicyVersionID,
-		&r.Promoted, &r.Probe, &r.ProbeID, &r.RelabelID, &report, &r.StartedAt, &r.StageAt, &r.UpdatedAt, &r.EndedAt)
+		&r.Promoted, &r.Probe, &r.ProbeID, &r.RelabelID, &report, &r.StartedAt, &r.StageAt, &r.UpdatedAt, &r.EndedAt, &r.PausedAt, &r.BrokeAt)
 	if err != nil {
 		return r, err
 	}
@@ -137,10 +137,12 @@ func (s *Store) save(ctx context.Context, tx pgx.Tx, r Round) error {
 			stage = $2, error = $3, snapshot_id = nullif($4, '')::uuid,
 			reward_run_id = nullif($5, '')::uuid, ppo_run_id = nullif($6, '')::uuid, evaluate_run_id = nullif($7, '')::uuid,
 			reward_version_id = nullif($8, '')::uuid, policy_version_id = nullif($9, '')::uuid,
-			promoted = $10, report = $11, probe = $12, probe_id = nullif($13, '')::uuid, relabel_id = nullif($14, '')::uuid, updated_at = now()
+			promoted = $10, report = $11, broke_at = $12, updated_at = now(),
+			paused_at = CASE WHEN $2 NOT IN ('decide', 'done', 'failed', 'cancelled') THEN $13::timestamptz END,
+			probe = $14, probe_id = nullif($15, '')::uuid, relabel_id = nullif($16, '')::uuid
 		WHERE id = $1`,
 		r.ID, r.Stage, r.Error, r.SnapshotID, r.RewardRunID, r.PPORunID, r.EvaluateRunID,
-		r.RewardVersionID, r.PolicyVersionID, r.Promoted, report, r.Probe, r.ProbeID, r.RelabelID)
+		r.RewardVersionID, r.PolicyVersionID, r.Promoted, report, r.BrokeAt, r.PausedAt, r.Probe, r.ProbeID, r.RelabelID)
 	if err != nil {
 		return fmt.Errorf("save round %s: %w", r.ID, err)
 	}

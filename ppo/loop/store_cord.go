@@ -158,6 +158,13 @@ func (l *Loop) ReleaseCord(ctx context.Context, projectID, actor string) error {
 		if err != nil {
 			return notFound(err)
 		}
+		r, err := l.Open(ctx, tx, projectID)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if r.PausedAt != nil { // by a person, who goes on with it
+			runs = nil
+		}
 		for _, id := range runs {
 			if err := l.Runs.Resume(ctx, tx, id); err != nil && !errors.Is(err, run.ErrConflict) {
 				return err

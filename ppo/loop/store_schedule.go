@@ -1,25 +1,87 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
+	_ "time/tzdata" // machines without the IANA database
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/robfig/cron/v3"
 )
 
-const scheduleColumns = `id::text, project_id::text, cron, enabled, config, last_at, next_at, created_by`
+const scheduleColumns = `id::text, project_id::text, cron, time_zone, rankings, enabled, config, last_at, next_at, created_by`
 
 func scanSchedule(row pgx.CollectableRow) (Schedule, error) {
 	var s Schedule
 	var config []byte
-	if err := row.Scan(&s.ID, &s.ProjectID, &s.Cron, &s.Enabled, &config, &s.LastAt, &s.NextAt, &s.CreatedBy); err != nil {
+	if err := row.Scan(&s.ID, &s.ProjectID, &s.Cron, &s.TimeZone, &s.Rankings, &s.Enabled, &config, &s.LastAt, &s.NextAt, &s.CreatedBy); err != nil {
 		return s, err
 	}
 	return s, json.Unmarshal(config, &s.Config)
+}
+
+// maxNewRankings bounds Schedule.Rankings.
+const maxNewRankings = 10_000_000
+
+// spec says when a schedule is looked at.
+func (s Schedule) spec() (cron.Schedule, error) {
+	if s.Cron == "" {
+		return cron.Every(time.Minute), nil
+	}
+	return cron.ParseStandard("CRON_TZ=" + s.TimeZone + " " + s.Cron)
+}
+
+// String is the schedule in words, for alarms.
+func (s Schedule) String() string {
+	text := strings.TrimSpace(s.Cron + " " + s.TimeZone)
+	if s.Cron == "" {
+		text = ""
+	}
+	if s.Rankings > 0 {
+		text = strings.TrimSpace(fmt.Sprintf("%s %d new rankings", text, s.Rankings))
+	}
+	return text
+}
+
+// worthwhile says whether a schedule that is due should start a round. One without a clock waits while another round is open.
+func (s *Store) worthwhile(ctx context.Context, tx pgx.Tx, sc Schedule) (bool, error) {
+	if sc.Rankings == 0 {
+		return true, nil
+	}
+	n, err := s.newRankings(ctx, tx, sc.ProjectID)
+	if err != nil || n < sc.Rankings {
+		return false, err
+	}
+	if sc.Cron != "" {
+		return true, nil
+	}
+	_, err = s.Open(ctx, tx, sc.ProjectID)
+	if errors.Is(err, ErrNotFound) {
+		return true, nil
+	}
+	return false, err
+}
+
+// NewRankings counts what was ranked in a project since its newest snapshot of a round was taken: what a next one would learn from
+// besides.
+func (s *Store) NewRankings(ctx context.Context, projectID string) (int, error) {
+	return s.newRankings(ctx, s.pool, projectID)
+}
+
+func (s *Store) newRankings(ctx context.Context, q querier, projectID string) (int, error) {
+	rows, err := q.Query(ctx, `SELECT count(*) FROM assignments a JOIN rankings k ON k.id = a.ranking_id
+		WHERE a.project_id = $1 AND a.state = 'submitted' AND NOT a.aside AND k.created_at > coalesce(
+			(SELECT max(s.created_at) FROM snapshots s JOIN rounds r ON r.snapshot_id = s.id WHERE r.project_id = $1), '-infinity')`, projectID)
+	if err != nil {
+		return 0, err
+	}
+	return pgx.CollectExactlyOneRow(rows, pgx.RowTo[int])
 }
 
 // Schedules lists a project's schedules, the next to fire first.
@@ -33,7 +95,18 @@ func (s *Store) Schedules(ctx context.Context, projectID string) ([]Schedule, er
 
 // AddSchedule checks and adds a schedule. InvalidError names the field that is wrong.
 func (s *Store) AddSchedule(ctx context.Context, sc Schedule) (Schedule, error) {
-	spec, err := cron.ParseStandard(sc.Cron)
+	sc.Cron, sc.TimeZone = strings.TrimSpace(sc.Cron), cmp.Or(sc.TimeZone, "UTC")
+	switch _, err := time.LoadLocation(sc.TimeZone); {
+	case err != nil || sc.TimeZone == "Local":
+		return sc, &InvalidError{"time_zone", fmt.Sprintf("%q is not known; names are like Europe/Berlin or Asia/Taipei", sc.TimeZone)}
+	case sc.Rankings < 0 || sc.Rankings > maxNewRankings:
+		return sc, &InvalidError{"rankings", fmt.Sprintf("0 to %d are wanted", maxNewRankings)}
+	case sc.Cron == "" && sc.Rankings == 0:
+		return sc, &InvalidError{"cron", "is empty: give a time, or a number of new rankings, or both"}
+	case strings.Contains(sc.Cron, "="):
+		return sc, &InvalidError{"cron", "the time zone has a field of its own"}
+	}
+	spec, err := sc.spec()
 	if err != nil {
 		return sc, &InvalidError{"cron", fmt.Sprintf("%v; five fields are wanted, for example \"0 3 * * *\" for 03:00 each day", err)}
 	}
@@ -54,11 +127,11 @@ func (s *Store) AddSchedule(ctx context.Context, sc Schedule) (Schedule, error) 
 			return err
 		}
 		sc.ID, sc.Enabled, sc.NextAt = id.String(), true, spec.Next(now)
-		if _, err := tx.Exec(ctx, `INSERT INTO schedules (id, project_id, cron, config, next_at, created_by) VALUES ($1, $2, $3, $4, $5, $6)`,
-			id, sc.ProjectID, sc.Cron, config, sc.NextAt, sc.CreatedBy); err != nil {
+		if _, err := tx.Exec(ctx, `INSERT INTO schedules (id, project_id, cron, config, next_at, created_by, time_zone, rankings) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			id, sc.ProjectID, sc.Cron, config, sc.NextAt, sc.CreatedBy, sc.TimeZone, sc.Rankings); err != nil {
 			return err
 		}
-		return audit(ctx, tx, sc.CreatedBy, "schedule.add", sc.ID, map[string]any{"cron": sc.Cron})
+		return audit(ctx, tx, sc.CreatedBy, "schedule.add", sc.ID, map[string]any{"cron": sc.Cron, "time_zone": sc.TimeZone, "rankings": sc.Rankings})
 	})
 	return sc, err
 }
@@ -69,12 +142,12 @@ func (s *Store) EnableSchedule(ctx context.Context, id, actor string, on bool) e
 		return ErrNotFound
 	}
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		var expr string
+		var sc Schedule
 		var now time.Time
-		if err := tx.QueryRow(ctx, `SELECT cron, now() FROM schedules WHERE id = $1 FOR UPDATE`, id).Scan(&expr, &now); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT cron, time_zone, now() FROM schedules WHERE id = $1 FOR UPDATE`, id).Scan(&sc.Cron, &sc.TimeZone, &now); err != nil {
 			return notFound(err)
 		}
-		spec, err := cron.ParseStandard(expr)
+		spec, err := sc.spec()
 		if err != nil {
 			return err
 		}
@@ -117,7 +190,7 @@ func (s *Store) due(ctx context.Context, tx pgx.Tx) ([]Schedule, error) {
 		return nil, err
 	}
 	for _, sc := range list {
-		spec, err := cron.ParseStandard(sc.Cron)
+		spec, err := sc.spec()
 		if err != nil {
 			return nil, fmt.Errorf("schedule %s: %w", sc.ID, err)
 		}

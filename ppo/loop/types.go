@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/ppo"
 	"github.com/rankloop/rankloop/reward"
 )
@@ -67,6 +68,13 @@ type Config struct {
 
 	Relabel RelabelConfig `json:"relabel,omitzero"` // what happens where the reward model no longer judges the policy it made
 
+	// Retrain leaves out sampling and ranking: the round learns from the rankings that are there, and starts from the supervised policy,
+	// so that nothing stays of what was learned before.
+	Retrain bool `json:"retrain,omitempty"`
+
+	// Without are the labelers, customers and rankings that the reward model does not learn from.
+	Without []labeling.Subject `json:"without,omitempty"`
+
 	Seed   uint64        `json:"seed"`   // of sampling, training and evaluation
 	Reward reward.Config `json:"reward"` // the reward model's training
 	PPO    ppo.Config    `json:"ppo"`    // the policy's training
@@ -81,6 +89,7 @@ type Round struct {
 	Config    Config
 	Actor     string // who or what started it
 	Error     string // why it failed; empty otherwise
+	BrokeAt   Stage  // the stage in which it failed or was cancelled; empty otherwise
 	Progress  Progress
 
 	InitVersionID   string // the policy it starts from, serving when the round began
@@ -99,7 +108,8 @@ type Round struct {
 
 	Report    *Report // nil until evaluated
 	StartedAt time.Time
-	StageAt   time.Time // when the present stage began
+	StageAt   time.Time  // when the present stage began
+	PausedAt  *time.Time // nil while it goes on
 	UpdatedAt time.Time
 	EndedAt   *time.Time
 }
@@ -158,7 +168,9 @@ type Example struct {
 type Schedule struct {
 	ID        string
 	ProjectID string
-	Cron      string // five fields, server time
+	Cron      string // five fields; empty: as soon as the rankings are there
+	TimeZone  string // of Cron, by the names of the IANA database; empty is UTC
+	Rankings  int    // a round starts only with so many new rankings since the last one began to learn; 0: always
 	Enabled   bool
 	Config    Config
 	LastAt    *time.Time

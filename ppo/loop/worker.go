@@ -66,7 +66,7 @@ func (w *sampleWorker) Work(ctx context.Context, job *river.Job[sampleArgs]) err
 	if err != nil {
 		return err
 	}
-	if r.Stage != StageSample {
+	if r.Stage != StageSample || r.PausedAt != nil {
 		return nil
 	}
 	counts, err := l.Labeling.BatchCounts(ctx, r.ProjectID, r.ID)
@@ -103,7 +103,7 @@ func (w *sampleWorker) Work(ctx context.Context, job *river.Job[sampleArgs]) err
 	}
 	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		now, err := l.lock(ctx, tx, id)
-		if err != nil || now.Stage != StageSample {
+		if err != nil || now.Stage != StageSample || now.PausedAt != nil {
 			return err
 		}
 		scores := map[string]float64{}
@@ -237,12 +237,15 @@ func (l *Loop) Tick(ctx context.Context) error {
 		for _, sc := range due {
 			// In a savepoint, so that one schedule's failure does not undo the others.
 			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+				if ok, err := l.worthwhile(ctx, tx, sc); !ok || err != nil {
+					return err
+				}
 				_, err := l.start(ctx, tx, sc.ProjectID, "schedule "+sc.ID, sc.Config)
 				return err
 			})
 			var invalid *InvalidError
 			if errors.Is(err, ErrConflict) || errors.As(err, &invalid) {
-				err = l.AddAlarm(ctx, tx, Alarm{Kind: "schedule", Message: fmt.Sprintf("schedule %q did not start a round: %v", sc.Cron, err), Actor: "system"})
+				err = l.AddAlarm(ctx, tx, Alarm{Kind: "schedule", Message: fmt.Sprintf("schedule %q did not start a round: %v", sc, err), Actor: "system"})
 			}
 			if err != nil {
 				return err

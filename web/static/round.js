@@ -108,6 +108,7 @@
     p.max = Math.max(r.progress.total, 1);
     p.value = Math.min(r.progress.done, p.max);
     $("count").textContent = r.counted;
+    if ($("paused") && $("paused").hidden === r.paused) location.reload(); // somebody paused it, or set it to work: other buttons
     document.title = document.title.replace(/^(.* – )?/, r.ended ? "" : r.label + " – ");
     if (r.stage !== shownStage) { // tables and buttons belong to the stage
       shownStage = r.stage;

@@ -99,7 +99,11 @@ func read() {
 	high := XMM()
 	VEXTRACTF128(Imm(1), acc[0], high)
 	VADDPS(high, acc[0].AsX(), high)
-	Store(high, ReturnIndex(0))
+	to, err := ReturnIndex(0).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	VMOVSS(high, to.Addr)
 	VZEROUPPER()
 	RET()
 }

@@ -193,7 +193,7 @@ func bytesAVX2() {
 	JNZ(LabelRef("k"))
 	Load(Param("rows"), RDX)
 	MOVL(U32(0x43000000), ECX) // 128
-	MOVD(ECX, X11)
+	VMOVD(ECX, X11)
 	VPBROADCASTD(X11, Y11)
 	VBROADCASTSS(Mem{Base: RDX, Disp: 8}, Y12)
 	for v := range nv {
@@ -248,7 +248,7 @@ func roundBytes() {
 	VPMAXUD(Y3, Y2, Y2)
 	VPMAXUD(Y2, Y0, Y0)
 	joinLanes(VPMAXUD)
-	MOVD(X0, EAX)
+	VMOVD(X0, EAX)
 	Store(EAX, ReturnIndex(0))
 	VZEROUPPER()
 	RET()
@@ -262,7 +262,7 @@ func roundBytes() {
 	x, n = Load(Param("x"), RSI), Load(Param("n"), RDX)
 	VBROADCASTSS(NewParamAddr("inverse", 32), Y15)
 	MOVL(U32(64), EAX)
-	MOVD(EAX, X14)
+	VMOVD(EAX, X14)
 	VPBROADCASTD(X14, Y14)
 	VMOVDQU(lanes(), Y13)
 	VPXOR(Y11, Y11, Y11)
@@ -295,7 +295,7 @@ func roundBytes() {
 	for i, v := range []VecPhysical{Y11, Y12} {
 		VMOVDQA(v, Y0)
 		joinLanes(VPADDD)
-		MOVD(X0, EAX)
+		VMOVD(X0, EAX)
 		Store(EAX, ReturnIndex(i))
 	}
 	VZEROUPPER()

@@ -4,9 +4,11 @@ package main
 
 import (
 	"fmt"
+	"go/types"
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/gotypes"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
@@ -154,12 +156,31 @@ func keep(mask Op, v VecVirtual) {
 	}
 }
 
-// broadcast loads a float32 parameter into all lanes.
+// broadcast loads a float32 parameter into all lanes. MOVSS, as Load would write it, is of the old encoding: between instructions
+// that write whole vector registers it costs a processor of Intel some hundred cycles.
 func broadcast(param string) VecVirtual {
-	x, y := XMM(), vec()
-	Load(Param(param), x)
-	VBROADCASTSS(x, y)
+	y := vec()
+	VBROADCASTSS(lies(Param(param)).Addr, y)
 	return y
+}
+
+// lies is where a parameter or a result lies.
+func lies(c gotypes.Component) *gotypes.Basic {
+	b, err := c.Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// give stores the lowest lane of x as result i; as to the encoding, see broadcast.
+func give(x Register, i int) {
+	to := lies(ReturnIndex(i))
+	if to.Type.Kind() == types.Float64 {
+		VMOVSD(x, to.Addr)
+		return
+	}
+	VMOVSS(x, to.Addr)
 }
 
 // each generates a loop over n elements of several slices, unroll vectors at a time (so that their chains of operations
@@ -301,7 +322,7 @@ func finish(x Register) { finishAt(x, 0) }
 
 // finishAt returns x as result i, the last one.
 func finishAt(x Register, i int) {
-	Store(x, ReturnIndex(i))
+	give(x, i)
 	VZEROUPPER()
 	RET()
 }

@@ -34,7 +34,7 @@ func norms() {
 			VFMADD231PS(g, x, b[i])
 		}
 	})
-	Store(join(a, VADDPS), ReturnIndex(0))
+	give(join(a, VADDPS), 0)
 	finishAt(join(b, VADDPS), 1)
 
 	begin("normInput", "(dx, dy, x, w *float32, n int, mean, rstd, a, b float32)", "computes dx[i] = rstd·(dy[i]·w[i] - a - (x[i]-mean)·rstd·b).")
