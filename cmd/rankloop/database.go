@@ -33,18 +33,12 @@ type database struct {
 // open starts or reaches Postgres, migrates it and opens the pools. With share, a private Postgres that another rankloop keeps
 // running on the folder is used as it is; without, that is an error.
 func (f databaseFlags) open(ctx context.Context, dir string, share bool, log *slog.Logger) (*database, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
-	}
 	db := &database{URL: f.DatabaseURL}
 	if url, ok := localpg.Running(filepath.Join(dir, "postgres")); ok && share && db.URL == "" {
 		db.URL = url // another rankloop on this folder keeps it
 	}
 	if db.URL == "" {
-		server, err := localpg.Start(ctx, localpg.Config{
-			Dir: filepath.Join(dir, "postgres"), NoInstall: f.NoInstall,
-			Logf: func(format string, args ...any) { log.Info(fmt.Sprintf(format, args...)) },
-		})
+		server, err := f.private(ctx, dir, log)
 		if err != nil {
 			return nil, err
 		}
@@ -66,6 +60,17 @@ func (f databaseFlags) open(ctx context.Context, dir string, share bool, log *sl
 		return nil, err
 	}
 	return db, nil
+}
+
+// private starts the Postgres of a data folder, and makes it where there is none.
+func (f databaseFlags) private(ctx context.Context, dir string, log *slog.Logger) (*localpg.Server, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	return localpg.Start(ctx, localpg.Config{
+		Dir: filepath.Join(dir, "postgres"), NoInstall: f.NoInstall,
+		Logf: func(format string, args ...any) { log.Info(fmt.Sprintf(format, args...)) },
+	})
 }
 
 // Close closes the pools and stops a private Postgres.

@@ -33,6 +33,8 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up or down, or show where it is." group:"Server"`
 	Admin   adminCmd   `cmd:"" help:"Create people and API keys." group:"Server"`
 	Round   roundCmd   `cmd:"" help:"Start, list, watch and cancel rounds." group:"Server"`
+	Backup  backupCmd  `cmd:"" help:"Write database and files to one file, while the server works." group:"Server"`
+	Restore restoreCmd `cmd:"" help:"Read such a file into an empty database and folder." group:"Server"`
 	Audit   auditCmd   `cmd:"" help:"Search or verify the audit log." group:"Server"`
 	Doctor  doctorCmd  `cmd:"" help:"Check what this machine has and lacks." group:"Server"`
 

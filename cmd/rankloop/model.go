@@ -24,6 +24,7 @@ type modelCmd struct {
 	Promote   modelPromoteCmd   `cmd:"" help:"Let a version answer customers."`
 	Rollback  modelRollbackCmd  `cmd:"" help:"Let the version that served before serve again."`
 	Lineage   modelLineageCmd   `cmd:"" help:"Show what a version was made from, and what learned from whom."`
+	GC        modelGCCmd        `cmd:"" name:"gc" help:"Remove weights that nobody needs any more."`
 	Attention modelAttentionCmd `cmd:"" help:"Show what each token of a text looks at, as a heat map."`
 }
 

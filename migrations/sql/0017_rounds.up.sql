@@ -1,5 +1,7 @@
 -- model/registry: what made a version.
-ALTER TABLE model_versions ADD COLUMN code text NOT NULL DEFAULT ''; -- version of the program
+ALTER TABLE model_versions
+    ADD COLUMN code            text NOT NULL DEFAULT '', -- version of the program
+    ADD COLUMN weights_gone_at timestamptz;              -- when its weights were removed; null while they are there
 
 -- ppo/loop: rounds that pause and are tried again; schedules in a time zone, and by what people ranked.
 

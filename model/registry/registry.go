@@ -45,6 +45,7 @@ type Version struct {
 	Metrics   map[string]float64 `json:"metrics"`  // finite numbers only
 	Code      string             `json:"code"`     // version of the program that made it; empty: not known
 	CreatedAt time.Time          `json:"created_at"`
+	GoneAt    *time.Time         `json:"weights_gone_at"` // when its weights were removed; null while they are there
 }
 
 func (v Version) validate() error {

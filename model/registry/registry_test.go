@@ -389,3 +389,77 @@ func TestLearned(t *testing.T) {
 		}
 	}
 }
+
+// TestCollect: weights go of what neither serves, nor served lately, nor is new, nor is needed, nor stands behind these; what went can
+// not serve any more, and shared weights stay.
+func TestCollect(t *testing.T) {
+	s := newShelf(t)
+	ctx := t.Context()
+	base := s.version(Base, "base")
+	old := s.version(SFT, "old-sft", base.ID)
+	sft := s.version(SFT, "sft", base.ID)
+	s.version(SFT, "new-sft")
+	var policies, rewards []Version
+	former := sft
+	for i := range 6 {
+		rewards = append(rewards, s.version(Reward, fmt.Sprintf("reward-%d", i), sft.ID))
+		former = s.version(Policy, fmt.Sprintf("policy-%d", i), former.ID, rewards[i].ID)
+		policies = append(policies, former)
+	}
+	promote := func(v Version) error { return s.promote("default", v.ID) }
+	for _, i := range []int{0, 2, 1} { // 1 serves, 2 before it
+		if err := promote(policies[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := uuid.Must(uuid.NewV7()).String()
+	s.register(Version{Kind: Policy, Name: "twin", Digest: policies[0].Digest, RunID: &run}) // the newest policy has the weights of the oldest
+	collect := func(keep int, needed ...string) (names []string) {
+		t.Helper()
+		err := s.tx(func(tx pgx.Tx) error {
+			list, err := s.store.Collect(ctx, tx, keep, needed)
+			for _, v := range list {
+				names = append(names, v.Name)
+				if v.GoneAt == nil {
+					t.Errorf("%s is not marked", v.Name)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	// Kept for each kind: base, new-sft, reward-5, twin (and with it policy-0); serving: policy-1 with policy-0 and reward-1 behind it;
+	// needed: reward-3 with sft behind it. Nothing needs old-sft.
+	if got, want := collect(1, rewards[3].ID), []string{"old-sft", "reward-0", "policy-2", "reward-2", "policy-3", "reward-4", "policy-4", "policy-5"}; !sameNames(got, want) {
+		t.Errorf("gone %v, want %v", got, want)
+	}
+	if got := collect(1, rewards[3].ID); len(got) > 0 {
+		t.Errorf("gone again: %v", got)
+	}
+	if got := collect(1); !sameNames(got, []string{"reward-3"}) {
+		t.Errorf("gone when nobody needs it any more: %v", got)
+	}
+	digests, err := s.store.Collected(ctx)
+	if err != nil || slices.Contains(digests, policies[0].Digest) || !slices.Contains(digests, old.Digest) || len(digests) != 9 {
+		t.Errorf("digests %v, %v", digests, err)
+	}
+	if err := promote(policies[4]); !errors.Is(err, ErrConflict) || s.serving("default") != "policy-1" {
+		t.Errorf("what went serves: %v", err)
+	}
+	err = s.tx(func(tx pgx.Tx) error { _, err := s.store.Rollback(ctx, tx, "default", "test"); return err })
+	if !errors.Is(err, ErrConflict) || s.serving("default") != "policy-1" {
+		t.Errorf("rolled back to what went: %v", err)
+	}
+	err = s.tx(func(tx pgx.Tx) error { _, err := s.store.Collect(ctx, tx, 0, nil); return err })
+	var invalid *InvalidError
+	if !errors.As(err, &invalid) {
+		t.Errorf("keep 0: %v", err)
+	}
+}
+
+func sameNames(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}

@@ -25,11 +25,11 @@ type querier interface {
 }
 
 // columns of a Version, in the order of scan; v is model_versions.
-const columns = `v.id::text, v.kind, v.name, v.digest, v.round_id::text, v.run_id::text, v.snapshot, v.metrics, v.code, v.created_at,
+const columns = `v.id::text, v.kind, v.name, v.digest, v.round_id::text, v.run_id::text, v.snapshot, v.metrics, v.code, v.created_at, v.weights_gone_at,
 	array(SELECT p.parent_id::text FROM model_parents p WHERE p.version_id = v.id ORDER BY p.position)`
 
 func (v *Version) fields() []any {
-	return []any{&v.ID, &v.Kind, &v.Name, &v.Digest, &v.RoundID, &v.RunID, &v.Snapshot, &v.Metrics, &v.Code, &v.CreatedAt, &v.Parents}
+	return []any{&v.ID, &v.Kind, &v.Name, &v.Digest, &v.RoundID, &v.RunID, &v.Snapshot, &v.Metrics, &v.Code, &v.CreatedAt, &v.GoneAt, &v.Parents}
 }
 
 func scan(row pgx.CollectableRow) (Version, error) {

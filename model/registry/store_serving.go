@@ -76,7 +76,7 @@ type pointer struct {
 // lockLive makes acts on the channel wait for one another until the transaction ends, and returns the live row, nil when
 // there is none.
 func lockLive(ctx context.Context, tx pgx.Tx, channel string) (*pointer, error) {
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('serving:' || $1, 0))`, channel); err != nil {
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock_shared(hashtextextended('collect', 0)), pg_advisory_xact_lock(hashtextextended('serving:' || $1, 0))`, channel); err != nil {
 		return nil, err
 	}
 	var p pointer
@@ -95,12 +95,16 @@ func (p pointer) set(ctx context.Context, tx pgx.Tx, channel, actor string, isRo
 	}
 	set, err := tx.Exec(ctx, `
 		INSERT INTO serving (channel, version_id, former, rollback, actor)
-		SELECT $1, id, $3, $4, $5 FROM model_versions WHERE id = $2`, channel, p.version, p.former, isRollback, actor)
+		SELECT $1, id, $3, $4, $5 FROM model_versions WHERE id = $2 AND weights_gone_at IS NULL`, channel, p.version, p.former, isRollback, actor)
 	if err != nil {
 		return err
 	}
 	if set.RowsAffected() == 0 {
-		return ErrNotFound
+		v, err := one(ctx, tx, `SELECT `+columns+` FROM model_versions v WHERE v.id = $1`, p.version)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("the weights of %s were removed: %w", v.Name, ErrConflict)
 	}
 	act := "model.promote"
 	if isRollback {

@@ -51,6 +51,9 @@ func (l *Loop) open(ctx context.Context, versionID string) (registry.Version, *c
 	if err != nil {
 		return v, nil, fmt.Errorf("model version %s: %w", versionID, err)
 	}
+	if v.GoneAt != nil {
+		return v, nil, fmt.Errorf("the weights of %s were removed", v.Name)
+	}
 	dir, err := l.Blobs.Open(ctx, v.Digest)
 	if err != nil {
 		return v, nil, fmt.Errorf("weights of %s: %w", v.Name, err)

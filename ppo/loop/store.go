@@ -210,6 +210,16 @@ func (s *Store) awaitedBatches(ctx context.Context, q querier, projectID string)
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[awaitedBatch])
 }
 
+// needed are the versions that open rounds work with, and those that wait for their probe. Rounds that failed may be tried again.
+func (s *Store) needed(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	rows, err := tx.Query(ctx, `SELECT DISTINCT v::text FROM rounds r, unnest(ARRAY[r.init_version_id, r.sft_version_id, r.reward_version_id, r.policy_version_id]) v
+		WHERE (r.stage NOT IN ('done', 'cancelled') OR r.probe IN ('answer', 'rank', 'measure')) AND v IS NOT NULL`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
 // waiting lists the rounds that wait for rankings.
 func (s *Store) waiting(ctx context.Context) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `SELECT id::text FROM rounds WHERE stage = 'rank' OR probe = 'rank'`)
