@@ -50,19 +50,7 @@ func snapshot(ctx context.Context, tx pgx.Tx, snap Snapshot, f SnapshotFilter) (
 	if _, err := tx.Exec(ctx, `SELECT FROM projects WHERE id = $1 FOR NO KEY UPDATE`, snap.ProjectID); err != nil {
 		return snap, err
 	}
-	rows, err := tx.Query(ctx, `
-		SELECT t.id, a.ranking_id, p.split, coalesce(p.customer_id, '')
-		FROM assignments a JOIN tasks t ON t.id = a.task_id JOIN prompts p ON p.id = t.prompt_id
-		WHERE t.project_id = $1 AND `+counted+` AND p.usable
-			AND (cardinality($2::text[]) = 0 OR t.batch = ANY($2)) AND (cardinality($3::text[]) = 0 OR p.split = ANY($3))
-			AND a.labeler_id <> ALL($4) AND coalesce(p.customer_id, '') <> ALL($5) AND a.ranking_id::text <> ALL($6)
-		ORDER BY t.id, a.labeler_id`, snap.ProjectID, orEmpty(f.Batches), orEmpty(f.Splits),
-		without(f.Without, SubjectLabeler), without(f.Without, SubjectCustomer), without(f.Without, SubjectRanking))
-	if err != nil {
-		return snap, err
-	}
-	type item struct{ Task, Ranking, Split, Customer string }
-	items, err := pgx.CollectRows(rows, pgx.RowToStructByPos[item])
+	items, err := matching(ctx, tx, snap.ProjectID, f)
 	if err != nil {
 		return snap, err
 	}
@@ -77,12 +65,7 @@ func snapshot(ctx context.Context, tx pgx.Tx, snap Snapshot, f SnapshotFilter) (
 			return snap, err
 		}
 	}
-	ids, splits, customers := make([]string, len(items)), make([]string, len(items)), make([]string, len(items))
-	for i, it := range items {
-		ids[i], splits[i], customers[i] = it.Ranking, it.Split, it.Customer
-	}
-	list, err := rankedPrompts(ctx, tx, `unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY i(ranking_id, split, customer_id, position)`,
-		ids, splits, customers)
+	list, err := gather(ctx, tx, items)
 	if err != nil {
 		return snap, err
 	}
@@ -108,6 +91,46 @@ func snapshot(ctx context.Context, tx pgx.Tx, snap Snapshot, f SnapshotFilter) (
 		return snap, err
 	}
 	return snap, Emit(ctx, tx, "snapshot.created", map[string]any{"snapshot": snap.ID, "project": snap.ProjectID, "name": snap.Name, "hash": snap.Hash, "rankings": snap.N})
+}
+
+// item is a ranking that a snapshot may hold.
+type item struct{ Task, Ranking, Split, Customer string }
+
+// matching are the rankings that count and match a filter, by task and labeler.
+func matching(ctx context.Context, q querier, projectID string, f SnapshotFilter) ([]item, error) {
+	rows, err := q.Query(ctx, `
+		SELECT t.id, a.ranking_id, p.split, coalesce(p.customer_id, '')
+		FROM assignments a JOIN tasks t ON t.id = a.task_id JOIN prompts p ON p.id = t.prompt_id
+		WHERE t.project_id = $1 AND `+counted+` AND p.usable
+			AND (cardinality($2::text[]) = 0 OR t.batch = ANY($2)) AND (cardinality($3::text[]) = 0 OR p.split = ANY($3))
+			AND a.labeler_id <> ALL($4) AND coalesce(p.customer_id, '') <> ALL($5) AND a.ranking_id::text <> ALL($6)
+		ORDER BY t.id, a.labeler_id`, projectID, orEmpty(f.Batches), orEmpty(f.Splits),
+		without(f.Without, SubjectLabeler), without(f.Without, SubjectCustomer), without(f.Without, SubjectRanking))
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[item])
+}
+
+// gather reads items with their prompts and answers, by task.
+func gather(ctx context.Context, q querier, items []item) ([]RankedPrompt, error) {
+	ids, splits, customers := make([]string, len(items)), make([]string, len(items)), make([]string, len(items))
+	for i, it := range items {
+		ids[i], splits[i], customers[i] = it.Ranking, it.Split, it.Customer
+	}
+	return rankedPrompts(ctx, q, `unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY i(ranking_id, split, customer_id, position)`,
+		ids, splits, customers)
+}
+
+// BatchItems are the rankings of a batch that count at this moment, as a snapshot of the batch would hold them. An empty list where
+// there are none.
+func (s *Store) BatchItems(ctx context.Context, projectID, batch string) ([]RankedPrompt, error) {
+	items, err := matching(ctx, s.pool, projectID, SnapshotFilter{Batches: []string{batch}})
+	if err != nil {
+		return nil, wrap(err, "items of batch %q", batch)
+	}
+	list, err := gather(ctx, s.pool, items)
+	return list, wrap(err, "items of batch %q", batch)
 }
 
 func orEmpty(list []string) []string {

@@ -64,6 +64,14 @@ func TestSnapshot(t *testing.T) {
 	if len(items) != 10 {
 		t.Errorf("%d items, want 10", len(items))
 	}
+	of, err := b.store.SnapshotItems(b.ctx, one.ID)
+	b.ok(err)
+	if batch, err := b.store.BatchItems(b.ctx, b.project.ID, "one"); err != nil || len(batch) != 6 || !reflect.DeepEqual(batch, of) {
+		t.Errorf("the batch holds %d items, its snapshot %d (%v)", len(batch), len(of), err)
+	}
+	if none, err := b.store.BatchItems(b.ctx, b.project.ID, "none"); err != nil || len(none) != 0 {
+		t.Errorf("a batch without rankings: %d items, %v", len(none), err)
+	}
 
 	// Later work changes nothing in it: revisions are refused, consent and owners may change.
 	more := b.tasks(1, 2, 1, "three")

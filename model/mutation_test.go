@@ -1,16 +1,12 @@
 package model_test
 
 import (
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/rankloop/rankloop/model/mutant"
 )
 
-// edit replaces the only place where a file of this package, or of the kernels below
-// it, says old.
+// edit replaces the only place where a file of this package, or of the kernels below it, says old.
 type edit struct{ file, old, new string }
 
 // mutants are mistakes that one could make in the decoder, one or two edits each. What
@@ -63,68 +59,15 @@ var mutants = []struct {
 	{"weights decay in vectors too", []edit{{"adamw.go", "if len(p.Shape) < 2 {", "if len(p.Shape) < 1 {"}}},
 }
 
-// TestMutants builds the package with each mistake in it and demands that TestReference
-// then fails; without any it passes. It takes a build per mutant, a minute or two in all.
-// To rerun one: go test ./model -run 'TestMutants/band'.
+// TestMutants demands of each mistake that TestReference notices it.
 func TestMutants(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a build per mutant")
-	}
-	folder, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out, failed := reference(t, folder, nil); failed {
-		t.Fatalf("without a mistake the references do not hold:\n%s", out)
-	}
+	var all []mutant.Mutant
 	for _, m := range mutants {
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel()
-			out, failed := reference(t, folder, m.edits)
-			switch {
-			case !failed:
-				t.Errorf("it lives: no reference notices\n%s", out)
-			case strings.Contains(out, "[build failed]") || !strings.Contains(out, "FAIL: TestReference") && !strings.Contains(out, "panic: "):
-				t.Errorf("the references were not run, so it shows nothing:\n%s", out)
-			}
-		})
-	}
-}
-
-// reference runs TestReference of the package with the edits laid over its sources and
-// says what it printed and whether it failed.
-func reference(t *testing.T, folder string, edits []edit) (string, bool) {
-	t.Helper()
-	tmp, replace := t.TempDir(), map[string]string{}
-	for _, e := range edits {
-		path := filepath.Join(folder, filepath.FromSlash(e.file))
-		from, again := replace[path]
-		if !again {
-			from = path
+		x := mutant.Mutant{Name: m.name, Red: "TestReference"}
+		for _, e := range m.edits {
+			x.Edits = append(x.Edits, mutant.Edit{File: e.file, Old: e.old, New: e.new})
 		}
-		text, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(text), e.old); n != 1 {
-			t.Fatalf("%s has %d places that say %q: mend the edit", e.file, n, e.old)
-		}
-		to := filepath.Join(tmp, filepath.Base(e.file))
-		if err := os.WriteFile(to, []byte(strings.Replace(string(text), e.old, e.new, 1)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		replace[path] = to
+		all = append(all, x)
 	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(tmp, "overlay.json")
-	if err := os.WriteFile(file, overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-vet", "off", "-count", "1", "-run", "^TestReference$", ".")
-	cmd.Dir = folder
-	out, err := cmd.CombinedOutput()
-	return string(out), err != nil
+	mutant.Run(t, all)
 }

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"path/filepath"
-	"runtime"
 
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/checkpoint"
@@ -394,20 +392,7 @@ func (t *DPO) measure() (map[string]float64, error) {
 
 // Save writes the whole state into dir, as one file that appears whole or not at all.
 func (t *DPO) Save(dir string) error {
-	defer runtime.KeepAlive(t)
-	if t.stopped != nil {
-		return fmt.Errorf("%w: %w", ErrStopped, t.stopped)
-	}
-	s := saved{Identity: t.ids, Unit: t.unit, GoodAt: t.at}
-	var tensors []checkpoint.Tensor
-	tensors, s.PolicyStep = modelTensors(tensors, "policy", t.policy, t.opt)
-	tensors = append(tensors, averageTensors(t.policy, t.ema)...)
-	tensors = append(tensors, t.goodTensors(t.weights())...)
-	tensors = append(tensors, f64("refs", t.refs))
-	if err := checkpoint.WriteState(filepath.Join(dir, stateFile), s, tensors); err != nil {
-		return fmt.Errorf("ppo: save: %w", err)
-	}
-	return nil
+	return t.save(dir, saved{Identity: t.ids, Unit: t.unit}, t.policy, t.opt, t.ema, t.weights(), []checkpoint.Tensor{f64("refs", t.refs)})
 }
 
 // Load takes up a saved state. The trainer must have been made with the same inputs as the one that saved it; otherwise the
@@ -421,9 +406,7 @@ func (t *DPO) Load(dir string) error {
 		return fmt.Errorf("ppo: load: %w: unit %d of %d", checkpoint.ErrCorrupt, s.Unit, total)
 	}
 	policy, opt := t.policy.Clone(), t.cfg.optimizer(t.cfg.AdamEps, t.cfg.Decay, t.cfg.ClipNorm)
-	r.model("policy", policy, opt, s.PolicyStep)
-	ema := r.average(policy, t.ema != nil)
-	good := r.good(trained(ema, policy))
+	ema, good := r.shared(s, policy, opt, t.ema != nil, nil)
 	refs := r.f64("refs", 2*min(s.Unit*t.cfg.Batch, len(t.train)+len(t.valid)))
 	if r.err != nil {
 		return fmt.Errorf("ppo: load: %w", r.err)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"path/filepath"
-	"runtime"
 	"slices"
 
 	"github.com/rankloop/rankloop/model"
@@ -336,21 +334,9 @@ func (t *groupTrainer) gradients(u int) (map[string]float64, error) {
 
 // Save writes the whole state into dir, as one file that appears whole or not at all.
 func (t *groupTrainer) Save(dir string) error {
-	defer runtime.KeepAlive(t)
-	if t.stopped != nil {
-		return fmt.Errorf("%w: %w", ErrStopped, t.stopped)
-	}
 	s := saved{Identity: t.ids, Iteration: t.iteration, Unit: t.unit, Episodes: len(t.batch.episodes), Finished: t.batch.each != nil,
-		Samples: t.samples, Moments: t.scoring.moments, GoodAt: t.at}
-	var tensors []checkpoint.Tensor
-	tensors, s.PolicyStep = modelTensors(tensors, "policy", t.policy, t.opt)
-	tensors = append(tensors, averageTensors(t.policy, t.ema)...)
-	tensors = append(tensors, t.goodTensors(t.weights())...)
-	tensors = append(tensors, t.batch.tensors()...)
-	if err := checkpoint.WriteState(filepath.Join(dir, stateFile), s, tensors); err != nil {
-		return fmt.Errorf("ppo: save: %w", err)
-	}
-	return nil
+		Samples: t.samples, Moments: t.scoring.moments}
+	return t.save(dir, s, t.policy, t.opt, t.ema, t.weights(), t.batch.tensors())
 }
 
 // Load takes up a saved state. The trainer must have been made with the same inputs as the one that saved it; otherwise the
@@ -364,17 +350,12 @@ func (t *groupTrainer) Load(dir string) error {
 		return fmt.Errorf("ppo: load: %w: iteration %d, unit %d", checkpoint.ErrCorrupt, s.Iteration, s.Unit)
 	}
 	policy, opt := t.policy.Clone(), t.cfg.optimizer(t.cfg.AdamEps, t.cfg.Decay, t.cfg.ClipNorm)
-	r.model("policy", policy, opt, s.PolicyStep)
-	ema := r.average(policy, t.ema != nil)
-	good := r.good(trained(ema, policy))
+	ema, good := r.shared(s, policy, opt, t.ema != nil, nil)
 	b := r.batch(s.Episodes, s.Finished, false)
 	if r.err != nil {
 		return fmt.Errorf("ppo: load: %w", r.err)
 	}
 	t.policy, t.opt, t.ema, t.good, t.at, t.batch, t.reader = policy, opt, ema, good, s.GoodAt, b, nil
 	t.iteration, t.unit, t.samples, t.scoring.moments = s.Iteration, s.Unit, s.Samples, s.Moments
-	if s.Finished {
-		t.batch.kl = meanRowSum(KL(b.rows(logpOf), b.rows(refOf), KLK1))
-	}
 	return nil
 }

@@ -1,20 +1,14 @@
 package ppo
 
 import (
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/rankloop/rankloop/model"
+	"github.com/rankloop/rankloop/model/mutant"
 )
 
-// mutant is a mistake that one could make, one replacement in a file, and the test that must turn red by name.
-type mutant struct{ name, file, old, new, red string }
-
-var mutants = []mutant{
+// mutants are mistakes that one could make, one replacement in a file each, and the test that must turn red by name.
+var mutants = []struct{ name, file, old, new, red string }{
 	{"the KL has the other sign", "rewards.go", "			d := row[t] - ref[b][t]\n			switch estimator", "			d := ref[b][t] - row[t]\n			switch estimator", "TestReferenceObjectives"},
 	{"the penalty is added", "rewards.go", "rewards[b][t] = -coef * d", "rewards[b][t] = coef * d", "TestReferenceObjectives"},
 	{"the score has the other sign", "rewards.go", "rewards[b][n-1] += scores[b]", "rewards[b][n-1] -= scores[b]", "TestReferenceObjectives"},
@@ -46,68 +40,13 @@ var mutants = []mutant{
 	{"TensorFlow's epsilon is PyTorch's", "options.go", "if c.Adam == AdamTensorFlow {", "if c.Adam == AdamTorch {", "TestTorchAdam"},
 }
 
-// TestMutants builds the tests with each mistake in the package and demands that the test named for it fails. It takes a build per
-// mutant. To rerun one: go test ./ppo -run 'TestMutants/k3'.
+// TestMutants demands of each mistake that its test notices it.
 func TestMutants(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a build per mutant")
-	}
-	folder, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var reds []string
+	var all []mutant.Mutant
 	for _, m := range mutants {
-		reds = append(reds, m.red)
+		all = append(all, mutant.Mutant{Name: m.name, Edits: []mutant.Edit{{File: m.file, Old: m.old, New: m.new}}, Red: m.red})
 	}
-	out, failed := withMutant(t, folder, mutant{red: "(" + strings.Join(reds, "|") + ")"})
-	for _, red := range reds {
-		if failed || !strings.Contains(out, "PASS: "+red) {
-			t.Fatalf("without a mistake %s does not pass:\n%s", red, out)
-		}
-	}
-	for _, m := range mutants {
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel()
-			out, failed := withMutant(t, folder, m)
-			if !failed {
-				t.Errorf("it lives: %s does not notice\n%s", m.red, out)
-			} else if strings.Contains(out, "[build failed]") || !strings.Contains(out, "FAIL: "+m.red) && !strings.Contains(out, "panic: ") {
-				t.Errorf("%s was not run, so it shows nothing:\n%s", m.red, out)
-			}
-		})
-	}
-}
-
-// withMutant runs the test of a mutant with its edit laid over the sources; without a file there is none.
-func withMutant(t *testing.T, folder string, m mutant) (string, bool) {
-	t.Helper()
-	args := []string{"test", "-vet", "off", "-count", "1", "-v", "-short", "-run", "^" + m.red + "$"}
-	if m.file != "" {
-		path, tmp := filepath.Join(folder, m.file), t.TempDir()
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(text), m.old); n != 1 {
-			t.Fatalf("%s has %d places that say %q: mend the edit", m.file, n, m.old)
-		}
-		to, overlay := filepath.Join(tmp, m.file), filepath.Join(tmp, "overlay.json")
-		b, err := json.Marshal(map[string]any{"Replace": map[string]string{path: to}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for file, content := range map[string][]byte{to: []byte(strings.Replace(string(text), m.old, m.new, 1)), overlay: b} {
-			if err := os.WriteFile(file, content, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		args = append(args, "-overlay", overlay)
-	}
-	cmd := exec.CommandContext(t.Context(), "go", append(args, ".")...)
-	cmd.Dir = folder
-	out, err := cmd.CombinedOutput()
-	return string(out), err != nil
+	mutant.Run(t, all)
 }
 
 // TestSeparateValuesStandBefore: what is recorded of a critic of its own is its value before each token, to the bit.

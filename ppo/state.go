@@ -93,24 +93,31 @@ type saved struct {
 
 // Save writes the whole state into dir, as one file that appears whole or not at all.
 func (t *Trainer) Save(dir string) error {
-	defer runtime.KeepAlive(t) // weights may be mapped pages that go with the model
-	if t.stopped != nil {
-		return fmt.Errorf("%w: %w", ErrStopped, t.stopped)
-	}
 	s := saved{
-		PtxCoef: t.ptxCoef, Moments: t.scoring.moments, Enough: t.enough, GoodAt: t.at,
+		PtxCoef: t.ptxCoef, Moments: t.scoring.moments, Enough: t.enough,
 		Identity: t.ids, Iteration: t.iteration, Unit: t.unit, KLCoef: t.control.Coef(),
 		Episodes: len(t.batch.episodes), Finished: t.batch.advantages != nil, Samples: t.samples,
 	}
-	var tensors []checkpoint.Tensor
-	tensors, s.PolicyStep = modelTensors(tensors, "policy", t.policy, t.policyOpt)
+	own := t.batch.tensors()
 	if t.value != nil {
-		tensors, s.ValueStep = modelTensors(tensors, "value", t.value, t.valueOpt)
+		own, s.ValueStep = modelTensors(own, "value", t.value, t.valueOpt)
 	}
-	tensors = append(tensors, averageTensors(t.policy, t.ema)...)
-	tensors = append(tensors, t.goodTensors(t.weights())...)
-	tensors = append(tensors, t.batch.tensors()...)
-	if err := checkpoint.WriteState(filepath.Join(dir, stateFile), s, tensors); err != nil {
+	return t.save(dir, s, t.policy, t.policyOpt, t.ema, t.weights(), own)
+}
+
+// save writes what every trainer has, the policy with its moments and averages and the last good weights, and what is a trainer's
+// own. A run that was stopped is not saved.
+func (g *guard) save(dir string, s saved, policy *model.Transformer, opt *model.AdamW, ema, now [][]float32, own []checkpoint.Tensor) error {
+	defer runtime.KeepAlive(g) // it is part of the trainer: weights may be mapped pages that go with their model
+	if g.stopped != nil {
+		return fmt.Errorf("%w: %w", ErrStopped, g.stopped)
+	}
+	var tensors []checkpoint.Tensor
+	tensors, s.PolicyStep = modelTensors(tensors, "policy", policy, opt)
+	s.GoodAt = g.at
+	tensors = append(tensors, averageTensors(policy, ema)...)
+	tensors = append(tensors, g.goodTensors(now)...)
+	if err := checkpoint.WriteState(filepath.Join(dir, stateFile), s, append(tensors, own...)); err != nil {
 		return fmt.Errorf("ppo: save: %w", err)
 	}
 	return nil
@@ -128,13 +135,11 @@ func (t *Trainer) Load(dir string) error {
 	}
 	policy, policyOpt := t.policy.Clone(), newOptimizer(t.cfg)
 	value, valueOpt := t.value, newOptimizer(t.cfg)
-	r.model("policy", policy, policyOpt, s.PolicyStep)
 	if value != nil {
 		value = value.Clone()
 		r.model("value", value, valueOpt, s.ValueStep)
 	}
-	ema := r.average(policy, t.ema != nil)
-	good := r.good(trained(ema, policy, value))
+	ema, good := r.shared(s, policy, policyOpt, t.ema != nil, value)
 	b := r.batch(s.Episodes, s.Finished, true)
 	if r.err != nil {
 		return fmt.Errorf("ppo: load: %w", r.err)
@@ -144,9 +149,6 @@ func (t *Trainer) Load(dir string) error {
 	t.iteration, t.unit, t.samples = s.Iteration, s.Unit, s.Samples
 	t.control.Restore(s.KLCoef)
 	t.good, t.at, t.ptxCoef, t.scoring.moments, t.enough = good, s.GoodAt, s.PtxCoef, s.Moments, s.Enough
-	if s.Finished {
-		t.batch.kl = meanRowSum(KL(b.rows(logpOf), b.rows(refOf), KLK1))
-	}
 	return nil
 }
 
@@ -303,6 +305,14 @@ func (r *tensorReader) model(prefix string, m *model.Transformer, o *model.AdamW
 	}
 }
 
+// shared reads what every trainer has into policy and opt, whose state they become, and returns the averages and the last good
+// weights. value is the critic that was read before it, nil where there is none.
+func (r *tensorReader) shared(s saved, policy *model.Transformer, opt *model.AdamW, averaged bool, value *model.Transformer) (ema, good [][]float32) {
+	r.model("policy", policy, opt, s.PolicyStep)
+	ema = r.average(policy, averaged)
+	return ema, r.good(trained(ema, policy, value))
+}
+
 // average reads averaged weights, where there are any.
 func (r *tensorReader) average(m *model.Transformer, wanted bool) (ema [][]float32) {
 	for _, p := range m.Params() {
@@ -377,6 +387,9 @@ func (r *tensorReader) batch(episodes int, finished, critic bool) (b batch) {
 			b.advantages = append(b.advantages, take(&advantages, n-start))
 			b.returns = append(b.returns, take(&returns, n-start))
 		}
+	}
+	if finished {
+		b.kl = meanRowSum(KL(b.rows(logpOf), b.rows(refOf), KLK1))
 	}
 	return b
 }

@@ -202,6 +202,30 @@ func TestCrossValidate(t *testing.T) {
 	}
 }
 
+// TestLeftOutTeachNothing: however those who are left out rank the prompts of training, what is found of their fold is the same.
+func TestLeftOutTeachNothing(t *testing.T) {
+	names := []string{"a", "b", "c"}
+	valid := withLabelers(testGroups(2, 40, 4, 2, 0), names)
+	cfg := testConfig()
+	cfg.Epochs = 1
+	var folds []Fold
+	for _, contrary := range []string{"", "c"} {
+		train := withLabelers(testGroups(1, 40, 4, 2, 0), names, contrary)
+		cv, err := CrossValidate(context.Background(), cfg, testModel(t, 1), train, valid, testReference(), 3, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(cv.Folds, func(f Fold) bool { return slices.Contains(f.Labelers, "c") })
+		folds = append(folds, cv.Folds[at])
+		if other := cv.Folds[(at+1)%3]; len(folds) == 2 && other.Left.Loss == folds[0].Left.Loss {
+			t.Error("c turned every ranking round, and no other fold noticed")
+		}
+	}
+	if !reflect.DeepEqual(folds[0], folds[1]) {
+		t.Errorf("c was left out, but what c ranked counts: %+v and %+v", folds[0].Left, folds[1].Left)
+	}
+}
+
 // TestBagOfWords: a word that decides is learned, the result is a function of the arguments, and words that were never seen count
 // for nothing.
 func TestBagOfWords(t *testing.T) {

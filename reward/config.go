@@ -28,7 +28,8 @@ type Config struct {
 	Clip        float64 `json:"clip"`                // largest gradient norm; 0 = no clipping
 	Seeds       int     `json:"seeds"`               // models trained, with other heads and data orders; the best Members on the held-out rankings are kept
 	Members     int     `json:"members,omitempty"`   // models kept, as one ensemble where there are several; 0 = 1. More than Seeds: so many are trained
-	Seed        uint64  `json:"seed"`                // of the head and of the data order
+	Bootstrap   bool    `json:"bootstrap,omitempty"` // each model learns from as many prompts as there are, drawn with replacement (Christiano et al. 2017, section 2.2.3)
+	Seed        uint64  `json:"seed"`                // of the heads, the data orders and the draws of Bootstrap
 	Scale       bool    `json:"scale"`               // also divide by the standard deviation over the reference answers
 	Precision   string  `json:"precision,omitempty"` // model.PrecisionFloat32 (also "") or model.PrecisionMixed
 	MicroTokens int     `json:"micro_tokens"`        // tokens of one forward pass; a larger batch is accumulated. Bounds memory

@@ -40,6 +40,14 @@ func (c Combination) validate() error {
 	return nil
 }
 
+// named is c with the default by its name.
+func (c Combination) named() Combination {
+	if c.Combine == "" {
+		c.Combine = CombineMean
+	}
+	return c
+}
+
 // combine makes one reward per sequence of [member][sequence]. The variance is the population's, as in Coste et al. eq. 4.
 func (c Combination) combine(each [][]float64) []float64 {
 	mean, variance := moments(each)
@@ -74,6 +82,30 @@ func moments(each [][]float64) (mean, variance []float64) {
 		}
 	}
 	return mean, variance
+}
+
+// Member returns the i-th member, 0 <= i < Members(), as a scorer of its own.
+func (s *Scorer) Member(i int) *Scorer {
+	return newScorer([]member{s.members[i]}, Combination{}, Norm{Std: 1})
+}
+
+// Recombine returns a scorer of the same members that combines them in another way. Its zero is set anew: the least of several
+// rewards is not 0 on average where their mean is. reference are answers as NewTrainer takes them, scale is Config.Scale. A single
+// model and a combination that cannot be are an *InvalidError.
+func (s *Scorer) Recombine(ctx context.Context, how Combination, reference []model.Sequence, scale bool) (*Scorer, error) {
+	switch err := how.validate(); {
+	case err != nil:
+		return nil, err
+	case len(s.members) < 2:
+		return nil, invalid("combine", "needs members of 2 or more")
+	case len(reference) == 0:
+		return nil, invalid("reference", "there are no reference answers to set the mean by")
+	}
+	norm, _, err := normalise(ctx, newScorer(s.members, how.named(), Norm{Std: 1}), reference, scale)
+	if err != nil {
+		return nil, err
+	}
+	return newScorer(s.members, how.named(), norm), nil
 }
 
 // Variance returns for each sequence the population variance of the members' normalised rewards: how much the ensemble does

@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/rankloop/rankloop/model"
@@ -99,6 +100,52 @@ func TestEnsemble(t *testing.T) {
 				t.Errorf("%+v: the report says %.4f, the scorer does %.4f (%v)", how, rep.Accuracy, again.Accuracy, err)
 			}
 		}
+	}
+}
+
+// TestRecombine: an ensemble that is combined anew is the one that would have been trained so, and its members are what Each says.
+func TestRecombine(t *testing.T) {
+	ways := []Combination{{}, {Combine: CombineMin}, {Combine: CombineUWO, Lambda: 0.7}}
+	var trained []*Scorer
+	for _, how := range ways {
+		cfg := ensembleConfig(how)
+		cfg.Scale = true
+		tr := testTrainer(t, cfg)
+		run(t, tr)
+		s, err := tr.Scorer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		trained = append(trained, s)
+	}
+	for i, how := range ways {
+		got, err := trained[(i+1)%len(ways)].Recombine(t.Context(), how, testReference(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Digest() != trained[i].Digest() {
+			t.Errorf("%+v: combined anew it is %s, trained so %s", how, got.Digest(), trained[i].Digest())
+		}
+	}
+	each, err := trained[0].Each(t.Context(), testReference())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range each {
+		got, err := trained[0].Member(i).Score(t.Context(), testReference())
+		if err != nil || !slices.Equal(got, each[i]) {
+			t.Errorf("member %d by itself gives other rewards (%v)", i, err)
+		}
+	}
+	var wrong *InvalidError
+	if _, err := trained[0].Member(0).Recombine(t.Context(), ways[1], testReference(), true); !errors.As(err, &wrong) || wrong.Field != "combine" {
+		t.Errorf("one model is combined: %v", err)
+	}
+	if _, err := trained[0].Recombine(t.Context(), Combination{Combine: CombineUWO}, testReference(), true); !errors.As(err, &wrong) || wrong.Field != "lambda" {
+		t.Errorf("without lambda: %v", err)
+	}
+	if _, err := trained[0].Recombine(t.Context(), ways[1], nil, true); !errors.As(err, &wrong) || wrong.Field != "reference" {
+		t.Errorf("without reference answers: %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package reward
 import (
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/rankloop/rankloop/model"
@@ -46,6 +47,30 @@ func TestEvaluate(t *testing.T) {
 	}
 	if e := compare(nil, nil); e.N != 0 || e.Accuracy != 0 {
 		t.Errorf("report of nothing: %+v", e)
+	}
+}
+
+// TestPromptsAreClusters: pairs of one prompt, in one group or in several, are not taken for independent.
+func TestPromptsAreClusters(t *testing.T) {
+	interval := func(name func(i int) string) Report {
+		var groups []Group
+		var rewards []float64
+		for i := range 40 {
+			ranks := []int{1, 2}
+			if i%8 >= 4 { // prompts of 4 groups are right in all or in none
+				ranks = []int{2, 1}
+			}
+			groups = append(groups, Group{PromptID: name(i), Sequences: make([]model.Sequence, 2), Rankings: [][]int{ranks}})
+			rewards = append(rewards, 1, 0)
+		}
+		return compare(rewards, groups)
+	}
+	alone, shared, nameless := interval(strconv.Itoa), interval(func(i int) string { return strconv.Itoa(i / 4) }), interval(func(int) string { return "" })
+	if alone.Prompts != 40 || nameless.Prompts != 40 || shared.Prompts != 10 || alone.N != 40 || shared.N != 40 {
+		t.Errorf("%d, %d and %d prompts of %d pairs; groups without a name are prompts of their own", alone.Prompts, nameless.Prompts, shared.Prompts, shared.N)
+	}
+	if wide, narrow := shared.High-shared.Low, alone.High-alone.Low; wide < 1.5*narrow {
+		t.Errorf("the interval is %.3f wide where four groups are one prompt, %.3f where each is its own", wide, narrow)
 	}
 }
 

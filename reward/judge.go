@@ -13,7 +13,7 @@ import (
 // measures the ensemble.
 func (t *Trainer) judge(ctx context.Context) (map[string]float64, error) {
 	t.m.SetMixed(false) // rewards are given in float32
-	norm, std, err := t.normalise(ctx, NewScorer(t.m, 0, 1))
+	norm, std, err := normalise(ctx, NewScorer(t.m, 0, 1), t.reference, t.cfg.Scale)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (t *Trainer) keep(j judged) []kept {
 // assemble sets the ensemble's zero, for the least of several rewards is not 0 on average where each of them is, and
 // measures it.
 func (t *Trainer) assemble(ctx context.Context, list []kept) (whole, error) {
-	norm, _, err := t.normalise(ctx, t.combined(list, Norm{Std: 1}))
+	norm, _, err := normalise(ctx, t.combined(list, Norm{Std: 1}), t.reference, t.cfg.Scale)
 	if err != nil {
 		return whole{}, err
 	}
@@ -77,17 +77,13 @@ func (t *Trainer) combined(list []kept, norm Norm) *Scorer {
 	for _, k := range list {
 		members = append(members, member{k.m, k.Norm})
 	}
-	how := t.cfg.Combination
-	if how.Combine == "" {
-		how.Combine = CombineMean
-	}
-	return newScorer(members, how, norm)
+	return newScorer(members, t.cfg.Combination.named(), norm)
 }
 
 // normalise returns the normalisation that a scorer's rewards of the reference answers ask for, and their population
 // standard deviation, which is the normalisation's only where scaling was asked for.
-func (t *Trainer) normalise(ctx context.Context, s *Scorer) (n Norm, std float64, err error) {
-	r, err := s.Score(ctx, t.reference)
+func normalise(ctx context.Context, s *Scorer, reference []model.Sequence, scale bool) (n Norm, std float64, err error) {
+	r, err := s.Score(ctx, reference)
 	if err != nil {
 		return n, 0, err
 	}
@@ -100,7 +96,7 @@ func (t *Trainer) normalise(ctx context.Context, s *Scorer) (n Norm, std float64
 		std += (x - n.Mean) * (x - n.Mean)
 	}
 	std = math.Sqrt(std / float64(len(r)))
-	if !t.cfg.Scale {
+	if !scale {
 		return n, std, nil
 	}
 	if !(std > 1e-6) {

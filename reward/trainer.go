@@ -24,6 +24,7 @@ var (
 const (
 	streamHead  = 0x7265776172640001
 	streamOrder = 0x7265776172640002
+	streamDraw  = 0x7265776172640004
 )
 
 // Trainer trains reward models one after the other from the same start, as many as the larger of Config.Seeds and
@@ -39,7 +40,8 @@ type Trainer struct {
 	train, valid       []Group            // train: only groups whose rankings decide a pair
 	reference          []model.Sequence
 	dataDigest, origin string
-	perModel           int // optimizer steps of one model
+	perModel           int   // optimizer steps of one model
+	drawn              []int // of Bootstrap: the prompts of the model being trained, places in train; nil = all
 
 	// what a saved state holds
 	m      *model.Transformer
@@ -125,6 +127,13 @@ func newOptimizer(cfg Config) *model.AdamW {
 func (t *Trainer) begin(i int) {
 	t.member, t.step = i, 0
 	t.m, t.opt = t.Start(i), newOptimizer(t.cfg)
+	t.drawn = nil
+	if t.cfg.Bootstrap {
+		rng := rand.New(rand.NewPCG(t.cfg.Seed+uint64(i), streamDraw))
+		for range t.train {
+			t.drawn = append(t.drawn, rng.IntN(len(t.train)))
+		}
+	}
 }
 
 // Start returns model i, 0-based, as it is before its first step.
@@ -187,7 +196,7 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 }
 
 // batch returns the groups of an optimizer step: consecutive places of an endless row of shuffles of the training
-// prompts, each a function of (seed, model, epoch).
+// prompts, or of those drawn for the model, each a function of (seed, model, epoch).
 func (t *Trainer) batch(step int) []Group {
 	n := len(t.train)
 	size := min(t.cfg.Batch, n)
@@ -199,7 +208,11 @@ func (t *Trainer) batch(step int) []Group {
 			epoch = at / n
 			order = rand.New(rand.NewPCG(t.cfg.Seed+uint64(t.member), streamOrder+uint64(epoch))).Perm(n)
 		}
-		groups = append(groups, t.train[order[at%n]])
+		place := order[at%n]
+		if t.drawn != nil {
+			place = t.drawn[place]
+		}
+		groups = append(groups, t.train[place])
 	}
 	return groups
 }

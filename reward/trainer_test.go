@@ -248,6 +248,64 @@ func TestOrdersDiffer(t *testing.T) {
 	}
 }
 
+// TestBootstrap: each model learns from as many prompts as there are, drawn with replacement, about 63% of them; another one's are
+// others; and a model that was interrupted has those that it had.
+func TestBootstrap(t *testing.T) {
+	cfg := testConfig()
+	cfg.Batch, cfg.Seeds, cfg.Bootstrap = 100, 2, true
+	tr := testTrainer(t, cfg)
+	n := len(tr.train)
+	drawn := func() (names []string) {
+		for step := range 2 {
+			var epoch []string
+			for _, g := range tr.batch(step) {
+				epoch = append(epoch, g.PromptID)
+			}
+			slices.Sort(epoch)
+			if step == 1 && !slices.Equal(names, epoch) {
+				t.Error("two epochs of a model learn from other prompts")
+			}
+			names = epoch
+		}
+		return names
+	}
+	first := drawn()
+	tr.begin(1)
+	second := drawn()
+	tr.begin(0)
+	if !slices.Equal(first, drawn()) {
+		t.Error("begun again, a model learns from other prompts")
+	}
+	if distinct := len(slices.Compact(slices.Clone(first))); len(first) != n || distinct < n/2 || distinct > 3*n/4 {
+		t.Errorf("%d prompts, %d of them different, of %d", len(first), distinct, n)
+	}
+	if slices.Equal(first, second) {
+		t.Error("two models learn from the same prompts")
+	}
+}
+
+// TestHeldOutTeachesNothing: whatever the held-out rankings are, the weights are the same.
+func TestHeldOutTeachesNothing(t *testing.T) {
+	cfg := testConfig()
+	cfg.Epochs = 1
+	var digests []string
+	for seed := range uint64(2) {
+		tr, err := NewTrainer(cfg, testModel(t, 1), testGroups(1, 40, 4, 1, 0), testGroups(2+seed, 20, 4, 2, 0.3), testReference())
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, tr)
+		s, err := tr.Scorer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests = append(digests, s.Digest())
+	}
+	if digests[0] != digests[1] {
+		t.Error("other held-out rankings made another model")
+	}
+}
+
 // TestBestIsKept trains three models on next to nothing, so that they differ, and wants the best of them.
 func TestBestIsKept(t *testing.T) {
 	cfg := testConfig()

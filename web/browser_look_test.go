@@ -122,7 +122,7 @@ func (w *world) finishedRound() loop.Round {
 		ScoreSFT: loop.Estimate{Value: 1.214, Low: 1.13, High: 1.3, N: 1000}, ScoreBefore: loop.Estimate{Value: 1.214, Low: 1.13, High: 1.3, N: 1000},
 		ScoreAfter: loop.Estimate{Value: 2.031, Low: 1.95, High: 2.11, N: 1000}, WinSFT: loop.Estimate{Value: .712, Low: .684, High: .739, N: 1000},
 		WinServing: loop.Estimate{Value: .712, Low: .684, High: .739, N: 1000}, KL: loop.Estimate{Value: 9.41, Low: 9.1, High: 9.7, N: 1000}, EOSRate: .964, Length: 34.2,
-		TokensPerS: 21_400, Seconds: 297, Promoted: true, Reason: "win rate against SFT above 0.5 and KL within the limit",
+		TokensPerS: 21_400, Seconds: 297, Promoted: true, OnPolicy: &loop.Estimate{Value: .482, Low: .43, High: .535, N: 384}, Reason: "win rate against SFT above 0.5 and KL within the limit",
 		Examples: []loop.Example{{Prompt: "Tell a story about a fox and a drum with a happy ending.", SFT: demoAnswers[1], After: demoAnswers[2]}}}
 	raw, err := json.Marshal(report)
 	w.must(err)
@@ -141,7 +141,7 @@ func (w *world) finishedRound() loop.Round {
 				return err
 			}
 		}
-		_, err := tx.Exec(ctx, `UPDATE rounds SET stage = 'done', report = $2, promoted = true, reward_run_id = $3, ppo_run_id = $4, reward_version_id = $5,
+		_, err := tx.Exec(ctx, `UPDATE rounds SET stage = 'done', report = $2, promoted = true, probe = 'stale', reward_run_id = $3, ppo_run_id = $4, reward_version_id = $5,
 			policy_version_id = $6, ended_at = now() WHERE id = $1`, r.ID, raw, ids[0], ids[1], reward.ID, policy.ID)
 		return err
 	}))

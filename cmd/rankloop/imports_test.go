@@ -47,6 +47,7 @@ var plan = map[string]struct {
 	"model/remote":       {nil, nil, "asks other engines by a client that it is given"},
 	"model/token":        {nil, nil, "text to ids"},
 	"model/kernel":       {nil, nil, "arithmetic"},
+	"model/mutant":       {nil, nil, "mistakes planted in tests of any room"},
 	"model":              {[]string{"model/kernel"}, nil, "shapes stay inside"},
 	"migrations":         {nil, []string{"pgx", "river", "migrate"}, "the schema"},
 	"migrations/localpg": {nil, []string{"pgx"}, "a private server"},

@@ -16,12 +16,6 @@ func writeReport(w io.Writer, r loop.Round) error {
 		_, err := fmt.Fprintf(w, "round %d: %s %s\n", r.Number, r.Stage, r.Error)
 		return err
 	}
-	percent := func(e loop.Estimate) string {
-		if e.N == 0 {
-			return "not measured"
-		}
-		return fmt.Sprintf("%.1f%%  [%.1f, %.1f]", 100*e.Value, 100*e.Low, 100*e.High)
-	}
 	number := func(e loop.Estimate) string { return fmt.Sprintf("%+.3f  [%+.3f, %+.3f]", e.Value, e.Low, e.High) }
 	ceiling := ""
 	if rep.RewardCeiling > 0 {
@@ -35,6 +29,7 @@ func writeReport(w io.Writer, r loop.Round) error {
 		{"rankings", fmt.Sprintf("%d (%d in this round)", rep.Rankings, rep.RoundRankings)},
 		{"labeler agreement", percent(rep.Agreement) + fmt.Sprintf("  n=%d pairs", rep.Agreement.N)},
 		{"reward accuracy, held out", percent(rep.RewardAccuracy) + ceiling + fmt.Sprintf("  n=%d pairs", rep.RewardAccuracy.N)},
+		{"reward accuracy, own policy", onPolicy(r)},
 		{"mean " + rep.Judge + " score, SFT", number(rep.ScoreSFT)},
 		{"  before", number(rep.ScoreBefore)},
 		{"  after", number(rep.ScoreAfter)},
@@ -58,4 +53,26 @@ func writeReport(w io.Writer, r loop.Round) error {
 	}
 	_, err := fmt.Fprintln(w)
 	return err
+}
+
+// onPolicy says what is known of the reward model on the new policy's own answers.
+func onPolicy(r loop.Round) string {
+	switch e := r.Report.OnPolicy; {
+	case e != nil && r.Probe == loop.ProbeStale:
+		return percent(*e) + fmt.Sprintf("  n=%d pairs: stale, more rankings were ordered", e.N)
+	case e != nil:
+		return percent(*e) + fmt.Sprintf("  n=%d pairs", e.N)
+	case r.Probe == loop.ProbeVoid:
+		return "no ranking of the new policy's answers came"
+	case r.Probe != loop.ProbeNone:
+		return "being ranked"
+	}
+	return "not asked for"
+}
+
+func percent(e loop.Estimate) string {
+	if e.N == 0 {
+		return "not measured"
+	}
+	return fmt.Sprintf("%.1f%%  [%.1f, %.1f]", 100*e.Value, 100*e.Low, 100*e.High)
 }

@@ -46,7 +46,7 @@ func (l *lab) bestOfN(ctx context.Context, seed int, s *reward.Scorer, ns []int)
 	for i, n := range ns {
 		weights[i] = bestWeights(bestMost, n)
 	}
-	answers, err := l.sample(ctx, sft, each(prompts, bestMost), draw)
+	answers, err := l.answers.get(fmt.Sprint("best of n, ", seed), func() ([]answer, error) { return l.sample(ctx, sft, each(prompts, bestMost), draw) })
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type demand struct {
 	what  string
 	share float64 // of the seeds that must keep the bounds of their rows; 0 = a bound on the mean instead
 	mean  bound
+	toy   bool // asked for in the toy world alone, where it was calibrated
 }
 
 // Fast is the name of the set that runs within minutes.

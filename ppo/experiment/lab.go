@@ -34,7 +34,7 @@ type lab struct {
 	rewards  shelf[rewardModel]
 	policies shelf[outcome]
 	held     shelf[rankedSet]
-	answers  shelf[[]answer] // of SFT, by seed
+	answers  shelf[[]answer] // of SFT, by what for and seed
 
 	spent struct {
 		sync.Mutex

@@ -222,7 +222,7 @@ var ppoGold = spec{
 var ppoReward = spec{
 	name: "ppo-reward", title: "A9: PPO on the learned reward beats SFT by gold; without learning or with the reward flipped it does not", fast: true,
 	demands: []demand{
-		{what: "win against SFT", mean: atLeast(0.82)},
+		{what: "win against SFT", mean: atLeast(0.82), toy: true},
 		{what: "win with a learning rate of 0", mean: within(0.47, 0.53)},
 	},
 	plots: []Plot{
@@ -232,10 +232,20 @@ var ppoReward = spec{
 	run: runPPOReward,
 }
 
+// Win rates that are above or below one half with 95% confidence, of evalPrompts: what is demanded where nothing was calibrated.
+const (
+	aboveHalf = 0.531
+	belowHalf = 0.469
+)
+
 // nullIterations are enough for a control that must not move.
 const nullIterations = 6
 
 func runPPOReward(ctx context.Context, l *lab, seed int, r *recorder) error {
+	gain, distance, harm := atLeast(0.75), within(0.5, 8), atMost(0.15)
+	if l.recipe.World != WorldToy {
+		gain, distance, harm = atLeast(aboveHalf), bound{}, atMost(belowHalf)
+	}
 	s, err := l.Reward(ctx, seed, l.recipe.Ranked, labeler{})
 	if err != nil {
 		return err
@@ -249,8 +259,8 @@ func runPPOReward(ctx context.Context, l *lab, seed int, r *recorder) error {
 		r.point("score", "gold", float64(i), t.gold)
 		r.point("kl", "KL", float64(i), t.kl)
 	}
-	r.rate("win against SFT", o.win, atLeast(0.75))
-	r.check("KL", o.kl, within(0.5, 8))
+	r.rate("win against SFT", o.win, gain)
+	r.check("KL", o.kl, distance)
 	r.check("answers that end", o.ended, atLeast(0.98))
 	r.show("gold", o.gold)
 	r.show("repeats per answer", o.repeats)
@@ -265,6 +275,6 @@ func runPPOReward(ctx context.Context, l *lab, seed int, r *recorder) error {
 	if o, err = l.optimise(ctx, "flipped reward", l.recipe.ppo(l.world, seed), negated{s}, s); err != nil {
 		return err
 	}
-	r.rate("win with the reward flipped", o.win, atMost(0.15))
+	r.rate("win with the reward flipped", o.win, harm)
 	return nil
 }

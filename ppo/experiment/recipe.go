@@ -44,6 +44,7 @@ type recipe struct {
 	Push                 int     // iterations of over-optimisation
 	PushRollouts         int
 	PushBeta             float64
+	EnsembleBeta         float64 // of the policies that are pushed against ensembles
 }
 
 // language is what the toy's base and SFT are made by; the starter's are what ships.
@@ -70,7 +71,7 @@ func newRecipe(world, size string) (recipe, error) {
 			BatchTexts: 64, PretrainSteps: 600, SFTSteps: 1200, PretrainLR: 3e-3, SFTLR: 3e-3,
 		},
 		RewardEpochs: 4, RewardBatch: 16, RewardLR: 1e-3, Ranked: 1024, Weak: 512, WeakBatch: 8, Relabel: 512, Held: 1000,
-		Iterations: 24, Rollouts: 192, PolicyLR: 1e-3, Beta: 0.2, Push: 48, PushRollouts: 256, PushBeta: 0.01,
+		Iterations: 24, Rollouts: 192, PolicyLR: 1e-3, Beta: 0.2, Push: 48, PushRollouts: 256, PushBeta: 0.01, EnsembleBeta: 0.05,
 	}
 	switch {
 	case world == WorldStarter && size == SizeFast:

@@ -170,6 +170,7 @@ func (l *lab) result(s spec, seeds []int, each []*recorder) Result {
 	if s.finish != nil {
 		s.finish(over, each)
 	}
+	demands := slices.DeleteFunc(slices.Clone(s.demands), func(d demand) bool { return d.toy && l.recipe.World != WorldToy })
 	var bounds []bound
 	for _, r := range append(slices.Clone(each), over) {
 		res.Rows, bounds = append(res.Rows, r.rows...), append(bounds, r.bounds...)
@@ -183,7 +184,7 @@ func (l *lab) result(s spec, seeds []int, each []*recorder) Result {
 		if slices.ContainsFunc(res.Summary, func(x Summary) bool { return x.What == row.What }) {
 			continue
 		}
-		sum := summarise(row.What, bounds[i], res.Rows, s.demands)
+		sum := summarise(row.What, bounds[i], res.Rows, demands)
 		res.Summary = append(res.Summary, sum)
 		res.Holds = res.Holds && sum.Holds
 	}

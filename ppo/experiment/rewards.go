@@ -78,7 +78,7 @@ type rewardModel struct{ scorer *reward.Scorer }
 
 // train trains a reward model on ranked prompts; reference answers are 1,000 demonstrations.
 func (l *lab) train(ctx context.Context, cfg reward.Config, start *model.Transformer, train []reward.Group) (*reward.Trainer, error) {
-	t, err := reward.NewTrainer(cfg, start, train, nil, l.world.demos(stream(forReference, 0), 1000))
+	t, err := reward.NewTrainer(cfg, start, train, nil, l.references())
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +89,9 @@ func (l *lab) train(ctx context.Context, cfg reward.Config, start *model.Transfo
 	}
 	return t, nil
 }
+
+// references are the answers that score 0 on average.
+func (l *lab) references() []model.Sequence { return l.world.demos(stream(forReference, 0), 1000) }
 
 // ranked are n prompts with SFT's answers, ranked: the same n of a seed begin every longer list.
 func (l *lab) ranked(ctx context.Context, seed, n int, who labeler) (rankedSet, error) {
@@ -232,7 +235,7 @@ var rewardCurve = spec{
 	name: "reward-curve", title: "A5: a reward model finds the gold preference behind noisy rankings", fast: true,
 	plots: []Plot{{Name: "curve", Title: "Accuracy over ranked prompts", X: "ranked prompts of 4 answers", Y: "share of pairs", LogX: true}},
 	demands: []demand{
-		{what: "gold accuracy", mean: atLeast(0.90)},
+		{what: "gold accuracy", mean: atLeast(0.90), toy: true},
 		{what: "agreement of two labelers", mean: within(0.70, 0.735)}, // of the toy, 71.7%; 0.722 in the starter's world
 		// one model learns something by chance from rankings that say nothing: the mean over seeds must not
 		{what: "noisy accuracy, random labels", mean: within(0.47, 0.53)},

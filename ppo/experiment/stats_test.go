@@ -176,3 +176,16 @@ func TestGoldAt(t *testing.T) {
 		t.Errorf("beyond the end: %g %v", gold, reached)
 	}
 }
+
+// TestToyDemands: what was calibrated in the toy world is asked for there alone.
+func TestToyDemands(t *testing.T) {
+	for world, holds := range map[string]bool{WorldToy: false, WorldStarter: true} {
+		r := &recorder{log: func(string) {}}
+		r.show("x", 1)
+		l := &lab{recipe: recipe{World: world}, log: func(string) {}}
+		res := l.result(spec{demands: []demand{{what: "x", mean: atLeast(2), toy: true}}}, []int{0}, []*recorder{r})
+		if res.Holds != holds || len(res.Summary) != 1 || (res.Summary[0].Bound == "") != holds {
+			t.Errorf("world %s: %+v", world, res)
+		}
+	}
+}

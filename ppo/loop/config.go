@@ -14,7 +14,7 @@ func DefaultConfig() Config {
 	return Config{
 		K: 4, Prompts: 512, Overlap: 3, OverlapShare: 0.15,
 		EvalPrompts: 1000, EvalSamples: 1, MaxTokens: p.MaxTokens,
-		MaxKL: 30, Promotion: PromoteIfBetter, Reward: r, PPO: p,
+		MaxKL: 30, Promotion: PromoteIfBetter, Relabel: RelabelConfig{Probe: 64, Prompts: 256}, Reward: r, PPO: p,
 	}
 }
 
@@ -45,6 +45,9 @@ func (c Config) Validate() error {
 		return bad("reward_accuracy_below", "%g is not a share from 0 to below 1", c.RewardAccuracyBelow)
 	case c.Promotion != PromoteIfBetter && c.Promotion != PromoteByHand:
 		return bad("promotion", "%q is none of %s, %s", c.Promotion, PromoteIfBetter, PromoteByHand)
+	}
+	if err := c.Relabel.validate(); err != nil {
+		return err
 	}
 	if len(c.Without) > maxWithout {
 		return bad("without", "%d; at most %d can be left out", len(c.Without), maxWithout)

@@ -6,6 +6,9 @@
 // batch of rankings, a run's last slice) enqueues Advance in its own transaction, so a crash between two stages
 // loses nothing and doubles nothing.
 //
+// After a promotion a round may go on watching: some of the new policy's own answers are ranked, and where the reward model is
+// stale on them more tasks are ordered (relabel.go).
+//
 // The order and the roles are InstructGPT's (Ouyang et al. 2022, figure 2): the KL reference stays the supervised
 // policy in every round, the initial policy is the one that serves, the value model starts from the reward model.
 package loop

@@ -25,3 +25,9 @@ func decide(c Config, r Report) (promote bool, reason string) {
 	return false, fmt.Sprintf("its win rate against the serving policy, %.1f%% [%.1f, %.1f], is not above one half with 95%% confidence",
 		100*r.WinServing.Value, 100*r.WinServing.Low, 100*r.WinServing.High)
 }
+
+// staleReason says why more of a policy's answers are wanted.
+func staleReason(c RelabelConfig, rm reward.Report) string {
+	return fmt.Sprintf("the reward model is right in %.1f%% [%.1f, %.1f] of the pairs of its own policy's answers, below the limit of %.1f%%: answers to %d more prompts were ordered for ranking",
+		100*rm.Accuracy, 100*rm.Low, 100*rm.High, 100*c.Below, c.Prompts)
+}

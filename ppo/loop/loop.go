@@ -197,7 +197,10 @@ func (l *Loop) settle(ctx context.Context, tx pgx.Tx, r *Round, actor string, pr
 		if err != nil {
 			return err
 		}
-		return l.promote(ctx, tx, v, actor)
+		if err := l.promote(ctx, tx, v, actor); err != nil {
+			return err
+		}
+		return l.startProbe(ctx, tx, r)
 	}
 	return audit(ctx, tx, actor, "round.decline", r.ID, map[string]any{"reason": reason})
 }
@@ -243,20 +246,26 @@ func (l *Loop) RankingsAwaited(ctx context.Context) bool {
 	return l.awaited.any
 }
 
-// RankingSubmitted is called in the transaction of each ranking: the one that completes the batch moves the round on.
+// RankingSubmitted is called in the transaction of each ranking: the one that completes the batch of a round, or its probe, moves
+// it on.
 func (l *Loop) RankingSubmitted(ctx context.Context, tx pgx.Tx, projectID string) error {
-	r, err := l.Open(ctx, tx, projectID)
-	if errors.Is(err, ErrNotFound) || err == nil && r.Stage != StageRank {
-		return nil
-	}
+	batches, err := l.awaitedBatches(ctx, tx, projectID)
 	if err != nil {
 		return err
 	}
-	counts, err := l.Labeling.BatchCountsTx(ctx, tx, projectID, r.ID)
-	if err != nil || counts.Done < counts.Need {
-		return err
+	for _, b := range batches {
+		counts, err := l.Labeling.BatchCountsTx(ctx, tx, projectID, b.Batch)
+		if err != nil {
+			return err
+		}
+		if counts.Done < counts.Need {
+			continue
+		}
+		if err := l.enqueue.insert(ctx, tx, advanceArgs{RoundID: b.Round}); err != nil {
+			return err
+		}
 	}
-	return l.enqueue.insert(ctx, tx, advanceArgs{RoundID: r.ID})
+	return nil
 }
 
 // View is a round with its progress counted.

@@ -149,28 +149,41 @@ func smallRound() loop.Config {
 // rank lets two labelers rank whatever is open, shorter answers first.
 func (b *bench) rank(t *testing.T) {
 	t.Helper()
-	ctx := t.Context()
 	for _, who := range []string{"ann", "bob"} {
-		for {
-			a, err := b.labeling.Claim(ctx, b.project.ID, who)
-			if errors.Is(err, labeling.ErrEmpty) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			ranks := make([]int, len(a.Answers))
-			for i, x := range a.Answers {
-				ranks[i] = 1
-				for _, y := range a.Answers {
-					if len(y.Text) < len(x.Text) {
-						ranks[i]++
-					}
+		b.rankAs(t, who, func(texts []string, i int) int {
+			rank := 1
+			for _, other := range texts {
+				if len(other) < len(texts[i]) {
+					rank++
 				}
 			}
-			if _, err := b.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: who, Ranks: ranks, IdempotencyKey: a.ID}, b.loop.RankingSubmitted); err != nil {
-				t.Fatal(err)
-			}
+			return rank
+		})
+	}
+}
+
+// rankAs lets one labeler rank whatever is open; rank gives the rank of the i-th answer shown.
+func (b *bench) rankAs(t *testing.T, who string, rank func(texts []string, i int) int) {
+	t.Helper()
+	ctx := t.Context()
+	for {
+		a, err := b.labeling.Claim(ctx, b.project.ID, who)
+		if errors.Is(err, labeling.ErrEmpty) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var texts []string
+		for _, x := range a.Answers {
+			texts = append(texts, x.Text)
+		}
+		ranks := make([]int, len(texts))
+		for i := range ranks {
+			ranks[i] = rank(texts, i)
+		}
+		if _, err := b.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: who, Ranks: ranks, IdempotencyKey: a.ID}, b.loop.RankingSubmitted); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

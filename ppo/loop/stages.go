@@ -28,6 +28,9 @@ func (l *Loop) advance(ctx context.Context, tx pgx.Tx, id string) error {
 	if err != nil {
 		return err
 	}
+	if r.Stage.Ended() {
+		return l.advanceProbe(ctx, tx, r)
+	}
 	if r.PausedAt != nil {
 		return nil // Resume looks again
 	}

@@ -24,7 +24,7 @@ const roundColumns = `
 	init_version_id::text, sft_version_id::text,
 	coalesce(snapshot_id::text, ''), coalesce(reward_run_id::text, ''), coalesce(ppo_run_id::text, ''),
 	coalesce(evaluate_run_id::text, ''), coalesce(reward_version_id::text, ''), coalesce(policy_version_id::text, ''),
-	promoted, report, started_at, stage_at, updated_at, ended_at, paused_at, broke_at`
+	promoted, probe, coalesce(probe_id::text, ''), coalesce(relabel_id::text, ''), report, started_at, stage_at, updated_at, ended_at, paused_at, broke_at`
 
 func scanRound(row pgx.CollectableRow) (Round, error) {
 	var r Round
@@ -33,7 +33,7 @@ func scanRound(row pgx.CollectableRow) (Round, error) {
 		&r.InitVersionID, &r.SFTVersionID,
 		&r.SnapshotID, &r.RewardRunID, &r.PPORunID,
 		&r.EvaluateRunID, &r.RewardVersionID, &r.PolicyVersionID,
-		&r.Promoted, &report, &r.StartedAt, &r.StageAt, &r.UpdatedAt, &r.EndedAt, &r.PausedAt, &r.BrokeAt)
+		&r.Promoted, &r.Probe, &r.ProbeID, &r.RelabelID, &report, &r.StartedAt, &r.StageAt, &r.UpdatedAt, &r.EndedAt, &r.PausedAt, &r.BrokeAt)
 	if err != nil {
 		return r, err
 	}
@@ -138,10 +138,11 @@ func (s *Store) save(ctx context.Context, tx pgx.Tx, r Round) error {
 			reward_run_id = nullif($5, '')::uuid, ppo_run_id = nullif($6, '')::uuid, evaluate_run_id = nullif($7, '')::uuid,
 			reward_version_id = nullif($8, '')::uuid, policy_version_id = nullif($9, '')::uuid,
 			promoted = $10, report = $11, broke_at = $12, updated_at = now(),
-			paused_at = CASE WHEN $2 NOT IN ('decide', 'done', 'failed', 'cancelled') THEN $13::timestamptz END
+			paused_at = CASE WHEN $2 NOT IN ('decide', 'done', 'failed', 'cancelled') THEN $13::timestamptz END,
+			probe = $14, probe_id = nullif($15, '')::uuid, relabel_id = nullif($16, '')::uuid
 		WHERE id = $1`,
 		r.ID, r.Stage, r.Error, r.SnapshotID, r.RewardRunID, r.PPORunID, r.EvaluateRunID,
-		r.RewardVersionID, r.PolicyVersionID, r.Promoted, report, r.BrokeAt, r.PausedAt)
+		r.RewardVersionID, r.PolicyVersionID, r.Promoted, report, r.BrokeAt, r.PausedAt, r.Probe, r.ProbeID, r.RelabelID)
 	if err != nil {
 		return fmt.Errorf("save round %s: %w", r.ID, err)
 	}
@@ -195,10 +196,24 @@ func notFound(err error) error {
 	return err
 }
 
-// needed are the versions that open rounds work with. Rounds that failed may be tried again.
+// awaitedBatch is a batch of tasks whose rankings a round waits for.
+type awaitedBatch struct{ Round, Batch string }
+
+// awaitedBatches are those of a project: its open round's own, and the probes of rounds that have ended.
+func (s *Store) awaitedBatches(ctx context.Context, q querier, projectID string) ([]awaitedBatch, error) {
+	rows, err := q.Query(ctx, `
+		SELECT id::text, id::text FROM rounds WHERE project_id = $1 AND stage = 'rank'
+		UNION ALL SELECT id::text, probe_id::text FROM rounds WHERE project_id = $1 AND probe = 'rank'`, projectID)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[awaitedBatch])
+}
+
+// needed are the versions that open rounds work with, and those that wait for their probe. Rounds that failed may be tried again.
 func (s *Store) needed(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	rows, err := tx.Query(ctx, `SELECT DISTINCT v::text FROM rounds r, unnest(ARRAY[r.init_version_id, r.sft_version_id, r.reward_version_id, r.policy_version_id]) v
-		WHERE r.stage NOT IN ('done', 'cancelled') AND v IS NOT NULL`)
+		WHERE (r.stage NOT IN ('done', 'cancelled') OR r.probe IN ('answer', 'rank', 'measure')) AND v IS NOT NULL`)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +222,7 @@ func (s *Store) needed(ctx context.Context, tx pgx.Tx) ([]string, error) {
 
 // waiting lists the rounds that wait for rankings.
 func (s *Store) waiting(ctx context.Context) ([]string, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id::text FROM rounds WHERE stage = 'rank'`)
+	rows, err := s.pool.Query(ctx, `SELECT id::text FROM rounds WHERE stage = 'rank' OR probe = 'rank'`)
 	if err != nil {
 		return nil, err
 	}

@@ -66,6 +66,8 @@ type Config struct {
 	// whole 95% interval, is not promoted, and more rankings are asked for. 0 = no gate.
 	RewardAccuracyBelow float64 `json:"reward_accuracy_below,omitempty"`
 
+	Relabel RelabelConfig `json:"relabel,omitzero"` // what happens where the reward model no longer judges the policy it made
+
 	// Retrain leaves out sampling and ranking: the round learns from the rankings that are there, and starts from the supervised policy,
 	// so that nothing stays of what was learned before.
 	Retrain bool `json:"retrain,omitempty"`
@@ -99,6 +101,10 @@ type Round struct {
 	RewardVersionID string
 	PolicyVersionID string
 	Promoted        *bool // nil until decided
+
+	Probe     Probe  // whether the reward model judges the promoted policy's answers
+	ProbeID   string // batch of the tasks whose rankings tell; empty where there is no probe
+	RelabelID string // batch of the tasks that were ordered because it does not
 
 	Report    *Report // nil until evaluated
 	StartedAt time.Time
@@ -144,6 +150,9 @@ type Report struct {
 	Promoted       bool      `json:"promoted"`
 	Reason         string    `json:"reason"` // why promoted or not
 	Examples       []Example `json:"examples"`
+
+	// OnPolicy is the reward model's accuracy on the new policy's own answers, ranked after the round; nil until they are.
+	OnPolicy *Estimate `json:"on_policy,omitempty"`
 }
 
 // Example shows one held-out prompt with the answers of two policies.
