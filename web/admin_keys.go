@@ -258,7 +258,7 @@ func (s *server) changeKey(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	err = s.Accounts.ChangeKey(c.Request.Context(), c.Param("id"), account.KeyChange{Name: f.Name, Scopes: f.Scopes, TrainingOptIn: f.Train, Limits: f.Limits, Actor: actor(c)})
+	err = s.change(c, f)
 	if message, failed := s.formError(c, err); failed {
 		if message != "" {
 			s.showKey(c, http.StatusBadRequest, keyData{Error: message, Form: f})
@@ -266,6 +266,21 @@ func (s *server) changeKey(c *gin.Context) {
 		return
 	}
 	done(c, "/admin/keys/"+c.Param("id"), "keychanged")
+}
+
+// change gives a key other values. Where its consent changes, so does what came with it before: it is hidden or shown.
+func (s *server) change(c *gin.Context, f keyForm) error {
+	k, err := s.Accounts.Key(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		return err
+	}
+	if err := s.Accounts.ChangeKey(c.Request.Context(), k.ID, account.KeyChange{Name: f.Name, Scopes: f.Scopes, TrainingOptIn: k.TrainingOptIn, Limits: f.Limits, Actor: actor(c)}); err != nil {
+		return err
+	}
+	if f.Train == k.TrainingOptIn {
+		return nil
+	}
+	return s.Consent(c.Request.Context(), k, f.Train, actor(c))
 }
 
 func (s *server) rotateKey(c *gin.Context) {

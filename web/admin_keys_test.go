@@ -73,6 +73,21 @@ func TestKeyLife(t *testing.T) {
 		t.Errorf("a refused change changed %+v, %v", after, err)
 	}
 
+	// An admin who withdraws the consent of a key hides what came with it, as its customer does.
+	prompt := func() (hidden bool) {
+		w.must(w.pool.QueryRow(t.Context(), `SELECT hidden_at IS NOT NULL FROM prompts WHERE api_key_id = $1`, id).Scan(&hidden))
+		return hidden
+	}
+	w.withKey(secret).json(post, "/v1/completions", map[string]any{"model": "default", "prompt": "Tell a story about a bear.", "max_tokens": 2}).want(t, http.StatusOK)
+	if prompt() {
+		t.Error("a prompt is hidden from the start")
+	}
+	ada.adds(page, append(scopesOf("completions", "feedback"), "name", "the shop", "rpm", "9", "tpm", "800", "daily_tokens", "")...).want(t, http.StatusSeeOther)
+	if !prompt() {
+		t.Error("the consent is withdrawn, and the prompt is still there")
+	}
+	ada.adds(page, append(scopesOf("completions", "feedback"), "name", "the shop", "rpm", "9", "tpm", "800", "daily_tokens", "", "training", "yes")...).want(t, http.StatusSeeOther)
+
 	// Rotation: both work during the overlap.
 	got = ada.form(page+"/rotate", "overlap", "24").want(t, http.StatusOK)
 	second := secretShown.FindString(got.body)
@@ -103,7 +118,7 @@ func TestKeyLife(t *testing.T) {
 	ada.form(last+"/rotate", "overlap", "1").want(t, http.StatusConflict)
 	ada.adds(last, append(scopesOf("feedback"), "name", "x", "rpm", "1", "tpm", "1")...).want(t, http.StatusConflict)
 	ada.get("/admin/keys/nosuchid").want(t, http.StatusNotFound)
-	for act, want := range map[string]int{"apikey.create": 1, "apikey.change": 1, "apikey.rotate": 2, "apikey.revoke": 1} {
+	for act, want := range map[string]int{"apikey.create": 1, "apikey.change": 3, "apikey.rotate": 2, "apikey.revoke": 1} {
 		if n := w.count(`SELECT count(*) FROM audit WHERE act = $1 AND actor <> 'system'`, act); n != want {
 			t.Errorf("%d rows of %s in the log", n, act)
 		}

@@ -85,7 +85,7 @@ type media struct{ Schema schema }
 
 type schema struct {
 	Ref         string `json:"$ref"`
-	Type        string
+	Type        schemaType
 	Description string
 	Format      string
 	Properties  ordered[schema]
@@ -233,11 +233,11 @@ func typeOf(s schema) string {
 	case s.Const != nil:
 		return fmt.Sprintf("%q", s.Const)
 	case s.Format != "":
-		return s.Type + " (" + s.Format + ")"
+		return string(s.Type) + " (" + s.Format + ")"
 	case s.Type == "":
 		return "any"
 	}
-	return s.Type
+	return string(s.Type)
 }
 
 // pretty is an example of a schema, indented.
@@ -283,7 +283,7 @@ func (doc *openAPIDoc) example(s schema, depth int) []byte {
 		}
 		return append(b, '}')
 	}
-	switch s.Type + " " + s.Format {
+	switch string(s.Type) + " " + s.Format {
 	case "string uuid":
 		return literal("01890a5d-ac96-774b-bcce-b302099a8057")
 	case "string date":
@@ -353,4 +353,20 @@ func (s *server) referencePage(c *gin.Context) {
 		d.Calls = append(d.Calls, refCall{r, r.curl(base + host)})
 	}
 	s.render(c, http.StatusOK, "reference", view{Title: "API reference", Nav: "docs", Data: d})
+}
+
+// schemaType is the type of a value. Of a list of types, one of which may be null, the other one counts.
+type schemaType string
+
+func (t *schemaType) UnmarshalJSON(b []byte) error {
+	var list []string
+	if json.Unmarshal(b, &list) != nil {
+		return json.Unmarshal(b, (*string)(t))
+	}
+	for _, one := range list {
+		if one != "null" {
+			*t = schemaType(one)
+		}
+	}
+	return nil
 }
