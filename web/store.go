@@ -58,11 +58,9 @@ func (s *server) record(c *gin.Context, j *job) error {
 	defer cancel()
 	u := account.Usage{KeyID: j.key.ID, UserID: j.userID, Endpoint: j.endpoint, ModelVersion: j.VersionID, PromptTokens: j.promptToks,
 		CachedTokens: j.cached, CompletionTokens: j.drawn, Finish: j.finish, Duration: time.Since(j.started)}
-	keep := func(ctx context.Context, tx pgx.Tx) error {
-		if j.keep == nil {
-			return nil
-		}
-		return s.Stored.Add(ctx, tx, *j.keep)
+	var keep func(ctx context.Context, tx pgx.Tx) error
+	if j.keep != nil {
+		keep = func(ctx context.Context, tx pgx.Tx) error { return s.Stored.Add(ctx, tx, *j.keep) }
 	}
 	if s.OnPrompt == nil || !j.consents() || j.finish == "error" {
 		return s.Accounts.Record(ctx, u, keep)
@@ -72,6 +70,9 @@ func (s *server) record(c *gin.Context, j *job) error {
 			if err := s.OnPrompt(ctx, tx, j.consent(), j.answered(i)); err != nil {
 				return err
 			}
+		}
+		if keep == nil {
+			return nil
 		}
 		return keep(ctx, tx)
 	})

@@ -2,6 +2,7 @@ package account
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -159,4 +160,92 @@ func (s *Store) sumDays(t *testing.T, id string) (n int64) {
 	t.Helper()
 	must(t, s.pool.QueryRow(t.Context(), `SELECT coalesce(sum(tokens), 0) FROM key_days WHERE key_id = $1`, id).Scan(&n))
 	return n
+}
+
+// TestRecordTogether: usage that is to be recorded while a transaction is under way shares the next one; a row that is refused does not
+// take others with it; and the sums are those of the rows.
+func TestRecordTogether(t *testing.T) {
+	s, _ := setup(t)
+	ctx := t.Context()
+	c := newUser(t, s, "acme", RoleCustomer)
+	var keys []Key
+	for i := range 3 {
+		k, _, err := s.CreateKey(ctx, NewKey{CustomerID: c.ID, Name: fmt.Sprint("key ", i), Actor: "system"})
+		must(t, err)
+		keys = append(keys, k)
+	}
+	usage := func(i int) Usage {
+		return Usage{KeyID: keys[i%3].ID, UserID: c.ID, Endpoint: "/v1/completions", ModelVersion: "v", PromptTokens: i, CompletionTokens: 1, Finish: "stop"}
+	}
+	must(t, s.Record(ctx, usage(0), nil))
+	tx, err := s.pool.Begin(ctx)
+	must(t, err)
+	_, err = tx.Exec(ctx, `UPDATE key_days SET tokens = tokens WHERE key_id = $1`, keys[0].ID) // what holds up the next one
+	must(t, err)
+	const n = 60
+	errs := make(chan error, n)
+	begin := func(i int) {
+		go func() {
+			u := usage(i)
+			if i == 30 {
+				u.CachedTokens = u.PromptTokens + 1 // more than there were
+			}
+			errs <- s.Record(ctx, u, nil)
+		}()
+	}
+	waiting := func() int {
+		s.ledger.mu.Lock()
+		defer s.ledger.mu.Unlock()
+		return len(s.ledger.waiting)
+	}
+	begin(3)
+	for held := false; !held; { // the first is at the lock
+		must(t, s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&held))
+	}
+	for i := range n {
+		if i != 3 {
+			begin(i)
+		}
+	}
+	for waiting() < n-1 {
+		time.Sleep(time.Millisecond)
+	}
+	must(t, tx.Rollback(ctx))
+	failed := 0
+	for range n {
+		if <-errs != nil {
+			failed++
+		}
+	}
+	if failed != 1 {
+		t.Errorf("%d failed, want the one that is wrong", failed)
+	}
+	var rows, days, sum int64
+	must(t, s.pool.QueryRow(ctx, `SELECT count(*), sum(prompt_tokens + completion_tokens), (SELECT sum(tokens) FROM key_days) FROM usage`).Scan(&rows, &sum, &days))
+	if rows != n || sum != days {
+		t.Errorf("%d rows with %d tokens, the days have %d", rows, sum, days)
+	}
+	tx, err = s.pool.Begin(ctx)
+	must(t, err)
+	_, err = tx.Exec(ctx, `UPDATE key_days SET tokens = tokens`)
+	must(t, err)
+	begin(6)
+	for held := false; !held; {
+		must(t, s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&held))
+	}
+	for range 40 {
+		begin(9)
+	}
+	for waiting() < 40 {
+		time.Sleep(time.Millisecond)
+	}
+	must(t, tx.Rollback(ctx))
+	for range 41 {
+		must(t, <-errs)
+	}
+	var together int // rows of the largest transaction
+	must(t, s.pool.QueryRow(ctx, `SELECT max(n) FROM (SELECT count(*) AS n FROM usage GROUP BY xmin::text) x`).Scan(&together))
+	if together != 40 {
+		t.Errorf("%d rows of the largest transaction, want 40", together)
+	}
 }

@@ -18,6 +18,7 @@ type Store struct {
 	pool   *pgxpool.Pool
 	hasher *hasher
 	known  known
+	ledger ledger
 }
 
 // NewStore uses the pool; the caller closes it.

@@ -7,38 +7,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Record stores what a request used and calls after (may be nil) in the same transaction, so that a prompt joins
-// the labeling pool exactly when its usage is counted.
-func (s *Store) Record(ctx context.Context, u Usage, after func(ctx context.Context, tx pgx.Tx) error) error {
-	var key *string
-	if u.KeyID != "" {
-		key = &u.KeyID
-	}
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `
-			INSERT INTO usage (id, key_id, user_id, endpoint, model_version, prompt_tokens, cached_tokens, completion_tokens, finish, duration_ms)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			newID(), key, u.UserID, u.Endpoint, u.ModelVersion, u.PromptTokens, u.CachedTokens, u.CompletionTokens, u.Finish, u.Duration.Milliseconds())
-		if err != nil {
-			return err
-		}
-		if after != nil {
-			if err := after(ctx, tx); err != nil {
-				return err
-			}
-		}
-		if key == nil {
-			return nil
-		}
-		// Last, since requests of one key wait for each other from here to the commit.
-		_, err = tx.Exec(ctx, `
-			INSERT INTO key_days AS d (key_id, day, tokens) VALUES ($1, (now() AT TIME ZONE 'UTC')::date, $2)
-			ON CONFLICT (key_id, day) DO UPDATE SET tokens = d.tokens + excluded.tokens`, *key, int64(u.PromptTokens)+int64(u.CompletionTokens))
-		return err
-	})
-	return wrap("record usage", err)
-}
-
 // UsedToday is how many tokens the key has used in this UTC day, and how long the day still lasts.
 func (s *Store) UsedToday(ctx context.Context, keyID string) (tokens int64, left time.Duration, err error) {
 	var seconds float64
