@@ -110,10 +110,11 @@ func (a lease) parse(ctx context.Context, q querier, in SubmitInput) (answerShee
 	return asked.parse(in, order, texts)
 }
 
-// retry runs an act again that met a quarantine of its labeler; one follows the other, so a few tries are plenty.
+// retry runs an act again that met a quarantine of its labeler. Where somebody quarantines and restores a labeler without a pause, many
+// tries in a row may meet that.
 func retry(act func() error) error {
 	for try := 1; ; try++ {
-		if err := act(); try == 5 || !errors.Is(err, errOvertaken) && !deadlocked(err) {
+		if err := act(); try == 25 || !errors.Is(err, errOvertaken) && !deadlocked(err) {
 			return err
 		}
 	}

@@ -40,7 +40,7 @@ type backupEnd struct {
 }
 
 // backedUp are the parts of the data folder that a backup holds besides the model weights that the database names.
-var backedUp = []string{"webhooks.key", "uploads", "runs"}
+var backedUp = []string{"webhooks.key", "secrets.key", "uploads", "runs"}
 
 type backupCmd struct {
 	serverFlags
