@@ -17,33 +17,36 @@ import (
 )
 
 type benchAPICmd struct {
-	Of      []string      `default:"streams,beside,overload" enum:"streams,beside,overload" help:"What is measured: ${enum}."`
+	Of      []string      `default:"streams,beside,overload,http" enum:"streams,beside,overload,http" help:"What is measured: ${enum}."`
 	Shape   string        `default:"starter" help:"Shape of the model, ${bench_shapes}."`
 	Streams int           `default:"32" help:"Streams that are written together."`
 	Prompt  int           `default:"32" help:"Tokens of a prompt."`
 	Tokens  int           `default:"48" help:"Tokens of an answer; all are written."`
 	Rate    float64       `default:"20" help:"Of beside: requests a second."`
+	Calls   float64       `default:"1000" help:"Of http: requests a second."`
 	Time    time.Duration `default:"3s" help:"How long a sample takes."`
 	Repeats int           `default:"3" help:"Samples; medians are shown."`
 	JSON    bool          `name:"json" help:"As JSON."`
 }
 
 func (benchAPICmd) Help() string {
-	return `The engine that answers the API, without HTTP around it: random weights and prompts, every prompt another.
+	return `The engine that answers the API, with random weights and prompts, every prompt another; and the API around it.
 
 streams   many streams together against one alone, in turn
 beside    the time to the first token of requests that come now and then, with the machine idle and beside a PPO step on all
           threads, in turn
 overload  requests at four times the rate that the engine can serve, whatever becomes of them: how long those that were taken on
           took, against half that rate; how soon the others were sent away; how much was still served; and how it is afterwards
+http      requests a second to a server of its own, with keys, limits and usage in a Postgres of its own, and a model so small that
+          writing costs nothing: how long an answer takes; and how many tokens a second go out as events of streams
 
 Example:
   rankloop bench api --of beside --time 5s`
 }
 
 func (c benchAPICmd) Run(ctx context.Context, std streams) error {
-	if min(c.Streams, c.Prompt, c.Tokens, c.Repeats) < 1 || c.Rate <= 0 || c.Time <= 0 {
-		return usageError{errors.New("counts of at least 1 and a positive --rate and --time are wanted")}
+	if min(c.Streams, c.Prompt, c.Tokens, c.Repeats) < 1 || c.Rate <= 0 || c.Calls <= 0 || c.Time <= 0 {
+		return usageError{errors.New("counts of at least 1 and a positive --rate, --calls and --time are wanted")}
 	}
 	m, err := benchModel(shapeFlags{c.Shape}, c.Prompt+c.Tokens)
 	if err != nil {
@@ -57,7 +60,7 @@ func (c benchAPICmd) Run(ctx context.Context, std streams) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) ([]bar, error)
-	}{{"streams", lab.together}, {"beside", lab.beside}, {"overload", lab.overload}} {
+	}{{"streams", lab.together}, {"beside", lab.beside}, {"overload", lab.overload}, {"http", lab.http}} {
 		if !slices.Contains(c.Of, part.name) {
 			continue
 		}

@@ -48,19 +48,7 @@ func newLab(ctx context.Context, c benchLabelingCmd, show *progress) (_ *lab, er
 			l.close()
 		}
 	}()
-	if l.dir, err = os.MkdirTemp("", "rankloop-bench-*"); err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(l.dir, 0o755); err != nil { // the database's user must reach its folder
-		return nil, err
-	}
-	if l.postgres, err = localpg.Start(ctx, localpg.Config{Dir: filepath.Join(l.dir, "postgres")}); err != nil {
-		return nil, err
-	}
-	if err := migrations.Up(ctx, l.postgres.URL()); err != nil {
-		return nil, err
-	}
-	if l.pool, err = pgxpool.New(ctx, l.postgres.URL()); err != nil {
+	if err := l.open(ctx); err != nil {
 		return nil, err
 	}
 	store := labeling.NewStore(l.pool)
@@ -77,14 +65,33 @@ func newLab(ctx context.Context, c benchLabelingCmd, show *progress) (_ *lab, er
 	if _, err := l.pool.Exec(ctx, `VACUUM ANALYZE prompts, tasks, responses`); err != nil {
 		return nil, err
 	}
+	return l, l.start(ctx)
+}
+
+// open starts the Postgres of a new folder and finds an address for the server.
+func (l *lab) open(ctx context.Context) (err error) {
+	if l.dir, err = os.MkdirTemp("", "rankloop-bench-*"); err != nil {
+		return err
+	}
+	if err := os.Chmod(l.dir, 0o755); err != nil { // the database's user must reach its folder
+		return err
+	}
+	if l.postgres, err = localpg.Start(ctx, localpg.Config{Dir: filepath.Join(l.dir, "postgres")}); err != nil {
+		return err
+	}
+	if err := migrations.Up(ctx, l.postgres.URL()); err != nil {
+		return err
+	}
+	if l.pool, err = pgxpool.New(ctx, l.postgres.URL()); err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	l.addr = listener.Addr().String()
-	listener.Close()
 	l.base = "http://" + l.addr
-	return l, l.start(ctx)
+	return listener.Close()
 }
 
 func (l *lab) close() {

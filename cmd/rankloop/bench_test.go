@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -60,7 +61,7 @@ func TestBench(t *testing.T) {
 // The engine's load gives figures with their bars, whatever they say of this machine.
 func TestBenchAPI(t *testing.T) {
 	var out, errs bytes.Buffer
-	args := "bench api --shape toy --streams 4 --prompt 5 --tokens 6 --rate 50 --time 1s --repeats 1 --json"
+	args := "bench api --of streams,beside,overload --shape toy --streams 4 --prompt 5 --tokens 6 --rate 50 --time 1s --repeats 1 --json"
 	if code := execute(context.Background(), strings.Fields(args), streams{strings.NewReader(""), &out, &errs}); code != 0 {
 		t.Fatalf("exit %d: %s", code, errs.String())
 	}
@@ -76,7 +77,7 @@ func TestBenchAPI(t *testing.T) {
 			t.Errorf("%+v", b)
 		}
 	}
-	for _, bad := range []string{"--streams 0", "--rate 0", "--time 0s", "--shape none"} {
+	for _, bad := range []string{"--streams 0", "--rate 0", "--calls 0", "--time 0s", "--shape none"} {
 		if code := execute(context.Background(), strings.Fields("bench api "+bad), streams{strings.NewReader(""), &out, &errs}); code != exitUsage {
 			t.Errorf("%s: exit %d", bad, code)
 		}
@@ -183,5 +184,21 @@ func TestMachineOnPaper(t *testing.T) {
 		if got := m.seconds(model.Work{}, rows, 1); math.Abs(got-want) > 1e-12 {
 			t.Errorf("%d shares take %g s, want %g", shares, got, want)
 		}
+	}
+}
+
+// TestBenchHTTP: a server of its own is started, asked and ended, and both figures come.
+func TestBenchHTTP(t *testing.T) {
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := exec.Command(program, strings.Fields("bench api --of http --calls 20 --streams 2 --time 1s --repeats 1 --json")...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Bars []bar }
+	if err := json.Unmarshal(raw, &got); err != nil || len(got.Bars) != 2 || !(got.Bars[0].Value > 0) || !(got.Bars[1].Value > 0) {
+		t.Errorf("%s, %v", raw, err)
 	}
 }
