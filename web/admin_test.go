@@ -83,7 +83,8 @@ func TestModelActs(t *testing.T) {
 			t.Errorf("lineage lacks %s", want)
 		}
 	}
-	ada.form("/admin/models/"+reward.ID+"/promote").want(t, http.StatusBadRequest) // cannot answer anybody
+	value := w.register(registry.Version{Kind: registry.Value, Name: "value-r1", Digest: "sha256:" + repeat("e"), Parents: []string{w.version.ID}})
+	ada.form("/admin/models/"+value.ID+"/promote").want(t, http.StatusBadRequest) // neither answers anybody nor gives rewards
 	ada.form("/admin/models/"+v.ID+"/promote").want(t, http.StatusSeeOther)
 	if live, err := w.registry.Serving(t.Context(), loop.Channel); err != nil || live.ID != v.ID {
 		t.Errorf("%+v %v", live, err)

@@ -42,7 +42,7 @@ func wild(page string) []string {
 			case "iframe", "object", "embed", "base", "math", "video", "marquee", "style", "x", "xmp", "plaintext", "b", "i", "mtext":
 				out = append(out, "<"+n.Data+">")
 			case "svg": // plots are the server's own
-				if !slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "class" && a.Val == "plot" }) {
+				if !slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "class" && (a.Val == "plot" || a.Val == "plot tree") }) {
 					out = append(out, "<svg>")
 				}
 			}
