@@ -72,6 +72,7 @@ func newApp(ctx context.Context, db *database, c appConfig, log *slog.Logger) (*
 		labeling: labeling.NewStore(db.Pool), registry: registry.NewStore(db.Jobs),
 		accounts: account.NewStore(db.Pool), stored: stored.NewStore(db.Pool)}
 	a.accounts.RememberSessions(time.Second)
+	a.accounts.RememberKeys(500 * time.Millisecond)
 	for _, d := range []string{"models", "runs", "scratch", "uploads"} {
 		if err := os.MkdirAll(filepath.Join(c.Dir, d), 0o700); err != nil {
 			return nil, fmt.Errorf("data folder: %w", err)

@@ -73,3 +73,56 @@ func TestRememberedSessions(t *testing.T) {
 		t.Error("what was read before a change is remembered after it")
 	}
 }
+
+// TestRememberedKeys: a key is believed for its moment, no longer than it lives, and no longer than the next change in this process.
+func TestRememberedKeys(t *testing.T) {
+	ctx, pool := t.Context(), pgtest.New(t)
+	now := time.Now()
+	here, elsewhere := NewStore(pool), NewStore(pool)
+	here.RememberKeys(time.Second)
+	here.keys.clock = func() time.Time { return now }
+	c := newUser(t, here, "acme", RoleCustomer)
+	make := func() (Key, string) {
+		t.Helper()
+		k, secret, err := here.CreateKey(ctx, NewKey{CustomerID: c.ID, Name: "k", Lifetime: time.Hour, Actor: "system"})
+		must(t, err)
+		return k, secret
+	}
+	is := func(what, secret string, want error) {
+		t.Helper()
+		if _, err := here.Authenticate(ctx, secret); !errors.Is(err, want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	k, secret := make()
+	is("first", secret, nil)
+	is("another secret", secret[:len(secret)-1]+"!", ErrDenied)
+	must(t, elsewhere.RevokeKey(ctx, k.ID, "system"))
+	is("revoked elsewhere, within the moment", secret, nil)
+	now = now.Add(time.Second)
+	is("revoked elsewhere, after it", secret, ErrDenied)
+
+	k, secret = make()
+	is("before", secret, nil)
+	must(t, here.RevokeKey(ctx, k.ID, "system"))
+	is("revoked here", secret, ErrDenied)
+
+	k, secret = make()
+	is("before", secret, nil)
+	must(t, here.ChangeKey(ctx, k.ID, KeyChange{Name: "k", Scopes: []string{ScopeReward}, Limits: Limits{RPM: 7, TPM: 7}, Actor: "system"}))
+	if got, err := here.Authenticate(ctx, secret); err != nil || got.RPM != 7 {
+		t.Errorf("changed: %+v, %v", got, err)
+	}
+	must(t, here.SetTraining(ctx, c.ID, k.ID, true, "system", nil))
+	if got, err := here.Authenticate(ctx, secret); err != nil || !got.TrainingOptIn {
+		t.Errorf("consent: %+v, %v", got, err)
+	}
+	_, err := pool.Exec(ctx, `UPDATE api_keys SET expires_at = now() WHERE id = $1`, k.ID)
+	must(t, err)
+	here.forget()
+	is("expired", secret, ErrDenied)
+	_, secret = make()
+	is("before", secret, nil)
+	must(t, here.Disable(ctx, c.ID, "system"))
+	is("its customer is disabled", secret, ErrDenied)
+}

@@ -17,13 +17,14 @@ import (
 type Store struct {
 	pool   *pgxpool.Pool
 	hasher *hasher
-	known  known
+	known  known[User]
+	keys   known[Key]
 	ledger ledger
 }
 
 // NewStore uses the pool; the caller closes it.
 func NewStore(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, hasher: newHasher(), known: known{clock: time.Now}}
+	return &Store{pool: pool, hasher: newHasher(), known: known[User]{clock: time.Now}, keys: known[Key]{clock: time.Now}}
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

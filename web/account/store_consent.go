@@ -25,5 +25,6 @@ func (s *Store) SetTraining(ctx context.Context, customerID, id string, on bool,
 		}
 		return audit(ctx, tx, actor, "apikey.training", id, map[string]any{"training_opt_in": on})
 	})
+	s.forget()
 	return wrap("set training", err)
 }

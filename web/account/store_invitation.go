@@ -172,7 +172,7 @@ func (s *Store) JoinPassword(ctx context.Context, token, password, userAgent str
 		session, err = insertSession(ctx, tx, u.ID, userAgent)
 		return err
 	})
-	s.known.forget()
+	s.forget()
 	return session, u, wrap("set password", err)
 }
 

@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"strings"
@@ -130,6 +131,7 @@ func (s *Store) ChangeKey(ctx context.Context, id string, c KeyChange) error {
 		return audit(ctx, tx, c.Actor, "apikey.change", id, map[string]any{"name": c.Name, "scopes": c.Scopes, "training_opt_in": c.TrainingOptIn,
 			"rpm": c.RPM, "tpm": c.TPM, "daily_tokens": c.DailyTokens})
 	})
+	s.forget()
 	return wrap("change key", err)
 }
 
@@ -179,6 +181,7 @@ func (s *Store) RotateKey(ctx context.Context, id string, overlap time.Duration,
 		}
 		return audit(ctx, tx, actor, "apikey.rotate", id, map[string]any{"by": k.ID, "overlap_s": int64(overlap.Seconds())})
 	})
+	s.forget()
 	if err != nil {
 		return Key{}, "", wrap("rotate key", err)
 	}
@@ -218,6 +221,7 @@ func (s *Store) RevokeKey(ctx context.Context, id, actor string) error {
 		}
 		return audit(ctx, tx, actor, "apikey.revoke", id, map[string]any{})
 	})
+	s.forget()
 	return wrap("revoke key", err)
 }
 
@@ -228,7 +232,12 @@ func (s *Store) Authenticate(ctx context.Context, key string) (Key, error) {
 	if !ok {
 		return Key{}, ErrDenied
 	}
-	var k Key
+	sum := sha256.Sum256([]byte(key))
+	k, ok, turn := s.keys.find(sum)
+	if ok && (k.ExpiresAt == nil || s.keys.clock().Before(*k.ExpiresAt)) {
+		return k, nil
+	}
+	k = Key{}
 	var hash []byte
 	var stale bool
 	err := s.pool.QueryRow(ctx, `
@@ -250,5 +259,6 @@ func (s *Store) Authenticate(ctx context.Context, key string) (Key, error) {
 			return Key{}, wrap("authenticate", err)
 		}
 	}
+	s.keys.remember(sum, k, turn)
 	return k, nil
 }

@@ -157,7 +157,7 @@ func (s *Store) Session(ctx context.Context, token string) (User, error) {
 // Logout ends the session whose cookie has that value; one that is unknown is fine.
 func (s *Store) Logout(ctx context.Context, token string) error {
 	_, err := s.pool.Exec(ctx, `DELETE FROM sessions WHERE token_hash = $1`, digest(token))
-	s.known.forget()
+	s.forget()
 	return wrap("logout", err)
 }
 
@@ -172,7 +172,7 @@ func (s *Store) RevokeSessions(ctx context.Context, userID, actor string) error 
 		}
 		return audit(ctx, tx, actor, "user.revoke_sessions", userID, map[string]any{})
 	})
-	s.known.forget()
+	s.forget()
 	return wrap("revoke sessions", err)
 }
 

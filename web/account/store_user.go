@@ -135,7 +135,7 @@ func (s *Store) SetPassword(ctx context.Context, id, password, actor string) (st
 		}
 		return audit(ctx, tx, actor, "user.password", id, map[string]any{})
 	})
-	s.known.forget()
+	s.forget()
 	return password, wrap("set password", err)
 }
 
@@ -196,7 +196,7 @@ func (s *Store) changeUser(ctx context.Context, id string, after Role, act, acto
 		}
 		return audit(ctx, tx, actor, act, id, detail)
 	})
-	s.known.forget()
+	s.forget()
 	return wrap(act, err)
 }
 
@@ -237,6 +237,6 @@ func (s *Store) SetLanguage(ctx context.Context, id, tag, actor string) error {
 		}
 		return audit(ctx, tx, actor, "user.language", id, map[string]any{"language": tag})
 	})
-	s.known.forget()
+	s.forget()
 	return wrap("set language", err)
 }
