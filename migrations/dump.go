@@ -54,20 +54,6 @@ func ReadDump(ctx context.Context, databaseURL string, f func(*Dump) error) erro
 	return nil
 }
 
-// direct runs f on a connection of its own, without the limits of requests.
-func direct(ctx context.Context, url string, f func(conn *pgx.Conn) error) error {
-	cfg, err := parse(url)
-	if err != nil {
-		return err
-	}
-	conn, err := pgx.ConnectConfig(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	return f(conn)
-}
-
 func openDump(ctx context.Context, tx pgx.Tx) (*Dump, error) {
 	d := &Dump{tx: tx, Sequences: map[string]int64{}}
 	rows, err := tx.Query(ctx, `

@@ -99,6 +99,30 @@ func down(ctx context.Context, url string, files fs.FS, steps int) error {
 
 // locked runs f on a dedicated connection that holds the outer lock. The connection's end is the lock's end.
 func locked(ctx context.Context, url string, f func(conn *pgx.Conn) error) error {
+	return direct(ctx, url, func(conn *pgx.Conn) error {
+		var version int
+		if err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&version); err != nil {
+			return err
+		}
+		if version < MinServerVersion {
+			return fmt.Errorf("PostgreSQL %d or newer is needed, this server is %d.%d",
+				MinServerVersion/10000, version/10000, version%10000)
+		}
+		if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1)`, lockKey); err != nil {
+			return fmt.Errorf("waiting for another migration to end: %w", err)
+		}
+		if err := waitForOrphan(ctx, conn); err != nil {
+			return err
+		}
+		if _, err := conn.Exec(ctx, markerTable); err != nil {
+			return err
+		}
+		return f(conn)
+	})
+}
+
+// direct runs f on a connection of its own, without the limits of requests.
+func direct(ctx context.Context, url string, f func(conn *pgx.Conn) error) error {
 	cfg, err := parse(url)
 	if err != nil {
 		return err
@@ -108,23 +132,6 @@ func locked(ctx context.Context, url string, f func(conn *pgx.Conn) error) error
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	var version int
-	if err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&version); err != nil {
-		return err
-	}
-	if version < MinServerVersion {
-		return fmt.Errorf("PostgreSQL %d or newer is needed, this server is %d.%d",
-			MinServerVersion/10000, version/10000, version%10000)
-	}
-	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1)`, lockKey); err != nil {
-		return fmt.Errorf("waiting for another migration to end: %w", err)
-	}
-	if err := waitForOrphan(ctx, conn); err != nil {
-		return err
-	}
-	if _, err := conn.Exec(ctx, markerTable); err != nil {
-		return err
-	}
 	return f(conn)
 }
 
