@@ -75,6 +75,7 @@ func problemOf(err error) (p *problem, known bool) {
 		frozen   *labeling.FrozenError
 		tooLarge *http.MaxBytesError
 		tooMany  *account.LimitError
+		busy     *decode.BusyError
 	)
 	is := func(targets ...error) bool {
 		for _, t := range targets {
@@ -137,6 +138,9 @@ func problemOf(err error) (p *problem, known bool) {
 	case is(decode.ErrBusy, decode.ErrMemory, decode.ErrClosed, account.ErrBusy, ErrNotServing, context.DeadlineExceeded), unavailable(err):
 		p := status(http.StatusServiceUnavailable, "the service is busy or not ready; try again")
 		p.Retry = time.Second
+		if errors.As(err, &busy) {
+			p.Retry = max(p.Retry, busy.After)
+		}
 		return p, true
 	case is(context.Canceled): // the client has gone
 		return status(499, "client closed request"), true

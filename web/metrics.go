@@ -120,7 +120,7 @@ func (m *Meter) engine(out exposition) {
 		{"places", "gauge", "Most choices of one step.", float64(s.Places)},
 		{"queue_places", "gauge", "Most choices that may wait.", float64(s.Queue)},
 		{"requests_total", "counter", "Requests taken on.", float64(s.Requests)},
-		{"refused_total", "counter", "Requests sent away because the queue was full.", float64(s.Refused)},
+		{"refused_total", "counter", "Requests sent away because the queue was full or the wait too long.", float64(s.Refused)},
 		{"cancelled_total", "counter", "Requests whose callers left.", float64(s.Cancelled)},
 		{"prompt_tokens_total", "counter", "Tokens of prompts.", float64(s.PromptTokens)},
 		{"cached_tokens_total", "counter", "Tokens of prompts that were not read again.", float64(s.CachedTokens)},

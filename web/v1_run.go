@@ -157,25 +157,23 @@ func (j *job) usage() openai.Usage {
 	return openai.NewUsage(j.promptToks, j.cached, j.drawn)
 }
 
-// submit queues all prompts, or none: ctx ends those that were taken on when a later one is refused.
-func (j *job) submit(ctx context.Context) error {
+// submit queues all prompts, or none.
+func (j *job) submit(ctx context.Context) (err error) {
 	r := decode.Request{Params: j.params, N: j.n, BestOf: j.draw, Echo: j.echo, Customer: "customer " + j.userID, Key: "key " + j.key.ID}
 	if j.key.ID == "" { // a person at the chat page
 		r.Customer, r.Key, r.Priority = "person "+j.userID, "person "+j.userID, decode.PriorityLabels
 	}
+	all := make([]decode.Request, len(j.prompts))
 	for i, p := range j.prompts {
 		r.Prompt, r.First = p.TokenIDs, i*j.draw // every choice draws from random numbers of its own
-		st, err := j.Engine.Submit(ctx, r)
-		var wrong *model.InvalidError
-		if errors.As(err, &wrong) {
-			return openai.Invalid(paramName(wrong.Field, j.param), "invalid_value", "Invalid request: %s.", wrong.Reason)
-		}
-		if err != nil {
-			return err
-		}
-		j.streams = append(j.streams, st)
+		all[i] = r
 	}
-	return nil
+	j.streams, err = j.Engine.SubmitAll(ctx, all)
+	var wrong *model.InvalidError
+	if errors.As(err, &wrong) {
+		return openai.Invalid(paramName(wrong.Field, j.param), "invalid_value", "Invalid request: %s.", wrong.Reason)
+	}
+	return err
 }
 
 // paramName is what a client calls a field of the engine's.

@@ -186,7 +186,7 @@ func alone(t *testing.T, m *model.Transformer, tok token.Tokenizer, r Request, b
 func mix(t *testing.T, m *model.Transformer, tok token.Tokenizer, seed uint64) (cached, cut int) {
 	rng := rand.New(rand.NewPCG(seed, 9))
 	page := 16 * (1 + rng.IntN(3))
-	opt := EngineOptions{MaxBatch: 1 + rng.IntN(8), Queue: 1000, Chunk: 1 + rng.IntN(40), Page: page, Memory: 1}
+	opt := EngineOptions{MaxBatch: 1 + rng.IntN(8), Queue: 1000, Chunk: 1 + rng.IntN(40), Page: page, Memory: 1, Patience: patient}
 	opt.Memory = int64(6+rng.IntN(60)) * m.NewPages(page, 0).PageBytes()
 	e := newEngine(m, tok, opt)
 	beginnings := make([][]int32, 2)
