@@ -11,41 +11,36 @@ import (
 // exportPage is how many rows are read at once: a reader that is slow holds no statement open.
 const exportPage = 500
 
-// ExportCustomer calls each with every row that names a customer, table by table, oldest first, and with the answers to its prompts: what
-// Erase would take. Whichever room a table belongs to, it is found by its column customer_id. Columns of bytes stay out, and so do keys,
-// which web/account exports.
-func (s *Store) ExportCustomer(ctx context.Context, customerID string, each func(table string, row json.RawMessage) error) error {
+// exportedBy are tables that name a customer and that other rooms export.
+var exportedBy = []string{"api_keys", "stored_completions", "conversations", "chat_presets"}
+
+// ExportPerson calls each with every row that names somebody as customer or as labeler, table by table, oldest first, with the answers
+// to that one's prompts and the pairs and ratings of its rankings: what Erase would take. A table is found by its column customer_id or
+// labeler_id. Columns of bytes, which are digests, stay out; so do the tables of other rooms.
+func (s *Store) ExportPerson(ctx context.Context, id string, each func(table string, row json.RawMessage) error) error {
+	as := []string{id, CustomerLabeler(id)}
 	rows, err := s.pool.Query(ctx, `
-		SELECT c.table_name::text, c.data_type = 'uuid' FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
-		WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.column_name = 'customer_id' AND c.data_type IN ('text', 'uuid')
-			AND c.table_name <> 'api_keys' ORDER BY c.table_name`)
+		SELECT c.table_name::text, string_agg('t.' || quote_ident(c.column_name) || '::text = ANY($1)', ' OR ') FROM information_schema.columns c
+		JOIN information_schema.tables t USING (table_schema, table_name)
+		WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.column_name IN ('customer_id', 'labeler_id') AND c.data_type IN ('text', 'uuid')
+			AND c.table_name <> ALL($1) GROUP BY c.table_name ORDER BY c.table_name`, exportedBy)
 	if err != nil {
-		return wrap(err, "export of customer %s", customerID)
+		return wrap(err, "export of %s", id)
 	}
-	type source struct {
-		Table string
-		UUID  bool
-	}
-	tables, err := pgx.CollectRows(rows, pgx.RowToStructByPos[source])
-	for _, t := range tables {
-		where := `t.customer_id = $1`
-		if t.UUID {
-			if !isID(customerID) {
-				continue
-			}
-			where += `::uuid`
-		}
+	type source struct{ Table, Where string }
+	sources, err := pgx.CollectRows(rows, pgx.RowToStructByPos[source])
+	const ranked = `t.ranking_id IN (SELECT id FROM rankings WHERE labeler_id = ANY($1))`
+	for _, t := range append(sources, source{"responses", `t.prompt_id IN (SELECT id FROM prompts WHERE customer_id = ANY($1))`},
+		source{"comparisons", ranked}, source{"ratings", ranked},
+		source{"import_rows", `t.body::jsonb ->> 'customer' = ANY($1)`}) {
 		if err == nil {
-			err = s.exportRows(ctx, t.Table, where, customerID, each)
+			err = s.exportRows(ctx, t.Table, t.Where, as, each)
 		}
 	}
-	if err == nil {
-		err = s.exportRows(ctx, "responses", `t.prompt_id IN (SELECT id FROM prompts WHERE customer_id = $1)`, customerID, each)
-	}
-	return wrap(err, "export of customer %s", customerID)
+	return wrap(err, "export of %s", id)
 }
 
-func (s *Store) exportRows(ctx context.Context, table, where, id string, each func(string, json.RawMessage) error) error {
+func (s *Store) exportRows(ctx context.Context, table, where string, id []string, each func(string, json.RawMessage) error) error {
 	name := pgx.Identifier{table}.Sanitize()
 	for after := ""; ; {
 		rows, err := s.pool.Query(ctx, fmt.Sprintf(`

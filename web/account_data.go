@@ -43,7 +43,7 @@ func subjectOf(c *gin.Context) labeling.Subject {
 
 // exportLine is a line of one's own data.
 type exportLine struct {
-	Kind string          `json:"kind"` // account, session, key, request, or the name of a table
+	Kind string          `json:"kind"` // account, session, invitation, key, key_day, request, or the name of a table
 	Row  json.RawMessage `json:"row"`
 }
 
@@ -60,7 +60,13 @@ func (s *server) exportAccount(c *gin.Context) {
 	write := func(kind string, row json.RawMessage) error { return lines.Encode(exportLine{kind, row}) }
 	err := s.Accounts.Export(ctx, u.ID, actor(c), write)
 	if err == nil {
-		err = s.Labeling.ExportCustomer(ctx, u.ID, write)
+		err = s.Stored.Export(ctx, u.ID, write)
+	}
+	if err == nil {
+		err = s.Conversations.Export(ctx, u.ID, write)
+	}
+	if err == nil {
+		err = s.Labeling.ExportPerson(ctx, u.ID, write)
 	}
 	if err == nil {
 		err = buffered.Flush()
