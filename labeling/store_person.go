@@ -67,7 +67,13 @@ func (s *Store) exportRows(ctx context.Context, table, where string, id []string
 	}
 }
 
-// ErasuresOf lists a person's erasures, newest first.
+// ErasuresOf lists a person's erasures, those of part of what a customer brought too, newest first.
 func (s *Store) ErasuresOf(ctx context.Context, subject Subject) ([]ErasureReport, error) {
-	return s.erasures(ctx, `WHERE subject = $1 ORDER BY id DESC LIMIT 50`, subject.String())
+	of := []string{subject.String()}
+	if subject.Kind == SubjectCustomer {
+		for kind := range parts {
+			of = append(of, PartOf(kind, subject.ID, "").String())
+		}
+	}
+	return s.erasures(ctx, `WHERE subject = ($1::text[])[1] OR EXISTS (SELECT FROM unnest(($1::text[])[2:]) part WHERE starts_with(subject, part)) ORDER BY id DESC LIMIT 50`, of)
 }

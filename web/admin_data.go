@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -281,7 +282,16 @@ func (s *server) erase(c *gin.Context) {
 	var d eraseData
 	for name, at := range map[string]*string{"kind": &d.Subject.Kind, "id": &d.Subject.ID} {
 		var err error
-		if *at, err = formValue(c, name, 200); err != nil {
+		if *at, err = formValue(c, name, 600); err != nil {
+			s.fail(c, err)
+			return
+		}
+	}
+	if d.Subject.Kind == "completion" && !strings.Contains(d.Subject.ID, "/") {
+		owner, err := s.Labeling.OwnerOf(c.Request.Context(), d.Subject.ID)
+		if err == nil {
+			d.Subject = labeling.PartOf("completion", owner, d.Subject.ID)
+		} else if !errors.Is(err, labeling.ErrNotFound) {
 			s.fail(c, err)
 			return
 		}

@@ -19,8 +19,8 @@ type eraseCmd struct {
 	Labeler    string `help:"Erase the rankings, comments, drafts and demonstrations of this labeler." placeholder:"ID" xor:"who" required:""`
 	Completion string `help:"Erase what is kept of this completion: prompt, answers, feedback." placeholder:"ID" xor:"who" required:""`
 	User       string `help:"One of the --customer's own users, as its requests name it in \"user\"." placeholder:"NAME"`
-	DryRun   bool   `help:"Say what would go; change nothing."`
-	JSON     bool   `name:"json" help:"Print the report as JSON."`
+	DryRun     bool   `help:"Say what would go; change nothing."`
+	JSON       bool   `name:"json" help:"Print the report as JSON."`
 }
 
 func (eraseCmd) Help() string {
