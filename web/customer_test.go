@@ -102,7 +102,7 @@ func keyLife(t *testing.T, w *world, c apiCustomer) {
 		w.withKey(secret).get("/v1/models").want(t, http.StatusOK)
 	}
 	for _, secret := range []string{first, second} {
-		c.form("/account/keys/" + secret[8:16] + "/revoke").want(t, http.StatusSeeOther)
+		c.form("/account/keys/"+secret[8:16]+"/revoke").want(t, http.StatusSeeOther)
 		w.withKey(secret).get("/v1/models").want(t, http.StatusUnauthorized)
 	}
 }
@@ -325,7 +325,7 @@ func consents(t *testing.T, w *world, c apiCustomer) {
 	if turns := k.turns(); len(turns) != 2 || turns[0].ID != kept.Question.ID {
 		t.Errorf("%+v", turns)
 	}
-	if got := c.get("/chat?c=" + k.id).want(t, http.StatusOK); strings.Contains(got.body, "crane one") {
+	if got := c.get("/chat?c="+k.id).want(t, http.StatusOK); strings.Contains(got.body, "crane one") {
 		t.Error("the question is still there")
 	}
 	ada.form("/admin/erase", "kind", "completion", "id", completion, "sure", "yes").want(t, http.StatusNotFound)

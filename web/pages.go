@@ -39,7 +39,12 @@ type view struct {
 
 // loadPages parses each page together with the layout and the parts that pages share, to be read in one language.
 func loadPages(version string, assets map[string]asset, speaks lang.Languages, l *lang.Language) (map[string]*template.Template, error) {
+	descriptions, err := described(l)
+	if err != nil {
+		return nil, err
+	}
 	funcs := template.FuncMap{
+		"described": descriptions,
 		"asset": func(name string) (string, error) {
 			a, ok := assets["/"+name]
 			if !ok {
