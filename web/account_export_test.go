@@ -36,7 +36,7 @@ func TestExportIsComplete(t *testing.T) {
 	w := newWorld(t)
 	b := w.as("acme", account.RoleCustomer)
 	const word = "canary7f3a"
-	secret := secretOnPage.FindString(b.form("/account/keys", "name", word+" key", "scopes", "completions", "scopes", "feedback", "training", "yes").want(t, http.StatusOK).body)
+	secret := b.ownKey(word + " key")
 	key := w.withKey(secret)
 	id, _ := key.chat(asks(word+" asks", `,"n":2,"user":"`+word+`-user","store":true,"metadata":{"note":"`+word+`"}`))
 	key.json(post, "/v1/chat/completions/"+id+"/feedback", fmt.Sprintf(`{"preferred":0,"correction":"%[1]s corrects","comment":"%[1]s comments","rating":1}`, word)).want(t, http.StatusCreated)

@@ -355,7 +355,7 @@ func TestTraditionalChinese(t *testing.T) {
 		t.Fatal(err)
 	}
 	texts["zh-Hant.json"] = string(raw)
-	pages, err := filepath.Glob("docs/zh-Hant/*.html")
+	pages, err := filepath.Glob("docs/zh-Hant/*")
 	if err != nil || len(pages) < 2 {
 		t.Fatal(pages, err)
 	}

@@ -301,7 +301,7 @@ func checkPages(t *testing.T, what string, e *Engine) {
 // Whatever the company, each request gets the tokens that it gets alone, and no page is lost. RANKLOOP_MIXES says from which seed to
 // which, "0 10000".
 func TestMixes(t *testing.T) {
-	from, to := uint64(0), uint64(200)
+	from, to := uint64(0), uint64(1000)
 	if s := os.Getenv("RANKLOOP_MIXES"); s != "" {
 		if _, err := fmt.Sscan(s, &from, &to); err != nil {
 			t.Fatal(err)

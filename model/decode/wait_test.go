@@ -109,8 +109,8 @@ func TestWaitIsBounded(t *testing.T) {
 	}
 }
 
-// A key that sends far more than can be served takes nothing from one that sends less than its share: that one is hardly ever refused,
-// and gets what it asks for. What was taken on of the greedy key is answered all the same.
+// A key that sends far more than can be served is refused most of it; one that sends less than its share is let in before it, and seldom
+// refused: where no place will be free in time. What was taken on of the greedy key is answered all the same.
 func TestWaitIsFair(t *testing.T) {
 	for seed := range uint64(6) {
 		l := newLoad(t, seed, EngineOptions{MaxBatch: 4})
@@ -124,10 +124,10 @@ func TestWaitIsFair(t *testing.T) {
 				l.ask("modest", 24)
 			}
 		}
-		if l.refused["greedy"] < 100 || l.taken["greedy"] < 50 {
+		if l.refused["greedy"] < 2*l.taken["greedy"] || l.taken["greedy"] < 50 {
 			t.Errorf("seed %d: greedy: %d taken, %d refused", seed, l.taken["greedy"], l.refused["greedy"])
 		}
-		if l.refused["modest"]*10 > asked {
+		if l.refused["modest"]*4 > asked {
 			t.Errorf("seed %d: %d of %d requests of the modest key are refused", seed, l.refused["modest"], asked)
 		}
 		l.rest()

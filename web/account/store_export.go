@@ -24,7 +24,7 @@ func (s *Store) Export(ctx context.Context, userID, actor string, each func(kind
 		{"session", `SELECT (to_jsonb(t) - '{token_hash}'::text[])::text FROM sessions t WHERE user_id = $1 ORDER BY created_at`},
 		{"key", `SELECT (to_jsonb(t) - '{secret_hash}'::text[])::text FROM api_keys t WHERE customer_id = $1 ORDER BY created_at, id`},
 		{"invitation", `SELECT (to_jsonb(t) - '{token_hash}'::text[])::text FROM invitations t
-			WHERE user_id = $1 OR email = (SELECT email FROM users WHERE id = $1) ORDER BY created_at, id`},
+			WHERE user_id = $1 OR id = (SELECT invitation_id FROM users WHERE id = $1) ORDER BY created_at, id`},
 		{"key_day", `SELECT to_jsonb(t)::text FROM key_days t WHERE key_id IN (SELECT id FROM api_keys WHERE customer_id = $1) ORDER BY day, key_id`},
 	} {
 		rows, err := s.pool.Query(ctx, q.sql, userID)
