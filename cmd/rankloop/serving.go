@@ -35,6 +35,7 @@ type serverOptions struct {
 	LabelsPerMinute int
 	BehindProxy     bool
 	Weights         model.Weights // of the policy; empty is float32
+	Patience        float64       // how long requests of the API wait for a place, see decode.EngineOptions; 0 is its default
 	KVCache         int64         // bytes for the keys and values of its requests; 0 is the engine's default
 	KeepFormer      int           // policies that served before and answer who pins them
 	MetricsAddr     string        // of /metrics; empty is nowhere
@@ -73,7 +74,7 @@ func (s *server) Close() {
 // listen serves pages and API until Close.
 func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*server, error) {
 	slot := &web.Slot{Keep: opt.KeepFormer}
-	keeper := &keeper{app: a, slot: slot, weights: cmp.Or(opt.Weights, model.WeightsFloat32), memory: opt.KVCache}
+	keeper := &keeper{app: a, slot: slot, weights: cmp.Or(opt.Weights, model.WeightsFloat32), memory: opt.KVCache, patience: opt.Patience}
 	if err := keeper.loadFormer(ctx); err != nil {
 		return nil, err
 	}
@@ -133,11 +134,12 @@ func (a *app) joinPool(ctx context.Context, tx pgx.Tx, key account.Key, p web.Pr
 // keeper keeps a slot on the promoted policy: it loads the weights that the registry's pointer names and swaps them in, while
 // streams under way finish on the old ones.
 type keeper struct {
-	app     *app
-	slot    *web.Slot
-	weights model.Weights
-	memory  int64  // of the engine, for keys and values
-	id      string // of the version that serves
+	app      *app
+	slot     *web.Slot
+	weights  model.Weights
+	memory   int64   // of the engine, for keys and values
+	patience float64 // of the engine
+	id       string  // of the version that serves
 }
 
 func (k *keeper) run(ctx context.Context) {
@@ -245,6 +247,6 @@ func (k *keeper) open(ctx context.Context, v registry.Version) (*web.Served, err
 	if cp.Model.Pack(k.weights); k.weights != model.WeightsFloat32 {
 		digest = cp.Model.Digest() // rounded weights are others
 	}
-	return &web.Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(cp.Model, cp.Tokenizer, decode.EngineOptions{Memory: k.memory}), Tokenizer: cp.Tokenizer,
+	return &web.Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(cp.Model, cp.Tokenizer, decode.EngineOptions{Memory: k.memory, Patience: k.patience}), Tokenizer: cp.Tokenizer,
 		Template: k.app.template, Context: cp.Model.Config().Context, Digest: digest}, nil
 }
