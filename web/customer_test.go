@@ -193,7 +193,9 @@ func wrong(t *testing.T, w *world, c apiCustomer) {
 	w.withKey(c.secret).get("/v1/nothing").want(t, http.StatusNotFound)
 	// An engine with one place, held by somebody who writes for long.
 	small := w.small()
-	busy := c.openai.Chat.Completions.NewStreaming(t.Context(), talking("A long one", 900))
+	long := talking("A long one", 500)
+	long.N = sdk.Int(8)
+	busy := c.openai.Chat.Completions.NewStreaming(t.Context(), long)
 	if !busy.Next() {
 		t.Fatal(busy.Err())
 	}
