@@ -40,13 +40,23 @@ func (s *Store) ExportPerson(ctx context.Context, id string, each func(table str
 	return wrap(err, "export of %s", id)
 }
 
+// exportRows pages through a table by its primary key, which in most begins with a time.
 func (s *Store) exportRows(ctx context.Context, table, where string, id []string, each func(string, json.RawMessage) error) error {
 	name := pgx.Identifier{table}.Sanitize()
+	var place string
+	var digests []string // columns that stay out
+	if err := s.pool.QueryRow(ctx, `
+		SELECT (SELECT 'concat_ws(chr(31), ' || string_agg('t.' || quote_ident(a.attname), ', ' ORDER BY k.n) || ')' FROM pg_index i
+				CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(at, n) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.at
+				WHERE i.indrelid = $1::regclass AND i.indisprimary),
+			ARRAY(SELECT column_name::text FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $2 AND data_type = 'bytea')`,
+		name, table).Scan(&place, &digests); err != nil {
+		return err
+	}
 	for after := ""; ; {
-		rows, err := s.pool.Query(ctx, fmt.Sprintf(`
-			SELECT (x.row - ARRAY(SELECT column_name::text FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $3 AND data_type = 'bytea'))::text, x.place
-			FROM (SELECT to_jsonb(t) AS row, concat_ws(' ', to_jsonb(t) ->> 'created_at', to_jsonb(t) ->> 'id', md5(to_jsonb(t)::text)) AS place FROM %s t WHERE %s) x
-			WHERE x.place > $2 COLLATE "C" ORDER BY x.place COLLATE "C" LIMIT %d`, name, where, exportPage), id, after, table)
+		rows, err := s.pool.Query(ctx, fmt.Sprintf(`SELECT (to_jsonb(x.t) - $3::text[])::text, x.place
+			FROM (SELECT t, %[1]s AS place FROM %[2]s t WHERE (%[3]s) AND %[1]s COLLATE "C" > $2 ORDER BY %[1]s COLLATE "C" LIMIT %[4]d) x ORDER BY x.place COLLATE "C"`,
+			place, name, where, exportPage), id, after, digests)
 		if err != nil {
 			return err
 		}
