@@ -25,7 +25,7 @@ var notExported = map[string]string{
 	"projects": "settings of the house", "redactions": "what was taken out of texts, sealed", "rounds": "training", "run_metrics": "training", "runs": "training",
 	"schedules": "training", "serving": "training", "snapshot_items": "copies of rows that come along", "snapshot_taints": "ids", "snapshots": "names given by admins",
 	"tasks": "which answers are shown together", "use_cases": "names given by admins", "webhook_deliveries": "events by ids", "webhooks": "addresses of the house's receivers",
-	"schema_migrations": "the program's", "qualification_answers": "rows of labelers come along", "qualifications": "rows of labelers come along",
+	"schema_migrations": "the program's", "schema_marker": "the program's", "qualification_answers": "rows of labelers come along", "qualifications": "rows of labelers come along",
 	"reports": "rows of labelers come along", "ratings": "those of own rankings come along",
 }
 

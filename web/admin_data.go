@@ -287,17 +287,8 @@ func (s *server) erase(c *gin.Context) {
 			return
 		}
 	}
-	if d.Subject.Kind == "completion" && !strings.Contains(d.Subject.ID, "/") {
-		owner, err := s.Labeling.OwnerOf(c.Request.Context(), d.Subject.ID)
-		if err == nil {
-			d.Subject = labeling.PartOf("completion", owner, d.Subject.ID)
-		} else if !errors.Is(err, labeling.ErrNotFound) {
-			s.fail(c, err)
-			return
-		}
-	}
 	sure := c.PostForm("sure") == "yes"
-	r, err := s.Erase(c.Request.Context(), d.Subject, actor(c), !sure)
+	r, err := s.eraseNamed(c, &d.Subject, !sure)
 	if err != nil {
 		p, known := problemOf(err)
 		if !known || p.Status >= 500 {
@@ -312,6 +303,18 @@ func (s *server) erase(c *gin.Context) {
 		d.Preview, d.Done = nil, &r
 	}
 	s.showErase(c, http.StatusOK, d)
+}
+
+// eraseNamed erases what an admin named; whose completion one is need not be said.
+func (s *server) eraseNamed(c *gin.Context, subject *labeling.Subject, dry bool) (labeling.ErasureReport, error) {
+	if subject.Kind == "completion" && !strings.Contains(subject.ID, "/") {
+		owner, err := s.Labeling.OwnerOf(c.Request.Context(), subject.ID)
+		if err != nil {
+			return labeling.ErasureReport{}, err
+		}
+		*subject = labeling.PartOf("completion", owner, subject.ID)
+	}
+	return s.Erase(c.Request.Context(), *subject, actor(c), dry)
 }
 
 // --- exports

@@ -45,7 +45,7 @@ func TestReferenceInChinese(t *testing.T) {
 	w := newWorld(t)
 	b := w.as("acme", account.RoleCustomer)
 	page := b.get("/docs/reference", "Accept-Language", "zh-TW").want(t, http.StatusOK).body
-	for _, want := range []string{"以已上線的獎勵模型為提示詞與回答的配對評分。", "讀取的 token 數", `lang="zh-Hant"`} {
+	for _, want := range []string{"以已上線的獎勵模型為提示詞與回答的配對評分。", "每一對各有一個獎勵，依序排列", `lang="zh-Hant"`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
