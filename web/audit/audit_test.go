@@ -49,12 +49,12 @@ func TestSearchAndVerify(t *testing.T) {
 		t.Errorf("next page: %d entries, %v", len(next), err)
 	}
 	exec(`SELECT audit_seal()`)
-	if v, err := s.Verify(ctx); err != nil || v.Checked != 30 || v.Unsealed != 0 || v.Broken != nil {
+	if v, err := s.Verify(ctx, nil); err != nil || v.Checked != 30 || v.Unsealed != 0 || v.Broken != nil {
 		t.Errorf("%+v %v", v, err)
 	}
 	exec(`ALTER TABLE audit DISABLE TRIGGER ALL`)
 	exec(`UPDATE audit SET detail = '{"i": 99}' WHERE id = (SELECT min(id) + 7 FROM audit)`)
-	if v, err := s.Verify(ctx); err != nil || v.Broken == nil {
+	if v, err := s.Verify(ctx, nil); err != nil || v.Broken == nil {
 		t.Errorf("a changed entry goes unseen: %+v %v", v, err)
 	}
 }
