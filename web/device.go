@@ -13,6 +13,8 @@ var (
 	systemMarks = [][2]string{{"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"}, {"CrOS", "ChromeOS"}, {"Windows", "Windows"}, {"Mac OS X", "macOS"}, {"Linux", "Linux"}}
 )
 
+var deviceWords = map[string]sentence{"both": "%s on %s", "none": "unknown device"}
+
 // device says shortly what a session was opened with, from what the browser calls itself.
 func device(l *lang.Language, agent string) string {
 	find := func(marks [][2]string) string {
@@ -26,11 +28,11 @@ func device(l *lang.Language, agent string) string {
 	browser, system := find(browserMarks), find(systemMarks)
 	switch {
 	case browser != "" && system != "":
-		return l.T("%s on %s", browser, system)
+		return l.T(string(deviceWords["both"]), browser, system)
 	case browser != "":
 		return browser
 	case system != "":
 		return system
 	}
-	return l.T("unknown device")
+	return l.T(string(deviceWords["none"]))
 }

@@ -117,6 +117,9 @@ func (s *server) routes() {
 
 	s.route(signedIn, get, "/", s.home)
 	s.route(signedIn, post, "/logout", s.logout)
+	if s.Components {
+		s.route(admins, get, "/dev/components", s.componentsPage)
+	}
 	s.providerRoutes()
 	s.accountRoutes()
 	s.route(signedIn, get, "/docs", s.docsPage)

@@ -46,9 +46,8 @@
       if (res.ok) await lines(res.body, (v) => { last = v; show(v); });
     } catch { /* said below */ }
     if (!last || !last.done) {
-      bar.hidden = true;
-      says.className = "alert";
-      says.textContent = t("The walk broke off. Try again.");
+      $("walk").hidden = true;
+      toast(t("The walk broke off. Try again."), true);
     }
     link.removeAttribute("aria-disabled");
   });
