@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -81,15 +82,27 @@ type userArg struct {
 	Email string `arg:"" help:"Address of the account."`
 }
 
+func (c userArg) user(ctx context.Context, a *app) (account.User, error) {
+	u, err := a.accounts.UserByEmail(ctx, c.Email)
+	if errors.Is(err, account.ErrNotFound) {
+		return u, fmt.Errorf("nobody has the address %s: 'rankloop user list' shows who there is", c.Email)
+	}
+	return u, err
+}
+
 // act runs do on the account and says that it is done.
 func (c userArg) act(ctx context.Context, std streams, done string, do func(a *app, u account.User) error) error {
 	return c.with(ctx, std, func(a *app) error {
-		u, err := a.accounts.UserByEmail(ctx, c.Email)
+		u, err := c.user(ctx, a)
 		if err != nil {
-			return fmt.Errorf("%s: %w", c.Email, err)
+			return err
 		}
-		if err := do(a, u); err != nil {
-			return fmt.Errorf("%s: %w", c.Email, err)
+		err = do(a, u)
+		if errors.Is(err, account.ErrConflict) {
+			return fmt.Errorf("%s is the last owner, or the last who administers: make somebody else one first", u.Email)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", u.Email, err)
 		}
 		_, err = fmt.Fprintf(std.out, "%s %s\n", u.Email, done)
 		return err
@@ -112,9 +125,9 @@ func (c userResetCmd) Run(ctx context.Context, std streams) error {
 		return usageError{fmt.Errorf("--url %q is not an address such as https://rankloop.example.com", c.URL)}
 	}
 	return c.with(ctx, std, func(a *app) error {
-		u, err := a.accounts.UserByEmail(ctx, c.Email)
+		u, err := c.user(ctx, a)
 		if err != nil {
-			return fmt.Errorf("%s: %w", c.Email, err)
+			return err
 		}
 		i, token, err := a.accounts.InvitePassword(ctx, u.ID, nil)
 		if err != nil {

@@ -79,7 +79,7 @@ func TestTwoOwners(t *testing.T) {
 	s, pool := setup(t)
 	ctx := t.Context()
 	newUser(t, s, "admin", RoleAdmin)
-	for round := range 10 {
+	for round := range 4 {
 		a, b := newUser(t, s, fmt.Sprintf("a%d", round), RoleOwner), newUser(t, s, fmt.Sprintf("b%d", round), RoleOwner)
 		_, err := pool.Exec(ctx, `UPDATE users SET disabled_at = now() WHERE role = 'owner' AND id NOT IN ($1, $2)`, a.ID, b.ID)
 		must(t, err)
