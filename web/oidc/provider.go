@@ -157,6 +157,8 @@ func (p *Provider) person(ctx context.Context, found *gooidc.Provider, token *oa
 // SignOutURL is where a browser ends the session at the provider too (OpenID Connect RP-Initiated Logout 1.0); empty where the provider has
 // no such place or does not answer. back is where it returns to.
 func (p *Provider) SignOutURL(ctx context.Context, back string) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // the page must not wait for a provider that is down
+	defer cancel()
 	found, err := p.discover(ctx)
 	if err != nil {
 		return ""
