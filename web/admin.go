@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/ppo/loop"
-	"github.com/rankloop/rankloop/web/audit"
 )
 
 func (s *server) adminRoutes() {
@@ -47,7 +45,7 @@ func (s *server) adminRoutes() {
 	s.route(readers, get, "/admin/api/engine", s.engineNow)
 	s.route(reviewers, get, "/admin/held", s.heldPage)
 	s.route(reviewers, post, "/admin/held/:id/release", s.unhold)
-	s.route(admins, get, "/admin/audit", s.auditPage)
+	s.auditRoutes()
 	if s.JobsUI != nil {
 		for _, path := range []string{"/admin/jobs", "/admin/jobs/*path"} {
 			for _, method := range []string{get, post, put, http.MethodPatch, http.MethodDelete} {
@@ -252,52 +250,4 @@ func (s *server) unhold(c *gin.Context) {
 		return
 	}
 	done(c, "/admin/held", "released")
-}
-
-// --- audit
-
-type auditData struct {
-	Query   audit.Query
-	Entries []audit.Entry
-	Older   int64 // id to go on from; 0: no more
-	Verdict *audit.Verdict
-	Names   map[string]string // of actors
-}
-
-func (s *server) auditPage(c *gin.Context) {
-	var q audit.Query
-	var err error
-	for name, at := range map[string]*string{"actor": &q.Actor, "act": &q.Act, "subject": &q.Subject} {
-		if *at, err = textParam(c.Query(name)); err != nil {
-			s.fail(c, err)
-			return
-		}
-	}
-	if before := c.Query("before"); before != "" {
-		if q.Before, err = strconv.ParseInt(before, 10, 64); err != nil || q.Before < 1 {
-			s.fail(c, bad("before", "must be a positive number"))
-			return
-		}
-	}
-	d := auditData{Query: q}
-	if d.Entries, err = s.Audit.Search(c.Request.Context(), q); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if d.Names, err = s.names(c.Request.Context()); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if n := len(d.Entries); n == 100 {
-		d.Older = d.Entries[n-1].ID
-	}
-	if c.Query("verify") == "yes" {
-		v, err := s.Audit.Verify(c.Request.Context())
-		if err != nil {
-			s.fail(c, err)
-			return
-		}
-		d.Verdict = &v
-	}
-	s.render(c, http.StatusOK, "audit", view{Title: "Audit log", Nav: "audit", Data: d})
 }

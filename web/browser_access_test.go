@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/oidc"
 )
 
 // axeTags are the rules that every page keeps: WCAG 2.2 at level AA, and axe's best practice.
@@ -115,7 +117,9 @@ func (w *world) pagesOf(here map[string][]string) []string {
 
 // fullWorld has something to show on every page. pages are those for people who have signed in, open the others.
 func fullWorld(t *testing.T) (w *world, pages, open []string) {
-	w = newWorld(t)
+	w = newWorld(t, func(_ *Config, d *Deps) {
+		d.Providers = []*oidc.Provider{oidc.New(oidc.Config{Name: "work", Title: "Example Work", Issuer: "https://id.example.com", ClientID: "x"}, &http.Client{})}
+	})
 	ada := w.user("ada", account.RoleOwner)
 	mina := w.user("mina", account.RoleLabeler)
 	w.user("tomas", account.RoleLabeler)
@@ -163,6 +167,15 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/docs/:page":        manual,
 		"/docs":              nil,
 		"/login":             nil,
+		"/login/link":        nil, // for those who have not signed in
+
+		"/login/with/:provider":          nil, // lead elsewhere
+		"/login/with/:provider/callback": nil,
+		"/account/link/:provider":        nil,
+		"/admin/people/:id":              {"/admin/people/" + mina.ID},
+		"/admin/audit/entry/:entry":      {"/admin/audit/entry/" + w.someChange(mina)},
+		"/admin/audit/log.csv":           nil, // files
+		"/admin/audit/log.jsonl":         nil,
 
 		"/admin/labeling/tasks/:id":      {"/admin/labeling/tasks/" + held.ID},
 		"/admin/labeling/people/:id":     {"/admin/labeling/people/" + mina.ID},
@@ -178,7 +191,15 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/chat/shared/:token":            {w.sharedChat()},
 		"/join/:token":                   nil, // for those who have not signed in
 	})
-	return w, append(pages, "/admin/nothing"), []string{"/login", "/join/" + token, "/join/" + strings.Repeat("a", 43)}
+	return w, append(pages, "/admin/nothing"), []string{"/login", "/login/link", "/join/" + token, "/join/" + strings.Repeat("a", 43)}
+}
+
+// someChange changes the role of somebody, and back, and returns the entry of it in the audit log.
+func (w *world) someChange(u account.User) string {
+	w.Helper()
+	w.must(w.accounts.SetRole(w.Context(), u.ID, account.RoleReviewer, "system"))
+	w.must(w.accounts.SetRole(w.Context(), u.ID, u.Role, "system"))
+	return strconv.Itoa(w.count(`SELECT max(id) FROM audit WHERE act = 'user.role'`))
 }
 
 // someUsage gives a person keys of all kinds, and use of several models.

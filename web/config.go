@@ -16,6 +16,7 @@ import (
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/audit"
 	"github.com/rankloop/rankloop/web/conversation"
+	"github.com/rankloop/rankloop/web/oidc"
 	"github.com/rankloop/rankloop/web/stored"
 )
 
@@ -26,6 +27,7 @@ type Config struct {
 	LabelsPerMinute int           // rankings and skips of one person; 60
 	MaxTokens       int           // most tokens of one answer; 512
 	RequestTimeout  time.Duration // of anything but a stream; 30 s
+	Components      bool          // admins see /dev/components, the parts of the design system
 	Version         string        // of the program, shown in the footer
 }
 
@@ -63,6 +65,7 @@ type Deps struct {
 	Awaited     func(context.Context) bool // whether AfterSubmit may have anything to do; nil: always
 	OnPrompt    OnPrompt                   // runs in the transaction of the usage row, for keys that consent; may be nil
 
+	Providers     []*oidc.Provider       // that people may sign in by, beside passwords
 	Uploads       string                 // folder for files that are to be imported
 	WebhookSecret func(id string) string // what a webhook's signatures are checked with
 	Erase         Erase

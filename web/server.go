@@ -29,6 +29,7 @@ type server struct {
 	tokens    *limiter              // tokens of API requests, by key
 	flight    flights               // tokens set aside for the quotas of keys
 	joins     *limiter              // what is asked of links to join, by address
+	flows     *limiter              // sign-ins by providers that begin, by address
 	reference reference
 	scoring   turns // of outside trainers
 }
@@ -37,7 +38,7 @@ type server struct {
 func build(c Config, d Deps) (http.Handler, *server, error) {
 	c = c.withDefaults()
 	s := &server{Config: c, Deps: d, rules: map[string]access{}, scopes: map[string]string{}, streams: map[string]bool{},
-		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), tokens: newLimiter(time.Now), joins: newLimiter(time.Now), scoring: newTurns(rewardQueue)}
+		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), tokens: newLimiter(time.Now), joins: newLimiter(time.Now), flows: newLimiter(time.Now), scoring: newTurns(rewardQueue)}
 	if s.Meter == nil {
 		s.Meter = NewMeter(d.Serving)
 	}
@@ -116,9 +117,10 @@ func (s *server) routes() {
 
 	s.route(signedIn, get, "/", s.home)
 	s.route(signedIn, post, "/logout", s.logout)
-	s.route(signedIn, get, "/account", s.accountPage)
-	s.route(signedIn, post, "/account/password", s.changePassword)
-	s.route(signedIn, post, "/account/sessions", s.endSessions)
+	if s.Components {
+		s.route(admins, get, "/dev/components", s.componentsPage)
+	}
+	s.providerRoutes()
 	s.accountRoutes()
 	s.route(signedIn, get, "/docs", s.docsPage)
 	s.route(signedIn, get, "/docs/:page", s.docsPage)

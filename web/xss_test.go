@@ -123,7 +123,7 @@ func TestTextStaysText(t *testing.T) {
 	_, err = w.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: own.ID, Ranks: []int{1, 2}, Comment: all, IdempotencyKey: task.ID}, nil)
 	w.must(err)
 	for _, p := range []string{"/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
-		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/keys", "/admin/audit", "/account", "/label", "/chat", "/docs", "/docs/security"} {
+		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/people/" + own.ID, "/admin/keys", "/admin/audit", "/admin/audit/entry/3", "/account", "/account/sessions", "/label", "/chat", "/docs", "/docs/security"} {
 		for _, language := range []string{"zh-TW", "en"} {
 			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
 				t.Errorf("%s in %s: %v", p, language, found)
@@ -138,6 +138,8 @@ func TestTextStaysText(t *testing.T) {
 	for _, q := range payloads {
 		for _, got := range []answer{
 			ada.get("/admin/audit?actor=" + escape(q) + "&act=" + escape(q)),
+			ada.get("/admin/audit?q=" + escape(q) + "&from=" + escape(q)),
+			ada.get("/admin/people?q=" + escape(q) + "&after=" + escape(q)),
 			ada.get("/docs/" + escape(q)),
 			w.anon().get("/login?next=" + escape(q)),
 			w.anon().form("/login", "email", q, "password", q, "next", q),

@@ -30,6 +30,7 @@ var plan = map[string]struct {
 	"web/audit":          {nil, []string{"pgx"}, "reads the log"},
 	"web/stored":         {nil, []string{"pgx"}, "answers that customers keep are JSON to it"},
 	"web/conversation":   {nil, []string{"pgx"}, "what people said, and nothing of who answers"},
+	"web/oidc":           {nil, nil, "asks who somebody is by a client that it is given; knows no accounts"},
 	"web/lang":           {nil, nil, "sentences know no page"},
 	"labeling":           {nil, []string{"pgx", "river"}, "text and ids only: a labeler's work outlives any model"},
 	"labeling/simulate":  {nil, nil, "labels through HTTP as people do"},

@@ -32,6 +32,7 @@ type cli struct {
 	Work    workCmd    `cmd:"" help:"Run the background jobs: sampling, training, evaluation." group:"Server"`
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up or down, or show where it is." group:"Server"`
 	Admin   adminCmd   `cmd:"" help:"Create people and API keys." group:"Server"`
+	User    userCmd    `cmd:"" help:"List accounts, reset passwords, change roles, disable." group:"Server"`
 	Round   roundCmd   `cmd:"" help:"Start, list, watch and cancel rounds." group:"Server"`
 	Backup  backupCmd  `cmd:"" help:"Write database and files to one file, while the server works." group:"Server"`
 	Restore restoreCmd `cmd:"" help:"Read such a file into an empty database and folder." group:"Server"`

@@ -25,6 +25,7 @@ import (
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/audit"
 	"github.com/rankloop/rankloop/web/conversation"
+	"github.com/rankloop/rankloop/web/oidc"
 )
 
 // checkServing is how often the serving pointer is read where no notification came.
@@ -39,6 +40,8 @@ type serverOptions struct {
 	KVCache         int64         // bytes for the keys and values of its requests; 0 is the engine's default
 	KeepFormer      int           // policies that served before and answer who pins them
 	MetricsAddr     string        // of /metrics; empty is nowhere
+	Providers       []*oidc.Provider
+	Components      bool // the page of the design system's parts
 }
 
 // server is a listening web server together with the keeper of its policy.
@@ -82,10 +85,10 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 		return nil, err
 	}
 	meter := web.NewMeter(slot)
-	handler, err := web.New(web.Config{LabelsPerMinute: opt.LabelsPerMinute, HTTPS: opt.BehindProxy, Version: version}, web.Deps{
+	handler, err := web.New(web.Config{LabelsPerMinute: opt.LabelsPerMinute, HTTPS: opt.BehindProxy, Version: version, Components: opt.Components}, web.Deps{
 		Accounts: a.accounts, Conversations: conversation.NewStore(a.db.Pool), Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Stored: a.stored, Runs: a.runs, Loop: a.loop,
 		Serving: slot, Rewards: &rewards{app: a}, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Meter: meter, Ping: a.db.Pool.Ping, Log: a.log,
-		Uploads: filepath.Join(a.dir, "uploads"), WebhookSecret: a.webhooks.secret, Erase: a.erase, Consent: a.consent,
+		Uploads: filepath.Join(a.dir, "uploads"), WebhookSecret: a.webhooks.secret, Erase: a.erase, Consent: a.consent, Providers: opt.Providers,
 	})
 	if err != nil {
 		return nil, err
