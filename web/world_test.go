@@ -121,7 +121,7 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 	c := Config{LabelsPerMinute: 6000, Version: "test"}
 	d := Deps{Accounts: w.accounts, Conversations: conversation.NewStore(pool), Audit: audit.NewStore(pool), Labeling: w.labeling, Registry: w.registry, Stored: stored.NewStore(pool), Runs: w.runs, Loop: w.loop, Serving: w.slot, Rewards: w.rewards,
 		ProjectID: w.project.ID, AfterSubmit: w.loop.RankingSubmitted, OnPrompt: w.joinPool, Ping: pool.Ping, Log: log,
-		Uploads: t.TempDir(), WebhookSecret: func(id string) string { return "whsec_" + id }, Erase: w.erase, Consent: w.consent}
+		Uploads: t.TempDir(), WebhookSecret: func(id string) string { return "whsec_" + id }, Erase: w.erase, Consent: w.consent, JobsUI: http.NotFoundHandler()}
 	for _, f := range change {
 		f(&c, &d)
 	}

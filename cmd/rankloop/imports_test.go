@@ -23,7 +23,7 @@ var plan = map[string]struct {
 	libraries []string
 	why       string
 }{
-	"cmd/rankloop":       {[]string{"*"}, []string{"gin", "pgx", "river", "migrate"}, "joins the rooms"},
+	"cmd/rankloop":       {[]string{"*"}, []string{"gin", "pgx", "river", "riverui", "migrate"}, "joins the rooms"},
 	"web":                {[]string{"web/*", "labeling", "reward", "ppo", "ppo/loop", "model/*"}, []string{"gin", "pgx"}, "shows what the rooms know; never queues jobs"},
 	"web/openai":         {nil, nil, "wire types only"},
 	"web/account":        {nil, []string{"pgx"}, "people and keys know nothing of models"},
@@ -60,6 +60,7 @@ var libraries = map[string]string{
 	"pgx":     "github.com/jackc/pgx",
 	"river":   "github.com/riverqueue/river",
 	"migrate": "github.com/golang-migrate/migrate",
+	"riverui": "riverqueue.com/riverui",
 }
 
 func TestImportPlan(t *testing.T) {

@@ -30,11 +30,19 @@ type Query struct {
 	Limit   int    // 0 = 100; at most 1000
 }
 
-// Store reads the audit log.
+// Store reads the audit log, and writes what no other room does.
 type Store struct{ pool *pgxpool.Pool }
 
 // NewStore uses the pool; the caller closes it.
 func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool} }
+
+// Append writes an entry of its own, for acts that other programs carry out and that have no transaction here.
+func (s *Store) Append(ctx context.Context, actor, act, subject string, detail map[string]any) error {
+	if _, err := s.pool.Exec(ctx, `SELECT audit_append($1, $2, $3, $4)`, actor, act, subject, detail); err != nil {
+		return fmt.Errorf("audit: append %s: %w", act, err)
+	}
+	return nil
+}
 
 // Search returns entries, newest first.
 func (s *Store) Search(ctx context.Context, q Query) ([]Entry, error) {
