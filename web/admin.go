@@ -270,12 +270,12 @@ func (s *server) auditPage(c *gin.Context) {
 		d.Older = d.Entries[n-1].ID
 	}
 	if c.Query("verify") == "yes" {
-		v, err := s.Audit.Verify(c.Request.Context())
+		v, err := s.Health.Verify(c.Request.Context())
 		if err != nil {
 			s.fail(c, err)
 			return
 		}
 		d.Verdict = &v
 	}
-	s.render(c, http.StatusOK, "audit", view{Title: "Audit log", Nav: "audit", Data: d})
+	s.render(c, http.StatusOK, "audit", view{Title: "Audit log", Nav: "ops", Data: d})
 }

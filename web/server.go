@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/web/lang"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // server is the handler behind New.
@@ -38,6 +39,8 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 	c = c.withDefaults()
 	s := &server{Config: c, Deps: d, rules: map[string]access{}, scopes: map[string]string{}, streams: map[string]bool{},
 		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), tokens: newLimiter(time.Now), joins: newLimiter(time.Now), scoring: newTurns(rewardQueue)}
+	s.Settings.Usual(setting.LabelsPerMinute, float64(c.LabelsPerMinute))
+	s.Settings.Usual(setting.AnswerTokens, float64(c.MaxTokens))
 	if s.Meter == nil {
 		s.Meter = NewMeter(d.Serving)
 	}
@@ -138,6 +141,8 @@ func (s *server) routes() {
 	s.projectPages()
 	s.adminRoutes()
 	s.jobRoutes()
+	s.healthRoutes()
+	s.settingRoutes()
 	s.lineageRoutes()
 	s.peopleRoutes()
 	s.labelingRoutes()

@@ -13,6 +13,7 @@ import (
 	"github.com/rankloop/rankloop/model/token"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/openai"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // checkedBody is the body of an OpenAI request after the checks that its own parser would not make.
@@ -77,7 +78,7 @@ func (s *server) chatJob(v *Served, r *openai.ChatRequest) (*job, error) {
 		return nil, err
 	}
 	j.prompts = []Prompt{p}
-	if e := j.bound(r.Tokens(), s.MaxTokens); e != nil {
+	if e := j.bound(r.Tokens(), s.Settings.Int(setting.AnswerTokens)); e != nil {
 		return nil, e
 	}
 	return j, nil

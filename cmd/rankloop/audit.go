@@ -45,7 +45,7 @@ func (auditVerifyCmd) Help() string { return "Example:\n  rankloop audit verify"
 
 func (c auditVerifyCmd) Run(ctx context.Context, std streams) error {
 	return c.with(ctx, std, func(a *app) error {
-		v, err := audit.NewStore(a.db.Pool).Verify(ctx)
+		v, err := a.db.health(a.dir).Verify(ctx)
 		if err != nil {
 			return err
 		}

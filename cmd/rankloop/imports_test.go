@@ -28,6 +28,8 @@ var plan = map[string]struct {
 	"web/openai":         {nil, nil, "wire types only"},
 	"web/account":        {nil, []string{"pgx"}, "people and keys know nothing of models"},
 	"web/audit":          {nil, []string{"pgx"}, "reads the log"},
+	"web/health":         {[]string{"web/audit"}, []string{"pgx"}, "looks at the server, and asks the other rooms by functions that it is given"},
+	"web/setting":        {nil, []string{"pgx"}, "numbers by name"},
 	"web/stored":         {nil, []string{"pgx"}, "answers that customers keep are JSON to it"},
 	"web/conversation":   {nil, []string{"pgx"}, "what people said, and nothing of who answers"},
 	"web/lang":           {nil, nil, "sentences know no page"},

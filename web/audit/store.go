@@ -87,3 +87,13 @@ func (s *Store) Verify(ctx context.Context) (Verdict, error) {
 	}
 	return v, nil
 }
+
+// Unsealed counts the entries that are not part of the hash chain yet, and says how old the first of them is.
+func (s *Store) Unsealed(ctx context.Context) (n int64, oldest time.Duration, err error) {
+	var seconds float64
+	err = s.pool.QueryRow(ctx, `SELECT count(*), coalesce(extract(epoch FROM now() - min(a.at)), 0)::float8 FROM audit_pending u JOIN audit a USING (id)`).Scan(&n, &seconds)
+	if err != nil {
+		return 0, 0, fmt.Errorf("audit: unsealed: %w", err)
+	}
+	return n, time.Duration(seconds * float64(time.Second)), nil
+}

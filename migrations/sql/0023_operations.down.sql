@@ -1,0 +1,3 @@
+DROP TABLE setting_changes;
+DROP TABLE settings;
+DROP TABLE health_marks;
