@@ -9,6 +9,8 @@ import (
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/migrations"
+	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web"
 	"github.com/rankloop/rankloop/web/audit"
 	"github.com/rankloop/rankloop/web/health"
 	"github.com/rankloop/rankloop/web/setting"
@@ -39,6 +41,16 @@ func healthSources(pool *pgxpool.Pool, url, dir string, pools int) health.Source
 // health are the sources of this process.
 func (db *database) health(dir string) health.Sources {
 	return healthSources(db.Pool, db.URL, dir, int(db.Pool.Config().MaxConns+db.Jobs.Config().MaxConns))
+}
+
+// watch lets the meter show what the database knows. Its connections are those of background work: a scrape takes none from people.
+func (a *app) watch(m *web.Meter) {
+	sources := healthSources(a.db.Jobs, a.db.URL, a.dir, int(a.db.Pool.Config().MaxConns+a.db.Jobs.Config().MaxConns))
+	m.Watch(web.Watched{
+		Health: func(ctx context.Context) health.Report { return sources.Look(ctx, nil, false) },
+		Runs:   a.runs.Live,
+		Rounds: loop.NewStore(a.db.Jobs).Stages,
+	})
 }
 
 // verifyAudit verifies the audit log's chain once a day, whoever leads.
