@@ -212,7 +212,7 @@ func (s *server) endAnswer(c *gin.Context, j *job, question conversation.Turn, i
 		j.finish = "cancelled"
 	}
 	if err := s.record(c, j); err != nil {
-		s.Log.Error("usage not recorded", "request", requestID(c.Request), "error", err)
+		s.Log.ErrorContext(c.Request.Context(), "usage not recorded", "request", requestID(c.Request), "error", err)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), 5*time.Second)
 	defer cancel()
@@ -240,7 +240,7 @@ func (s *server) endAnswer(c *gin.Context, j *job, question conversation.Turn, i
 		}
 	}
 	if cause != nil && j.finish != "cancelled" {
-		s.Log.Error("answer cut", "request", requestID(c.Request), "error", cause)
+		s.Log.ErrorContext(c.Request.Context(), "answer cut", "request", requestID(c.Request), "error", cause)
 		p, _ := problemOf(cause)
 		send(gin.H{"error": p.in(s.language(c)).Detail})
 		return

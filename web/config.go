@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/registry"
@@ -73,6 +74,7 @@ type Deps struct {
 
 	Health health.Sources              // what /admin/health looks at
 	Meter  *Meter                      // what is measured of the API, for /metrics; nil: one of its own
+	Tracer trace.Tracer                // of requests; nil: off
 	Ping   func(context.Context) error // whether the database answers
 	JobsUI http.Handler                // job queue's own pages, shown to admins at /admin/jobs; may be nil
 	Log    *slog.Logger                // nil: slog.Default()

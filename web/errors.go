@@ -186,7 +186,7 @@ func (s *server) fail(c *gin.Context, err error) {
 	if e == nil {
 		p, known := problemOf(err)
 		if !known || p.Status >= 500 && !errors.Is(err, decode.ErrBusy) && !errors.Is(err, decode.ErrMemory) {
-			s.Log.Error("request failed", "request", id, "method", c.Request.Method, "route", c.FullPath(), "status", p.Status, "error", err)
+			s.Log.ErrorContext(c.Request.Context(), "request failed", "request", id, "method", c.Request.Method, "route", c.FullPath(), "status", p.Status, "error", err)
 		}
 		if c.Writer.Written() {
 			return

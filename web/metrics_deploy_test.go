@@ -66,7 +66,7 @@ func TestDashboardAndAlerts(t *testing.T) {
 	res, err := metrics.Client().Get(metrics.URL + "/metrics")
 	w.must(err)
 	defer res.Body.Close()
-	exported, values := map[string][]string{"up": {"job", "instance"}}, map[string]string{}
+	exported, values := map[string][]string{"up": {"", "job", "instance"}}, map[string]string{}
 	for line := range strings.Lines(readAll(t, res.Body)) {
 		line = strings.TrimSuffix(line, "\n")
 		if m := sample.FindStringSubmatch(line); m != nil {

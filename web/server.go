@@ -72,6 +72,9 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 		return nil, nil, fmt.Errorf("web: trusted proxies: %w", err)
 	}
 	s.engine = e
+	if s.Tracer != nil {
+		e.Use(s.traced)
+	}
 	e.Use(s.counted, s.recovery, s.admit, s.deadline)
 	e.NoRoute(func(c *gin.Context) {
 		if shapeOf(c.Request) == shapePage {

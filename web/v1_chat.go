@@ -160,7 +160,7 @@ func (s *server) abandon(c *gin.Context, j *job, cause error) {
 		j.finish = "cancelled"
 	}
 	if err := s.record(c, j); err != nil {
-		s.Log.Error("usage not recorded", "request", requestID(c.Request), "error", err)
+		s.Log.ErrorContext(c.Request.Context(), "usage not recorded", "request", requestID(c.Request), "error", err)
 	}
 	s.fail(c, cause)
 }
@@ -254,7 +254,7 @@ func (s *server) endStream(c *gin.Context, out sender, j *job, cause error) {
 		j.finish = "cancelled"
 	}
 	if err := s.record(c, j); err != nil {
-		s.Log.Error("usage not recorded", "request", requestID(c.Request), "error", err)
+		s.Log.ErrorContext(c.Request.Context(), "usage not recorded", "request", requestID(c.Request), "error", err)
 		if cause == nil {
 			cause = err
 		}
@@ -264,7 +264,7 @@ func (s *server) endStream(c *gin.Context, out sender, j *job, cause error) {
 		return
 	}
 	if j.finish != "cancelled" {
-		s.Log.Error("stream cut", "request", requestID(c.Request), "error", cause)
+		s.Log.ErrorContext(c.Request.Context(), "stream cut", "request", requestID(c.Request), "error", cause)
 		p, _ := problemOf(cause)
 		out.send(openai.ErrorFrame(p.openAI(requestID(c.Request))))
 	}

@@ -111,7 +111,7 @@ func (c doctorCmd) installation(ctx context.Context) (*health.Report, error) {
 			return nil, nil
 		}
 	}
-	pool, err := openPool(ctx, url, "rankloop-doctor", 30*time.Second)
+	pool, err := openPool(ctx, url, "rankloop-doctor", 30*time.Second, nil)
 	if err != nil {
 		return nil, err
 	}

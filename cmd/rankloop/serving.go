@@ -91,7 +91,7 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 	a.watch(meter)
 	handler, err := web.New(web.Config{LabelsPerMinute: opt.LabelsPerMinute, HTTPS: opt.BehindProxy, Version: version}, web.Deps{
 		Accounts: a.accounts, Conversations: conversation.NewStore(a.db.Pool), Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Settings: setting.NewStore(a.db.Pool), Stored: a.stored, Runs: a.runs, Loop: a.loop,
-		Serving: slot, Rewards: &rewards{app: a}, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Meter: meter, Ping: a.db.Pool.Ping, Log: a.log,
+		Serving: slot, Rewards: &rewards{app: a}, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Meter: meter, Tracer: a.db.traces.web(), Ping: a.db.Pool.Ping, Log: a.log,
 		Uploads: filepath.Join(a.dir, "uploads"), WebhookSecret: a.webhooks.secret, Erase: a.erase, Consent: a.consent, JobsUI: jobs, Health: a.db.health(a.dir),
 	})
 	if err != nil {
