@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -21,10 +22,7 @@ func healthSources(pool *pgxpool.Pool, url, dir string, pools int) health.Source
 	work, settings := labeling.NewStore(pool), setting.NewStore(pool)
 	return health.Sources{Store: health.NewStore(pool), Audit: audit.NewStore(pool), Dir: dir, Pools: pools,
 		BackupDays: func() int { return settings.Int(setting.BackupDays) },
-		Migrations: func(ctx context.Context) (pending, unknown int, err error) {
-			st, err := migrations.ReadStatus(ctx, url)
-			return len(st.Pending) + len(st.RiverPending), len(st.Unknown), err
-		},
+		Migrations: schemaState(url),
 		Leases: func(ctx context.Context) (l health.Leases, err error) {
 			var late time.Duration
 			l.Open, l.Expired, late, err = work.LeaseState(ctx)
@@ -35,6 +33,25 @@ func healthSources(pool *pgxpool.Pool, url, dir string, pools int) health.Source
 			w.Waiting, w.Failed, err = work.DeliveryState(ctx)
 			return w, err
 		},
+	}
+}
+
+// schemaState says how far the schema and this program are apart. It connects anew to find out, and remembers it for a minute.
+func schemaState(url string) func(context.Context) (pending, unknown int, err error) {
+	var mu sync.Mutex
+	var last migrations.Status
+	var at time.Time
+	return func(ctx context.Context) (int, int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(at) > time.Minute {
+			st, err := migrations.ReadStatus(ctx, url)
+			if err != nil {
+				return 0, 0, err
+			}
+			last, at = st, time.Now()
+		}
+		return len(last.Pending) + len(last.RiverPending), len(last.Unknown), nil
 	}
 }
 

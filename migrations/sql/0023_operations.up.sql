@@ -23,3 +23,6 @@ CREATE TABLE setting_changes (
     reason text        NOT NULL CHECK (length(reason) <= 1000)
 );
 CREATE INDEX setting_changes_name ON setting_changes (name, id);
+
+-- Deliveries that were given up lately, for the health page.
+CREATE INDEX webhook_deliveries_failed ON webhook_deliveries (attempted_at) WHERE state = 'failed';
