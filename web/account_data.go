@@ -89,7 +89,7 @@ func (s *server) exportAccount(c *gin.Context) {
 	case err == nil:
 		sent.begin()
 	case sent.begun:
-		s.Log.Error("export broken off", "request", requestID(c.Request), "user", u.ID, "error", err)
+		s.Log.ErrorContext(c.Request.Context(), "export broken off", "request", requestID(c.Request), "user", u.ID, "error", err)
 		panic(http.ErrAbortHandler) // a half file must not look whole
 	default:
 		h.Del("Content-Disposition")

@@ -46,19 +46,6 @@ func (s *server) adminRoutes() {
 	s.route(reviewers, get, "/admin/held", s.heldPage)
 	s.route(reviewers, post, "/admin/held/:id/release", s.unhold)
 	s.auditRoutes()
-	if s.JobsUI != nil {
-		for _, path := range []string{"/admin/jobs", "/admin/jobs/*path"} {
-			for _, method := range []string{get, post, put, http.MethodPatch, http.MethodDelete} {
-				s.route(admins, method, path, s.jobs)
-			}
-		}
-	}
-}
-
-// jobs hands over to the job queue's own pages, which style themselves inline.
-func (s *server) jobs(c *gin.Context) {
-	c.Header("Content-Security-Policy", "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'")
-	s.JobsUI.ServeHTTP(c.Writer, c.Request)
 }
 
 // names says who an actor is: e-mail addresses by "user:<id>".

@@ -368,7 +368,7 @@ func (s *server) roundEvents(c *gin.Context) {
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				s.Log.Error("round events", "request", requestID(c.Request), "error", err)
+				s.Log.ErrorContext(c.Request.Context(), "round events", "request", requestID(c.Request), "error", err)
 			}
 			return // the page connects again
 		}

@@ -50,7 +50,7 @@ func TestLook(t *testing.T) {
 			b.fitsWidth()
 			b.signIn("ada@example.com")
 			for _, p := range []struct{ name, path string }{{"rounds", "/admin"}, {"round", "/admin/rounds/" + round.ID}, {"models", "/admin/models"},
-				{"model", "/admin/models/" + second.ID}, {"lineage", "/admin/lineage?kind=labeler&id=" + people[0].ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"key", "/admin/keys/" + key.ID}, {"engine", "/admin/engine"}, {"person", "/admin/people/" + people[0].ID}, {"audit", "/admin/audit?act=user."}, {"sessions", "/account/sessions"}, {"components", "/dev/components"},
+				{"model", "/admin/models/" + second.ID}, {"lineage", "/admin/lineage?kind=labeler&id=" + people[0].ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"key", "/admin/keys/" + key.ID}, {"engine", "/admin/engine"}, {"person", "/admin/people/" + people[0].ID}, {"audit", "/admin/audit?act=user."}, {"sessions", "/account/sessions"}, {"components", "/dev/components"}, {"health", "/admin/health"}, {"settings", "/admin/settings"},
 				{"account", "/account"}, {"docs", "/docs/ranking"}, {"missing", "/admin/nothing"}, {"chat", "/chat"}, {"label", "/label"}} {
 				if p.name == "missing" {
 					b.allow("404")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/registry"
@@ -16,7 +17,9 @@ import (
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/audit"
 	"github.com/rankloop/rankloop/web/conversation"
+	"github.com/rankloop/rankloop/web/health"
 	"github.com/rankloop/rankloop/web/oidc"
+	"github.com/rankloop/rankloop/web/setting"
 	"github.com/rankloop/rankloop/web/stored"
 )
 
@@ -24,8 +27,8 @@ import (
 type Config struct {
 	HTTPS           bool          // people reach it by https (a proxy ends TLS): Secure cookies and HSTS
 	TrustedProxies  []string      // addresses or networks whose X-Forwarded-For is believed; none
-	LabelsPerMinute int           // rankings and skips of one person; 60
-	MaxTokens       int           // most tokens of one answer; 512
+	LabelsPerMinute int           // rankings and skips of one person, where no admin has set another number; 60
+	MaxTokens       int           // most tokens of one answer, likewise; 512
 	RequestTimeout  time.Duration // of anything but a stream; 30 s
 	Components      bool          // admins see /dev/components, the parts of the design system
 	Version         string        // of the program, shown in the footer
@@ -54,6 +57,7 @@ type Deps struct {
 	Audit         *audit.Store
 	Labeling      *labeling.Store
 	Registry      *registry.Store
+	Settings      *setting.Store
 	Stored        *stored.Store
 	Runs          *run.Store
 	Loop          Loop
@@ -71,7 +75,9 @@ type Deps struct {
 	Erase         Erase
 	Consent       Consent
 
+	Health health.Sources              // what /admin/health looks at
 	Meter  *Meter                      // what is measured of the API, for /metrics; nil: one of its own
+	Tracer trace.Tracer                // of requests; nil: off
 	Ping   func(context.Context) error // whether the database answers
 	JobsUI http.Handler                // job queue's own pages, shown to admins at /admin/jobs; may be nil
 	Log    *slog.Logger                // nil: slog.Default()
@@ -79,10 +85,12 @@ type Deps struct {
 
 func (d Deps) validate() error {
 	switch {
-	case d.Accounts == nil, d.Conversations == nil, d.Audit == nil, d.Labeling == nil, d.Registry == nil, d.Stored == nil, d.Runs == nil:
+	case d.Accounts == nil, d.Conversations == nil, d.Audit == nil, d.Labeling == nil, d.Registry == nil, d.Settings == nil, d.Stored == nil, d.Runs == nil:
 		return errors.New("web: a room is missing")
 	case d.Uploads == "", d.WebhookSecret == nil, d.Erase == nil, d.Consent == nil:
 		return errors.New("web: a folder for uploads, secrets of webhooks, erasure and consent are needed")
+	case d.Health.Store == nil, d.Health.Audit == nil:
+		return errors.New("web: sources of the health page are needed")
 	case d.Loop == nil, d.Serving == nil, d.Rewards == nil, d.Ping == nil, d.ProjectID == "":
 		return errors.New("web: loop, serving, rewards, ping and project are needed")
 	}

@@ -135,6 +135,8 @@ var rooms = map[string][]string{
 	".":            {"feedback.go", "v1.go", "v1_budget.go", "v1_chat.go", "v1_completions.go", "v1_run.go", "v1_stored.go"},
 	"account":      nil,
 	"conversation": nil,
+	"health":       nil,
+	"setting":      nil,
 	"../labeling":  nil,
 	"../ppo/loop":  nil,
 }

@@ -79,7 +79,7 @@ func (s *server) record(c *gin.Context, j *job) error {
 	if err == nil || unavailable(err) {
 		return err
 	}
-	s.Log.Warn("prompt not taken into the labeling pool", "request", requestID(c.Request), "key", j.consent().ID, "error", err)
+	s.Log.WarnContext(c.Request.Context(), "prompt not taken into the labeling pool", "request", requestID(c.Request), "key", j.consent().ID, "error", err)
 	return s.Accounts.Record(ctx, u, keep)
 }
 

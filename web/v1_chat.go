@@ -13,6 +13,7 @@ import (
 	"github.com/rankloop/rankloop/model/token"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/openai"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // checkedBody is the body of an OpenAI request after the checks that its own parser would not make.
@@ -77,7 +78,7 @@ func (s *server) chatJob(v *Served, r *openai.ChatRequest) (*job, error) {
 		return nil, err
 	}
 	j.prompts = []Prompt{p}
-	if e := j.bound(r.Tokens(), s.MaxTokens); e != nil {
+	if e := j.bound(r.Tokens(), s.Settings.Int(setting.AnswerTokens)); e != nil {
 		return nil, e
 	}
 	return j, nil
@@ -159,7 +160,7 @@ func (s *server) abandon(c *gin.Context, j *job, cause error) {
 		j.finish = "cancelled"
 	}
 	if err := s.record(c, j); err != nil {
-		s.Log.Error("usage not recorded", "request", requestID(c.Request), "error", err)
+		s.Log.ErrorContext(c.Request.Context(), "usage not recorded", "request", requestID(c.Request), "error", err)
 	}
 	s.fail(c, cause)
 }
@@ -253,7 +254,7 @@ func (s *server) endStream(c *gin.Context, out sender, j *job, cause error) {
 		j.finish = "cancelled"
 	}
 	if err := s.record(c, j); err != nil {
-		s.Log.Error("usage not recorded", "request", requestID(c.Request), "error", err)
+		s.Log.ErrorContext(c.Request.Context(), "usage not recorded", "request", requestID(c.Request), "error", err)
 		if cause == nil {
 			cause = err
 		}
@@ -263,7 +264,7 @@ func (s *server) endStream(c *gin.Context, out sender, j *job, cause error) {
 		return
 	}
 	if j.finish != "cancelled" {
-		s.Log.Error("stream cut", "request", requestID(c.Request), "error", cause)
+		s.Log.ErrorContext(c.Request.Context(), "stream cut", "request", requestID(c.Request), "error", cause)
 		p, _ := problemOf(cause)
 		out.send(openai.ErrorFrame(p.openAI(requestID(c.Request))))
 	}

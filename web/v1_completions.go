@@ -14,6 +14,7 @@ import (
 	"github.com/rankloop/rankloop/model/token"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/openai"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 func (s *server) completions(c *gin.Context) {
@@ -89,7 +90,7 @@ func (s *server) completionJob(v *Served, r *openai.CompletionRequest) (*job, er
 	}
 	asked := openai.Value(r.MaxTokens, openai.DefaultMaxTokens)
 	j.mute = asked == 0
-	if e := j.bound(max(asked, 1), s.MaxTokens); e != nil {
+	if e := j.bound(max(asked, 1), s.Settings.Int(setting.AnswerTokens)); e != nil {
 		return nil, e
 	}
 	return j, nil

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/decode"
@@ -47,6 +48,7 @@ type job struct {
 	ended   string             // how choice 0 did
 	finish  string             // of choice 0, for the usage row
 	settled bool
+	span    trace.Span // of the work of the engine; nil: ended, or not begun
 
 	promptToks, cached, drawn int // tokens of prompts; of these, not read again; of all choices drawn, without those that end a text
 }
@@ -147,6 +149,7 @@ func (j *job) settle() {
 // end lets go of the request, whose usage is recorded by now unless it panicked. It may be called more than once.
 func (j *job) end() {
 	j.settle()
+	j.endSpan()
 	j.hold.end(j.promptToks + j.drawn)
 	j.hold = nil
 }
@@ -163,6 +166,7 @@ func (j *job) submit(ctx context.Context) (err error) {
 	if j.key.ID == "" { // a person at the chat page
 		r.Customer, r.Key, r.Priority = "person "+j.userID, "person "+j.userID, decode.PriorityLabels
 	}
+	ctx = j.startSpan(ctx)
 	all := make([]decode.Request, len(j.prompts))
 	for i, p := range j.prompts {
 		r.Prompt, r.First = p.TokenIDs, i*j.draw // every choice draws from random numbers of its own

@@ -14,6 +14,7 @@ import (
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // payloads are texts that would do something if a page let them.
@@ -115,6 +116,10 @@ func TestTextStaysText(t *testing.T) {
 	w.must(err)
 	_, err = w.labeling.AddUseCase(ctx, evil.ID, all[:1500], "system")
 	w.must(err)
+	most := 700.0
+	w.must(w.server.Settings.Set(ctx, setting.NewChange{Name: setting.AnswerTokens, Value: &most, Actor: `user:<script>alert(1)</script>`, Reason: strings.Join(payloads[:20], " ")}))
+	_, err = w.pool.Exec(ctx, `INSERT INTO river.river_queue (name, updated_at, paused_at) VALUES ($1, now(), now())`, payloads[1])
+	w.must(err)
 	own, err := w.accounts.UserByEmail(ctx, "ada@example.com")
 	w.must(err)
 	task := w.addTask(says(all), all, "other")
@@ -123,7 +128,7 @@ func TestTextStaysText(t *testing.T) {
 	_, err = w.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: own.ID, Ranks: []int{1, 2}, Comment: all, IdempotencyKey: task.ID}, nil)
 	w.must(err)
 	for _, p := range []string{"/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
-		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/people/" + own.ID, "/admin/keys", "/admin/audit", "/admin/audit/entry/3", "/account", "/account/sessions", "/label", "/chat", "/docs", "/docs/security"} {
+		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/people/" + own.ID, "/admin/keys", "/admin/audit", "/admin/audit/entry/3", "/admin/settings", "/admin/health", "/account", "/account/sessions", "/label", "/chat", "/docs", "/docs/security"} {
 		for _, language := range []string{"zh-TW", "en"} {
 			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
 				t.Errorf("%s in %s: %v", p, language, found)
@@ -147,6 +152,8 @@ func TestTextStaysText(t *testing.T) {
 			ada.form("/admin/schedules", "cron", q),
 			ada.form("/admin/people", "email", q, "name", q, "role", q),
 			ada.form("/admin/keys", "customer", q, "name", q),
+			ada.form("/admin/settings", "name", "answers.max_tokens", "value", q, "was", q, "reason", q),
+			ada.get("/admin/settings?name=" + escape(q)),
 			ada.get("/admin/rounds/" + escape(q)),
 			ada.form("/admin/projects", "name", q, "question", q, "languages", q, "instructions", q),
 			ada.form("/admin/projects/"+evil.ID, "k", q, "instructions", q),

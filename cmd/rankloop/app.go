@@ -119,15 +119,17 @@ func (a *app) makeClient(c appConfig) error {
 	})
 	trains := train.Worker{Registry: a.registry, Blobs: a.blobs, Scratch: filepath.Join(c.Dir, "scratch")}
 	run.AddWorkers(workers, a.runs, append(a.loop.Kinds(), trains.Kinds()...), run.Options{Dir: filepath.Join(c.Dir, "runs"), Slice: c.Slice, Logger: a.log})
+	river.AddWorker(workers, &verifyAuditWorker{sources: healthSources(a.db.Jobs, a.db.URL, c.Dir, 0)})
 	cfg := &river.Config{
 		Schema: "river", Logger: a.log, Workers: workers,
+		Middleware: a.db.traces.jobs(),
 		JobTimeout: time.Minute, RescueStuckJobsAfter: 90 * time.Second, MaxAttempts: 10, SoftStopTimeout: 20 * time.Second,
 	}
 	if c.Work {
 		cfg.Queues = map[string]river.QueueConfig{
 			river.QueueDefault: {MaxWorkers: 4}, run.Queue: {MaxWorkers: 1}, loop.QueueRollout: {MaxWorkers: 1},
 		}
-		cfg.PeriodicJobs = append(loop.PeriodicJobs(), append(run.PeriodicJobs(), append(labeling.PeriodicJobs(), labeling.DataJobs()...)...)...)
+		cfg.PeriodicJobs = append(loop.PeriodicJobs(), append(run.PeriodicJobs(), append(labeling.PeriodicJobs(), append(labeling.DataJobs(), verifyDaily())...)...)...)
 	}
 	client, err := river.NewClient(riverpgxv5.New(a.db.Jobs), cfg)
 	if err != nil {

@@ -26,6 +26,7 @@ import (
 	"github.com/rankloop/rankloop/web/audit"
 	"github.com/rankloop/rankloop/web/conversation"
 	"github.com/rankloop/rankloop/web/oidc"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // checkServing is how often the serving pointer is read where no notification came.
@@ -84,27 +85,36 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 	if err := keeper.load(ctx); err != nil {
 		return nil, err
 	}
+	running, cancel := context.WithCancel(context.Background())
+	jobs, err := a.jobsUI(running)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	meter := web.NewMeter(slot)
+	a.watch(meter)
 	handler, err := web.New(web.Config{LabelsPerMinute: opt.LabelsPerMinute, HTTPS: opt.BehindProxy, Version: version, Components: opt.Components}, web.Deps{
-		Accounts: a.accounts, Conversations: conversation.NewStore(a.db.Pool), Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Stored: a.stored, Runs: a.runs, Loop: a.loop,
-		Serving: slot, Rewards: &rewards{app: a}, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Meter: meter, Ping: a.db.Pool.Ping, Log: a.log,
-		Uploads: filepath.Join(a.dir, "uploads"), WebhookSecret: a.webhooks.secret, Erase: a.erase, Consent: a.consent, Providers: opt.Providers,
+		Accounts: a.accounts, Conversations: conversation.NewStore(a.db.Pool), Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Settings: setting.NewStore(a.db.Pool), Stored: a.stored, Runs: a.runs, Loop: a.loop,
+		Serving: slot, Rewards: &rewards{app: a}, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Meter: meter, Tracer: a.db.traces.web(), Ping: a.db.Pool.Ping, Log: a.log,
+		Uploads: filepath.Join(a.dir, "uploads"), WebhookSecret: a.webhooks.secret, Erase: a.erase, Consent: a.consent, JobsUI: jobs, Health: a.db.health(a.dir), Providers: opt.Providers,
 	})
 	if err != nil {
+		cancel()
 		return nil, err
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
+		cancel()
 		return nil, fmt.Errorf("listen: %w (another program may use the port; choose one with --addr)", err)
 	}
 	var metrics net.Listener
 	if opt.MetricsAddr != "" {
 		if metrics, err = net.Listen("tcp", opt.MetricsAddr); err != nil {
 			l.Close()
+			cancel()
 			return nil, fmt.Errorf("listen for metrics: %w (another program may use the port; choose one with --metrics-addr)", err)
 		}
 	}
-	running, cancel := context.WithCancel(context.Background())
 	s := &server{http: web.NewServer(handler), listener: l, slot: slot, cancel: cancel, restore: spareProcessor()}
 	s.done.Add(2)
 	go func() {
