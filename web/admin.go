@@ -35,6 +35,7 @@ func (s *server) adminRoutes() {
 	s.route(readers, get, "/admin/models/:id", s.modelPage)
 	s.route(admins, post, "/admin/models/:id/promote", s.promote)
 	s.route(admins, post, "/admin/rollback", s.rollback)
+	s.canaryRoutes()
 
 	s.route(admins, get, "/admin/keys", s.keysPage)
 	s.route(admins, post, "/admin/keys", s.createKey)
@@ -85,6 +86,8 @@ type modelsData struct {
 	History  []registry.Promotion
 	Names    map[string]string // of actors
 	ByID     map[string]string // names of versions
+	Canary   *registry.Canary  // that is under way; nil: none
+	Planned  []registry.Planned
 }
 
 func (s *server) modelsPage(c *gin.Context) {
@@ -114,6 +117,17 @@ func (s *server) modelsPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	if d.Planned, err = s.Registry.Planned(ctx, ""); err != nil {
+		s.fail(c, err)
+		return
+	}
+	switch open, err := s.Registry.OpenCanary(ctx, loop.Channel); {
+	case err == nil:
+		d.Canary = &open
+	case !errors.Is(err, registry.ErrNotFound):
+		s.fail(c, err)
+		return
+	}
 	s.render(c, http.StatusOK, "models", view{Title: "Models", Nav: "models", Note: note(c), Data: d})
 }
 
@@ -122,12 +136,13 @@ type modelData struct {
 	Lineage    []registry.Ancestor // without itself
 	Line       []registry.Ancestor // with itself
 	Origin     *labeling.Origin    // of the rankings behind it; nil: none
-	Names      map[string]string   // of labelers, as actors
+	Names      map[string]string   // of actors, labelers among them
 	ByID       map[string]string   // names of the versions that wrote the answers
 	Snapshot   *labeling.Snapshot  // nil: none
 	Serving    bool
 	CanPromote bool
 	Taints     []string // why it should be trained again
+	canaryData
 }
 
 func (s *server) modelPage(c *gin.Context) {
@@ -149,6 +164,14 @@ func (s *server) modelPage(c *gin.Context) {
 		}
 	}
 	d.Line = lineage
+	if d.Names, err = s.names(ctx); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if d.canaryData, err = s.canaryOf(ctx, v); err != nil {
+		s.fail(c, err)
+		return
+	}
 	if v.Snapshot != nil {
 		snap, err := s.Labeling.SnapshotByID(ctx, *v.Snapshot)
 		if err != nil {
@@ -200,24 +223,7 @@ func (s *server) originOf(ctx context.Context, d *modelData) error {
 			d.ByID[m.ID] = v.Name
 		}
 	}
-	d.Names, err = s.names(ctx)
-	return err
-}
-
-func (s *server) promote(c *gin.Context) {
-	if err := s.Loop.Promote(c.Request.Context(), c.Param("id"), actor(c)); err != nil {
-		s.fail(c, err)
-		return
-	}
-	done(c, "/admin/models", "promoted")
-}
-
-func (s *server) rollback(c *gin.Context) {
-	if _, err := s.Loop.Rollback(c.Request.Context(), actor(c)); err != nil {
-		s.fail(c, err)
-		return
-	}
-	done(c, "/admin/models", "rolledback")
+	return nil
 }
 
 // --- reported tasks

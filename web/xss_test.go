@@ -94,7 +94,7 @@ func TestTextStaysText(t *testing.T) {
 	}
 	all := strings.Join(payloads, "\n")
 	v := w.register(registry.Version{Kind: registry.Policy, Name: "evil " + all, Digest: "sha256:" + repeat("e"), Parents: []string{w.version.ID}, Metrics: map[string]float64{"<script>alert(1)</script>": 1}})
-	w.must(w.loop.Promote(ctx, v.ID, `user:<script>alert(1)</script>`))
+	w.must(w.loop.Promote(ctx, v.ID, `user:<script>alert(1)</script>`, ""))
 	cfg := loop.DefaultConfig()
 	r, err := w.loop.Start(ctx, w.project.ID, `<img src=x onerror=alert(1)>`, cfg)
 	w.must(err)

@@ -46,7 +46,7 @@ type serveCmd struct {
 	BehindProxy bool          `help:"A proxy in front ends TLS; needed to listen on an address that others can reach."`
 	LabelRPM    int           `name:"label-rpm" help:"Label requests of one person a minute." default:"60"`
 	KVCache     int64         `name:"kv-cache" help:"MB of memory for the keys and values of answers under way and of prompts that may come again; while a promoted policy takes over the former one has as much." default:"1024"`
-	KeepFormer  int           `name:"keep-former" help:"Policies that served before and go on answering requests that pin them by name or id; each takes memory for its weights." default:"1"`
+	KeepFormer  int           `name:"keep-former" help:"Policies that served before and go on answering requests that pin them by name or id; each takes memory for its weights, and a rollback to one of them loads nothing. A canary takes as much besides while it is under way." default:"1"`
 	MetricsAddr string        `help:"Address of /metrics for Prometheus and of /debug/pprof/; only this machine may reach it. Empty is none." placeholder:"127.0.0.1:9464"`
 	Work        bool          `help:"Run the background jobs in this process too." negatable:"" default:"true"`
 	Slice       time.Duration `help:"Length of a training slice." default:"30s"`
