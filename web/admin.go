@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -88,6 +89,19 @@ type modelsData struct {
 	ByID     map[string]string // names of versions
 	Canary   *registry.Canary  // that is under way; nil: none
 	Planned  []registry.Planned
+}
+
+// CanaryOf is the canary of a version that is under way; nil: none.
+func (d modelsData) CanaryOf(id string) *registry.Canary {
+	if d.Canary == nil || d.Canary.Version.ID != id {
+		return nil
+	}
+	return d.Canary
+}
+
+// PlannedOf are the promotions of a version that wait.
+func (d modelsData) PlannedOf(id string) []registry.Planned {
+	return slices.DeleteFunc(slices.Clone(d.Planned), func(p registry.Planned) bool { return p.Version.ID != id })
 }
 
 func (s *server) modelsPage(c *gin.Context) {

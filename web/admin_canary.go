@@ -258,7 +258,7 @@ var guardNames = map[string]sentence{
 }
 
 var canaryNames = map[string]sentence{
-	registry.CanaryRunning: "canary", registry.CanaryPaused: "paused canary", registry.CanaryPromoted: "promoted", registry.CanaryRolledBack: "rolled back", registry.CanaryAborted: "aborted",
+	registry.OtherServes: "another version was let serve", registry.CanaryRunning: "canary", registry.CanaryPaused: "paused canary", registry.CanaryPromoted: "promoted", registry.CanaryRolledBack: "rolled back", registry.CanaryAborted: "aborted",
 	"act:" + registry.CanaryStart: "began", "act:" + registry.CanaryAdvance: "next share", "act:" + registry.CanaryPause: "paused", "act:" + registry.CanaryResume: "resumed",
 	"act:" + registry.CanaryPromote: "promoted", "act:" + registry.CanaryRollback: "rolled back by a guard", "act:" + registry.CanaryAbort: "aborted",
 	registry.VerdictFew: "too little data", registry.VerdictFine: "fine", registry.VerdictBad: "worse than allowed",

@@ -55,16 +55,18 @@ type Verdict struct {
 	Verdict  string  `json:"verdict"`
 }
 
+// guardWords are what the guards of shares are called.
+var guardWords = map[string]string{GuardErrors: "errors", GuardThumbs: "thumbs down", GuardEmpty: "empty answers", GuardCut: "answers cut off", GuardRepeating: "repeating answers"}
+
 // String tells a person what the guard saw.
 func (v Verdict) String() string {
-	of := fmt.Sprintf("(%d answers against %d)", v.NCanary, v.NServing)
 	switch v.Guard {
 	case GuardLatency:
-		return fmt.Sprintf("%s: 95%% within %.0f ms, against %.0f ms; %.0f ms are allowed %s", v.Guard, v.Canary, v.Serving, v.Allowed, of)
+		return fmt.Sprintf("latency: 95%% of %d answers within %.0f ms, against %.0f ms of %d; %.0f ms are allowed", v.NCanary, v.Canary, v.Serving, v.NServing, v.Allowed)
 	case GuardReward:
-		return fmt.Sprintf("%s: mean %.3f, against %.3f; %.3f is wanted %s", v.Guard, v.Canary, v.Serving, v.Allowed, of)
+		return fmt.Sprintf("mean reward: %.3f of %d answers, against %.3f of %d; at least %.3f is wanted", v.Canary, v.NCanary, v.Serving, v.NServing, v.Allowed)
 	}
-	return fmt.Sprintf("%s: %.1f%%, against %.1f%%; %.1f%% are allowed %s", v.Guard, 100*v.Canary, 100*v.Serving, 100*v.Allowed, of)
+	return fmt.Sprintf("%s: %.1f%% of %d, against %.1f%% of %d; %.1f%% are allowed", guardWords[v.Guard], 100*v.Canary, v.NCanary, 100*v.Serving, v.NServing, 100*v.Allowed)
 }
 
 // Judge lets every guard compare the canary with what serves over the same period.

@@ -173,7 +173,7 @@ func (s *Store) GrowCanary(ctx context.Context, tx pgx.Tx, id, actor, reason str
 	}
 	c.Step++
 	c.Share, c.State = c.Config.Shares[c.Step], CanaryRunning
-	if _, err := tx.Exec(ctx, `UPDATE canaries SET step = $2, share = $3, state = $4, step_at = clock_timestamp() WHERE id = $1`, id, c.Step, c.Share, c.State); err != nil {
+	if err := tx.QueryRow(ctx, `UPDATE canaries SET step = $2, share = $3, state = $4, step_at = clock_timestamp() WHERE id = $1 RETURNING step_at`, id, c.Step, c.Share, c.State).Scan(&c.StepAt); err != nil {
 		return c, fmt.Errorf("registry: canary %s: %w", id, err)
 	}
 	return c, c.tell(ctx, tx, CanaryAdvance, actor, reason, seen)
@@ -220,6 +220,9 @@ func (c Canary) end(ctx context.Context, tx pgx.Tx, state, actor, reason string,
 	return c.tell(ctx, tx, act, actor, reason, seen)
 }
 
+// OtherServes is why a canary was ended whose channel got another version.
+const OtherServes = "another version was let serve"
+
 // endBy ends the canary of a channel whose pointer moves: it was promoted, or another version was. The channel is locked.
 func endBy(ctx context.Context, tx pgx.Tx, channel, version, actor, reason string) error {
 	c, err := oneCanary(ctx, tx, `WHERE c.channel = $1 AND c.ended_at IS NULL`, channel)
@@ -232,7 +235,7 @@ func endBy(ctx context.Context, tx pgx.Tx, channel, version, actor, reason strin
 	if c.Version.ID == version {
 		return c.end(ctx, tx, CanaryPromoted, actor, reason, nil)
 	}
-	return c.end(ctx, tx, CanaryAborted, actor, "another version was let serve", nil)
+	return c.end(ctx, tx, CanaryAborted, actor, OtherServes, nil)
 }
 
 // OpenCanary is the canary that is under way in the channel; ErrNotFound where there is none.

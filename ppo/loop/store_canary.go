@@ -26,6 +26,11 @@ type CanaryView struct {
 	Events   []registry.CanaryEvent `json:"events"`   // oldest first
 }
 
+// Idle says whether what serves has been asked often since the step began, and the canary never.
+func (v CanaryView) Idle() bool {
+	return v.Open() && len(v.Verdicts) > 0 && v.Verdicts[0].NCanary == 0 && v.Verdicts[0].NServing >= v.Config.Least
+}
+
 // StartCanary lets a policy or a supervised model answer the first share of the requests.
 func (l *Loop) StartCanary(ctx context.Context, versionID, actor, reason string, c registry.CanaryConfig) (out registry.Canary, err error) {
 	v, err := l.version(ctx, versionID)
@@ -184,7 +189,7 @@ func (l *Loop) dropCanary(ctx context.Context, tx pgx.Tx, c registry.Canary, sta
 			return err
 		}
 	}
-	return l.concluded(ctx, tx, c, false, "its canary was ended: "+reason)
+	return l.concluded(ctx, tx, c, false, fmt.Sprintf("its canary was ended: %s", reason))
 }
 
 // beginCanary ends an evaluated round whose rule is a canary: the canary decides on the promotion. While another one is under way a
@@ -192,7 +197,7 @@ func (l *Loop) dropCanary(ctx context.Context, tx pgx.Tx, c registry.Canary, sta
 func (l *Loop) beginCanary(ctx context.Context, tx pgx.Tx, r *Round, reason string) error {
 	_, err := l.Registry.OpenCanaryTx(ctx, tx, Channel)
 	if err == nil {
-		r.Stage, r.Report.Reason = StageDecide, reason+"; another canary is under way, so a person decides"
+		r.Stage, r.Report.Reason = StageDecide, fmt.Sprintf("%s; another canary is under way, so a person decides", reason)
 		return nil
 	}
 	if !errors.Is(err, registry.ErrNotFound) {
@@ -201,7 +206,7 @@ func (l *Loop) beginCanary(ctx context.Context, tx pgx.Tx, r *Round, reason stri
 	if r.Report.Seconds, err = since(ctx, tx, r.StartedAt); err != nil {
 		return err
 	}
-	r.Stage, r.Report.Reason = StageDone, reason+"; its canary decides"
+	r.Stage, r.Report.Reason = StageDone, fmt.Sprintf("%s; its canary decides", reason)
 	_, err = l.Registry.StartCanary(ctx, tx, registry.NewCanary{Channel: Channel, VersionID: r.PolicyVersionID, RoundID: &r.ID, Actor: r.self(), Reason: reason, Config: r.Config.Canary})
 	return err
 }
@@ -238,9 +243,9 @@ func (l *Loop) moving(ctx context.Context, tx pgx.Tx) (after func(versionID, rea
 			return nil // the pointer did not move
 		}
 		if versionID == c.Version.ID {
-			return l.concluded(ctx, tx, c, true, "its canary reached 100%: "+reason)
+			return l.concluded(ctx, tx, c, true, fmt.Sprintf("its canary reached 100%%: %s", reason))
 		}
-		return l.concluded(ctx, tx, c, false, "its canary was ended: another version was let serve")
+		return l.concluded(ctx, tx, c, false, fmt.Sprintf("its canary was ended: %s", registry.OtherServes))
 	}, err
 }
 
