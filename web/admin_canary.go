@@ -12,6 +12,7 @@ import (
 
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web/lang"
 )
 
 func (s *server) canaryRoutes() {
@@ -242,18 +243,18 @@ func (d canaryData) Minutes() float64 { return float64(d.Defaults.Seconds) / 60 
 func (canaryData) Percent(x float64) string { return strconv.FormatFloat(100*x, 'f', -1, 64) }
 
 // figure writes what a guard compares.
-func figure(v registry.Verdict, x float64) string {
+func figure(l *lang.Language, v registry.Verdict, x float64) string {
 	switch v.Guard {
 	case registry.GuardLatency:
 		return fmt.Sprintf("%.0f ms", x)
 	case registry.GuardReward:
 		return num(x)
 	}
-	return fmt.Sprintf("%.1f%%", 100*x)
+	return l.Percent(x)
 }
 
 var guardNames = map[string]sentence{
-	registry.GuardErrors: "errors", registry.GuardLatency: "latency, 95% within", registry.GuardThumbs: "thumbs down", registry.GuardEmpty: "empty answers",
+	registry.GuardErrors: "errors", registry.GuardLatency: "latency, 95th percentile", registry.GuardThumbs: "thumbs down", registry.GuardEmpty: "empty answers",
 	registry.GuardCut: "answers cut off", registry.GuardRepeating: "repeating answers", registry.GuardReward: "mean reward",
 }
 

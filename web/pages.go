@@ -85,7 +85,7 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"figure": figure,
 		"steps":  canaryPlot,
 		"guards": func(id, title, desc string, list []registry.Verdict, allowed string) template.HTML {
-			return guardPlot(id, title, desc, allowed, func(g string) string { return named(l, guardNames, g) }, list)
+			return guardPlot(l, id, title, desc, allowed, list)
 		},
 		"stage":    func(s loop.Stage) string { return l.T(string(stageNames[s])) },
 		"role":     func(r account.Role) string { return named(l, roleNames, r) },

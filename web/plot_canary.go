@@ -10,6 +10,7 @@ import (
 
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web/lang"
 )
 
 const (
@@ -59,7 +60,7 @@ func canaryPlot(id, title, desc string, v loop.CanaryView) template.HTML {
 
 // guardPlot draws how far both sides of a canary are from what is allowed, a row for each guard that decides by an upper limit: the
 // canary as a dot, what serves as a ring, and a line at the limit, which is named allowed.
-func guardPlot(id, title, desc, allowed string, name func(string) string, list []registry.Verdict) template.HTML {
+func guardPlot(l *lang.Language, id, title, desc, allowed string, list []registry.Verdict) template.HTML {
 	var rows []registry.Verdict
 	for _, v := range list {
 		if v.Guard != registry.GuardReward && v.Allowed > 0 {
@@ -79,11 +80,11 @@ func guardPlot(id, title, desc, allowed string, name func(string) string, list [
 	svgText(&b, limit, 12, "middle", "tick", allowed)
 	for i, v := range rows {
 		y := 30 + guardRow*float64(i)
-		svgText(&b, guardLeft-10, y+4, "end", "name", clipRunes(name(v.Guard), 24))
+		svgText(&b, guardLeft-10, y+4, "end", "name", clipRunes(named(l, guardNames, v.Guard), 24))
 		svgLine(&b, "grid", guardLeft, y, plotWidth, y)
-		fmt.Fprintf(&b, `<circle class="ring" cx="%s" cy="%s" r="5"><title>%s</title></circle>`, coordinate(x(v, v.Serving)), coordinate(y), html.EscapeString(figure(v, v.Serving)))
+		fmt.Fprintf(&b, `<circle class="ring" cx="%s" cy="%s" r="5"><title>%s</title></circle>`, coordinate(x(v, v.Serving)), coordinate(y), html.EscapeString(figure(l, v, v.Serving)))
 		class := map[string]string{registry.VerdictBad: "part p3", registry.VerdictFine: "part p1", registry.VerdictFew: "part p4"}[v.Verdict]
-		fmt.Fprintf(&b, `<circle class="%s" cx="%s" cy="%s" r="5"><title>%s</title></circle>`, class, coordinate(x(v, v.Canary)), coordinate(y), html.EscapeString(figure(v, v.Canary)))
+		fmt.Fprintf(&b, `<circle class="%s" cx="%s" cy="%s" r="5"><title>%s</title></circle>`, class, coordinate(x(v, v.Canary)), coordinate(y), html.EscapeString(figure(l, v, v.Canary)))
 	}
 	svgLine(&b, "reference", limit, 18, limit, height-6)
 	b.WriteString("</svg>")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -234,10 +233,9 @@ func (a *app) rollBackUnderStream(t *testing.T, servers []*server, key string, r
 	}
 	endless := map[string]int{strconv.Itoa(cp.Model.Config().EOS): -100}
 	for range 10 { // until the stream is still open when both servers have followed
-		res := chat(t, servers[0].Addr(), key, map[string]any{"stream": true, "n": 8, "max_tokens": 90, "logit_bias": endless})
-		lines := bufio.NewReader(res.Body)
-		if _, err := lines.ReadString('\n'); err != nil {
-			t.Fatal(err)
+		var streams []*http.Response // enough that the last ones have to wait for the first
+		for range 16 {
+			streams = append(streams, chat(t, servers[0].Addr(), key, map[string]any{"stream": true, "n": 8, "max_tokens": 90, "logit_bias": endless}))
 		}
 		began := time.Now()
 		if _, err := a.loop.Rollback(ctx, "test", "it is worse"); err != nil {
@@ -256,10 +254,12 @@ func (a *app) rollBackUnderStream(t *testing.T, servers []*server, key string, r
 		}
 		open := former.Engine.Stats().Active > 0
 		former.Release()
-		rest, err := io.ReadAll(lines)
-		res.Body.Close()
-		if err != nil || !strings.HasSuffix(string(rest), "data: [DONE]\n\n") || res.Header.Get("Rankloop-Model-Version") != round.PolicyVersionID {
-			t.Fatalf("the stream was cut: %v %.200s", err, rest[max(0, len(rest)-200):])
+		for _, res := range streams {
+			said, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			if err != nil || !strings.HasSuffix(string(said), "data: [DONE]\n\n") || res.Header.Get("Rankloop-Model-Version") != round.PolicyVersionID {
+				t.Fatalf("a stream was cut: %v %.200s", err, said[max(0, len(said)-200):])
+			}
 		}
 		if open {
 			return

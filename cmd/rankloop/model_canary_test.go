@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 
@@ -16,8 +17,13 @@ import (
 // TestCanaryCommands: the command line starts, shows, pauses, resumes, moves on and aborts a canary, plans a promotion, lists it and takes it
 // back, promotes and rolls back, each with its reason.
 func TestCanaryCommands(t *testing.T) {
-	a := newTestApp(t, appConfig{})
-	ctx := t.Context()
+	ctx, url := t.Context(), durable(t)
+	flags := serverFlags{databaseFlags: databaseFlags{DatabaseURL: url}, Dir: t.TempDir()}
+	a, err := flags.open(ctx, streams{strings.NewReader(""), io.Discard, io.Discard}, true, appConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.db.Close()
 	sft, err := a.registry.Serving(ctx, loop.Channel)
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +37,7 @@ func TestCanaryCommands(t *testing.T) {
 	run := func(args ...string) (code int, out string) {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
-		code = execute(context.WithoutCancel(ctx), append(append([]string{"model"}, args...), "--database-url", a.db.Pool.Config().ConnString(), "--dir", a.dir), streams{strings.NewReader(""), &stdout, &stderr})
+		code = execute(context.WithoutCancel(ctx), append(append([]string{"model"}, args...), "--database-url", url, "--dir", flags.Dir), streams{strings.NewReader(""), &stdout, &stderr})
 		return code, stdout.String() + stderr.String()
 	}
 	canary := func(args ...string) (v loop.CanaryView) {
