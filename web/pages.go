@@ -82,7 +82,7 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		},
 		"guard":  func(g string) string { return named(l, guardNames, g) },
 		"canary": func(state string) string { return named(l, canaryNames, state) },
-		"figure": figure,
+		"figure": func(v registry.Verdict, x float64) string { return figure(l, v, x) },
 		"steps":  canaryPlot,
 		"guards": func(id, title, desc string, list []registry.Verdict, allowed string) template.HTML {
 			return guardPlot(l, id, title, desc, allowed, list)
