@@ -234,7 +234,7 @@ func (a *app) rollBackUnderStream(t *testing.T, servers []*server, key string, r
 	endless := map[string]int{strconv.Itoa(cp.Model.Config().EOS): -100}
 	for range 10 { // until the stream is still open when both servers have followed
 		var streams []*http.Response // enough that the last ones have to wait for the first
-		for range 16 {
+		for range 8 {
 			streams = append(streams, chat(t, servers[0].Addr(), key, map[string]any{"stream": true, "n": 8, "max_tokens": 90, "logit_bias": endless}))
 		}
 		began := time.Now()
