@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -33,6 +34,7 @@ func (s *server) adminRoutes() {
 	s.route(readers, get, "/admin/models/:id", s.modelPage)
 	s.route(admins, post, "/admin/models/:id/promote", s.promote)
 	s.route(admins, post, "/admin/rollback", s.rollback)
+	s.canaryRoutes()
 
 	s.route(admins, get, "/admin/keys", s.keysPage)
 	s.route(admins, post, "/admin/keys", s.createKey)
@@ -70,6 +72,21 @@ type modelsData struct {
 	History  []registry.Promotion
 	Names    map[string]string // of actors
 	ByID     map[string]string // names of versions
+	Canary   *registry.Canary  // that is under way; nil: none
+	Planned  []registry.Planned
+}
+
+// CanaryOf is the canary of a version that is under way; nil: none.
+func (d modelsData) CanaryOf(id string) *registry.Canary {
+	if d.Canary == nil || d.Canary.Version.ID != id {
+		return nil
+	}
+	return d.Canary
+}
+
+// PlannedOf are the promotions of a version that wait.
+func (d modelsData) PlannedOf(id string) []registry.Planned {
+	return slices.DeleteFunc(slices.Clone(d.Planned), func(p registry.Planned) bool { return p.Version.ID != id })
 }
 
 func (s *server) modelsPage(c *gin.Context) {
@@ -99,6 +116,17 @@ func (s *server) modelsPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	if d.Planned, err = s.Registry.Planned(ctx, ""); err != nil {
+		s.fail(c, err)
+		return
+	}
+	switch open, err := s.Registry.OpenCanary(ctx, loop.Channel); {
+	case err == nil:
+		d.Canary = &open
+	case !errors.Is(err, registry.ErrNotFound):
+		s.fail(c, err)
+		return
+	}
 	s.render(c, http.StatusOK, "models", view{Title: "Models", Nav: "models", Note: note(c), Data: d})
 }
 
@@ -111,12 +139,13 @@ type modelData struct {
 	Line       []registry.Ancestor // with itself
 	Further    *registry.Ancestor  // where the line goes on that is too long for a page; nil: all of it is here
 	Origin     *labeling.Origin    // of the rankings behind it; nil: none
-	Names      map[string]string   // of labelers, as actors
+	Names      map[string]string   // of actors, labelers among them
 	ByID       map[string]string   // names of the versions that wrote the answers
 	Snapshot   *labeling.Snapshot  // nil: none
 	Serving    bool
 	CanPromote bool
 	Taints     []string // why it should be trained again
+	canaryData
 }
 
 func (s *server) modelPage(c *gin.Context) {
@@ -142,6 +171,14 @@ func (s *server) modelPage(c *gin.Context) {
 		if a.Depth == lineageShown && a.Kind != registry.Reward && len(a.Parents) > 0 {
 			d.Further = &a
 		}
+	}
+	if d.Names, err = s.names(ctx); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if d.canaryData, err = s.canaryOf(ctx, v); err != nil {
+		s.fail(c, err)
+		return
 	}
 	if v.Snapshot != nil {
 		snap, err := s.Labeling.SnapshotByID(ctx, *v.Snapshot)
@@ -194,24 +231,7 @@ func (s *server) originOf(ctx context.Context, d *modelData) error {
 			d.ByID[m.ID] = v.Name
 		}
 	}
-	d.Names, err = s.names(ctx)
-	return err
-}
-
-func (s *server) promote(c *gin.Context) {
-	if err := s.Loop.Promote(c.Request.Context(), c.Param("id"), actor(c)); err != nil {
-		s.fail(c, err)
-		return
-	}
-	done(c, "/admin/models", "promoted")
-}
-
-func (s *server) rollback(c *gin.Context) {
-	if _, err := s.Loop.Rollback(c.Request.Context(), actor(c)); err != nil {
-		s.fail(c, err)
-		return
-	}
-	done(c, "/admin/models", "rolledback")
+	return nil
 }
 
 // --- reported tasks

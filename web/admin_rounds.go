@@ -46,6 +46,7 @@ func nextConfig(rounds []loop.Round) loop.Config {
 	}
 	c := rounds[0].Config
 	c.Seed++
+	c.Canary = c.Canary.OrDefault()
 	return c
 }
 

@@ -145,7 +145,7 @@ func (w *world) finishedRound() loop.Round {
 			policy_version_id = $6, ended_at = now() WHERE id = $1`, r.ID, raw, ids[0], ids[1], reward.ID, policy.ID)
 		return err
 	}))
-	w.must(w.loop.Promote(ctx, policy.ID, "user:"+w.version.ID))
+	w.must(w.loop.Promote(ctx, policy.ID, "user:"+w.version.ID, ""))
 	r, err = w.loop.View(ctx, r.ID)
 	w.must(err)
 	return r

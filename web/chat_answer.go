@@ -62,7 +62,7 @@ func (s *server) chatAnswer(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	v, err := s.Serving.Acquire()
+	v, counted, err := s.Serving.AcquireFor("person " + me)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -73,7 +73,7 @@ func (s *server) chatAnswer(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	j.endpoint, j.userID, j.conversation = "/chat", me, id
+	j.endpoint, j.userID, j.conversation, j.counted = "/chat", me, id, counted
 	j.offered, j.asked = conv.Training, conv.Training
 	j.params.Logprobs = chatAlternatives
 	answering, err := s.start(c, j)

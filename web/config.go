@@ -69,7 +69,9 @@ type Deps struct {
 	Awaited     func(context.Context) bool // whether AfterSubmit may have anything to do; nil: always
 	OnPrompt    OnPrompt                   // runs in the transaction of the usage row, for keys that consent; may be nil
 
-	Providers     []*oidc.Provider       // that people may sign in by, beside passwords
+	Providers []*oidc.Provider  // that people may sign in by, beside passwords
+	Observe   func(Observation) // hears how requests were answered while a canary is under way, and must not block; may be nil
+
 	Uploads       string                 // folder for files that are to be imported
 	WebhookSecret func(id string) string // what a webhook's signatures are checked with
 	Erase         Erase
@@ -135,7 +137,17 @@ type Loop interface {
 	EnableSchedule(ctx context.Context, id, actor string, on bool) error
 	RemoveSchedule(ctx context.Context, id, actor string) error
 
-	Promote(ctx context.Context, versionID, actor string) error           // lets the version answer customers, or a reward model score for trainers
-	Rollback(ctx context.Context, actor string) (registry.Version, error) // lets the former one serve again
-	RewardModel(ctx context.Context) (registry.Version, error)            // scores for outside trainers
+	Promote(ctx context.Context, versionID, actor, reason string) error           // lets the version answer customers, or a reward model score for trainers
+	Rollback(ctx context.Context, actor, reason string) (registry.Version, error) // lets the former one serve again
+	RewardModel(ctx context.Context) (registry.Version, error)                    // scores for outside trainers
+
+	StartCanary(ctx context.Context, versionID, actor, reason string, c registry.CanaryConfig) (registry.Canary, error)
+	AdvanceCanary(ctx context.Context, id string, step int, actor, reason string) error // to its next share, or to the promotion
+	PauseCanary(ctx context.Context, id, actor, reason string) error
+	ResumeCanary(ctx context.Context, id, actor, reason string) error
+	AbortCanary(ctx context.Context, id, actor, reason string) error
+	Canary(ctx context.Context, id string) (loop.CanaryView, error)
+	OpenCanary(ctx context.Context) (loop.CanaryView, error) // that is under way
+	PlanPromotion(ctx context.Context, versionID, at, zone, actor, reason string) (registry.Planned, error)
+	CancelPlanned(ctx context.Context, id, actor, reason string) error
 }

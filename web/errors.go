@@ -139,8 +139,12 @@ func problemOf(err error) (p *problem, known bool) {
 		return status(http.StatusConflict, "the task is in another state by now: its lease ran out, or it was submitted before"), true
 	case is(loop.ErrConflict):
 		return status(http.StatusConflict, "the round is in another state, or another round is still open"), true
+	case is(registry.ErrCanaryOpen):
+		return status(http.StatusConflict, "another canary is under way: abort it first, or let it end"), true
+	case is(registry.ErrCanaryEnded):
+		return status(http.StatusConflict, "the canary has ended, or moved on to another step: look at it again"), true
 	case is(registry.ErrConflict, run.ErrConflict):
-		return status(http.StatusConflict, "there is nothing to go back to, or the state has changed"), true
+		return status(http.StatusConflict, "there is nothing to go back to, the weights were removed, or the state has changed: look at it again"), true
 	case is(decode.ErrBusy, decode.ErrMemory, decode.ErrClosed, account.ErrBusy, ErrNotServing, context.DeadlineExceeded), unavailable(err):
 		p := status(http.StatusServiceUnavailable, "the service is busy or not ready; try again")
 		p.Retry = time.Second

@@ -87,6 +87,13 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"lineage": func(line []registry.Ancestor, title, desc, snapshot string) template.HTML {
 			return lineageGraph(func(k string) string { return named(l, kindNames, k) }, line, title, desc, snapshot)
 		},
+		"guard":  func(g string) string { return named(l, guardNames, g) },
+		"canary": func(state string) string { return named(l, canaryNames, state) },
+		"figure": func(v registry.Verdict, x float64) string { return figure(l, v, x) },
+		"steps":  canaryPlot,
+		"guards": func(id, title, desc string, list []registry.Verdict, allowed string) template.HTML {
+			return guardPlot(l, id, title, desc, allowed, list)
+		},
 		"stage":    func(s loop.Stage) string { return l.T(string(stageNames[s])) },
 		"role":     func(r account.Role) string { return named(l, roleNames, r) },
 		"word":     func(v any) string { return named(l, words, fmt.Sprint(v)) },
@@ -241,6 +248,14 @@ var notes = map[string]sentence{
 	"written":     "The prompt is in the pool. Thank you.",
 	"cased":       "The use case is added.",
 	"retired":     "The use case is retired.",
+
+	"canary":        "The canary has begun.",
+	"advanced":      "The canary has moved on.",
+	"canarypaused":  "The canary stays at its share until it is resumed.",
+	"canaryresumed": "The canary goes on.",
+	"aborted":       "The canary is aborted: what serves answers everybody again.",
+	"planned":       "The promotion is planned.",
+	"unplanned":     "The planned promotion is cancelled.",
 }
 
 func note(c *gin.Context) string { return string(notes[c.Query("done")]) }

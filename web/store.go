@@ -53,6 +53,7 @@ func (p Prompt) Answered(projectID string, key account.Key) labeling.Answered {
 // cost the usage row.
 func (s *server) record(c *gin.Context, j *job) error {
 	j.settle()
+	s.observe(j)
 	defer j.end() // before the answer is out: the client's next request finds its limits as they are
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), 5*time.Second)
 	defer cancel()

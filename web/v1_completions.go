@@ -28,7 +28,8 @@ func (s *server) completions(c *gin.Context) {
 		s.fail(c, e)
 		return
 	}
-	v, err := s.served(r.Model)
+	k := c.MustGet(apiKey).(account.Key)
+	v, counted, err := s.served(r.Model, somebody(k, r.User))
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -39,7 +40,7 @@ func (s *server) completions(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	j.key = c.MustGet(apiKey).(account.Key)
+	j.key, j.counted = k, counted
 	j.userID = j.key.CustomerID
 	ctx, err := s.start(c, j)
 	if err != nil {

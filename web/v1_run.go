@@ -40,6 +40,8 @@ type job struct {
 
 	conversation string // at the chat page
 	training
+	counted Counted // for the guards of a canary
+	heard   []heard // of each choice, where it is counted
 
 	hold    *hold // what of the key's limits is set aside
 	cancel  context.CancelFunc
@@ -122,6 +124,10 @@ func (s *server) start(c *gin.Context, j *job) (context.Context, error) {
 	if err := j.submit(ctx); err != nil {
 		j.settle()
 		j.hold.end(0)
+		var refused *openai.Error
+		if !errors.As(err, &refused) && c.Request.Context().Err() == nil { // the request was right, and the engine could not take it
+			s.observe(j)
+		}
 		return nil, err
 	}
 	return ctx, nil
@@ -206,6 +212,7 @@ func (j *job) next(ctx context.Context, prompt int) (t decode.Token, more bool, 
 	t.Choice += prompt * j.n
 	if !j.mute {
 		j.training.note(t)
+		j.hear(t)
 	}
 	if t.Choice == 0 && t.Finish != "" {
 		j.ended = t.Finish

@@ -116,7 +116,7 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 	w.must(err)
 	base := w.register(registry.Version{Kind: registry.Base, Name: "tiny-base", Digest: "sha256:" + strings.Repeat("a", 64)})
 	w.version = w.register(registry.Version{Kind: registry.SFT, Name: "tiny-sft", Digest: "sha256:" + strings.Repeat("b", 64), Parents: []string{base.ID}})
-	w.must(w.loop.Promote(ctx, w.version.ID, "system"))
+	w.must(w.loop.Promote(ctx, w.version.ID, "system", ""))
 	w.slot.Set(tinyServed(t, w.version, template, 1))
 	t.Cleanup(func() { w.slot.Set(nil) })
 

@@ -95,7 +95,11 @@ func TestTextStaysText(t *testing.T) {
 	}
 	all := strings.Join(payloads, "\n")
 	v := w.register(registry.Version{Kind: registry.Policy, Name: "evil " + all, Digest: "sha256:" + repeat("e"), Parents: []string{w.version.ID}, Metrics: map[string]float64{"<script>alert(1)</script>": 1}})
-	w.must(w.loop.Promote(ctx, v.ID, `user:<script>alert(1)</script>`))
+	w.must(w.loop.Promote(ctx, v.ID, `user:<script>alert(1)</script>`, all))
+	_, err := w.loop.StartCanary(ctx, w.version.ID, `user:<script>alert(1)</script>`, all, registry.DefaultCanary())
+	w.must(err)
+	_, err = w.loop.PlanPromotion(ctx, w.version.ID, "2100-01-01T04:00", "", `user:<script>alert(1)</script>`, all)
+	w.must(err)
 	cfg := loop.DefaultConfig()
 	r, err := w.loop.Start(ctx, w.project.ID, `<img src=x onerror=alert(1)>`, cfg)
 	w.must(err)
@@ -128,7 +132,7 @@ func TestTextStaysText(t *testing.T) {
 	_, err = w.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: own.ID, Ranks: []int{1, 2}, Comment: all, IdempotencyKey: task.ID}, nil)
 	w.must(err)
 	for _, p := range []string{"/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
-		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/people/" + own.ID, "/admin/keys", "/admin/audit", "/admin/audit/entry/3", "/admin/settings", "/admin/health", "/account", "/account/sessions", "/label", "/chat", "/docs", "/docs/security"} {
+		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/models/" + w.version.ID, "/admin/people", "/admin/people/" + own.ID, "/admin/keys", "/admin/audit", "/admin/audit/entry/3", "/admin/settings", "/admin/health", "/account", "/account/sessions", "/label", "/chat", "/docs", "/docs/security"} {
 		for _, language := range []string{"zh-TW", "en"} {
 			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
 				t.Errorf("%s in %s: %v", p, language, found)
@@ -150,6 +154,8 @@ func TestTextStaysText(t *testing.T) {
 			w.anon().form("/login", "email", q, "password", q, "next", q),
 			ada.form("/admin/rounds", "k", q, "promotion", q),
 			ada.form("/admin/schedules", "cron", q),
+			ada.form("/admin/models/"+v.ID+"/canary", "reason", q, "shares", q),
+			ada.form("/admin/models/"+v.ID+"/plan", "reason", q, "at", q, "time_zone", q),
 			ada.form("/admin/people", "email", q, "name", q, "role", q),
 			ada.form("/admin/keys", "customer", q, "name", q),
 			ada.form("/admin/settings", "name", "answers.max_tokens", "value", q, "was", q, "reason", q),
