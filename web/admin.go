@@ -128,6 +128,7 @@ type modelData struct {
 	Serving    bool
 	CanPromote bool
 	Taints     []string // why it should be trained again
+	Compared   []comparedWith
 }
 
 func (s *server) modelPage(c *gin.Context) {
@@ -162,6 +163,10 @@ func (s *server) modelPage(c *gin.Context) {
 		}
 	}
 	if d.Taints, err = s.Registry.Taints(ctx, v.ID); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if d.Compared, err = s.comparedWith(ctx, v.ID, ""); err != nil {
 		s.fail(c, err)
 		return
 	}

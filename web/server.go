@@ -138,6 +138,7 @@ func (s *server) routes() {
 	s.projectPages()
 	s.adminRoutes()
 	s.lineageRoutes()
+	s.compareRoutes()
 	s.peopleRoutes()
 	s.labelingRoutes()
 	s.dataRoutes()

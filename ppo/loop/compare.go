@@ -231,3 +231,23 @@ func (l *Loop) contender(ctx context.Context, field, id string) (registry.Versio
 	}
 	return v, nil
 }
+
+// WinOf is the win rate of one of the versions over the other, as people judged. ok is false while nobody has.
+func (c Comparison) WinOf(versionID string) (win Estimate, ok bool) {
+	if c.Report == nil || c.Report.Judged == 0 {
+		return win, false
+	}
+	win = c.Report.Win
+	if versionID == c.A {
+		win.Value, win.Low, win.High = 1-win.Value, 1-win.High, 1-win.Low
+	}
+	return win, true
+}
+
+// Other is the version that a version is compared with.
+func (c Comparison) Other(versionID string) string {
+	if versionID == c.A {
+		return c.B
+	}
+	return c.A
+}
