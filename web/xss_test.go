@@ -122,7 +122,8 @@ func TestTextStaysText(t *testing.T) {
 	w.must(err)
 	_, err = w.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: own.ID, Ranks: []int{1, 2}, Comment: all, IdempotencyKey: task.ID}, nil)
 	w.must(err)
-	for _, p := range []string{"/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
+	judged, closed := w.comparisons(loop.Round{PolicyVersionID: v.ID}, own, all[:1500], all, "other")
+	for _, p := range []string{judged, closed, closed + "/pairs", "/admin/compare", "/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
 		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/keys", "/admin/audit", "/account", "/label", "/chat", "/docs", "/docs/security"} {
 		for _, language := range []string{"zh-TW", "en"} {
 			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
@@ -143,6 +144,7 @@ func TestTextStaysText(t *testing.T) {
 			w.anon().form("/login", "email", q, "password", q, "next", q),
 			ada.form("/admin/rounds", "k", q, "promotion", q),
 			ada.form("/admin/schedules", "cron", q),
+			ada.form("/admin/compare", "a", q, "b", q, "project", "", "list", q, "category", q, "seed", q),
 			ada.form("/admin/people", "email", q, "name", q, "role", q),
 			ada.form("/admin/keys", "customer", q, "name", q),
 			ada.get("/admin/rounds/" + escape(q)),
