@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -179,7 +180,8 @@ func TestCompareJourney(t *testing.T) {
 	b.wholeShot("closed")
 	b.result(w, id)
 	ada.get(page+"/pairs").want(t, 200)
-	if got := ada.get(page+"/pairs.csv").want(t, 200); strings.Count(got.body, "\r\n") != 13 || !strings.Contains(got.head.Get("Content-Disposition"), "comparison-1.csv") {
+	got := ada.get(page+"/pairs.csv").want(t, 200)
+	if rows, err := csv.NewReader(strings.NewReader(got.body)).ReadAll(); err != nil || len(rows) != 13 || !strings.Contains(got.head.Get("Content-Disposition"), "comparison-1.csv") {
 		t.Errorf("CSV: %s", got.body)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -300,7 +301,7 @@ func TestComparisonByFigures(t *testing.T) {
 	cfg := loop.DefaultCompare()
 	cfg.Judges, cfg.MaxTokens, cfg.Temperature = loop.JudgesNobody, 8, 0
 	list := "say word one\nsay word two\nsay word one\n{\"prompt\": \"a b c\", \"category\": \"letters\"}\n" +
-		"a b c d e f g a b c d e f g a b c d e f g a b c d e f g a b c d e f g a b c d e f g a b c d e f g a b c d e f g" // too long
+		strings.Repeat("zxqv ", 40) // too long
 	said := map[string][]string{} // by version
 	for _, ids := range [][2]string{{a.ID, policy.ID}, {policy.ID, a.ID}} {
 		c, err := b.loop.StartComparison(ctx, loop.NewComparison{A: ids[0], B: ids[1], Config: cfg, List: list, Actor: "user:ada"})

@@ -143,7 +143,7 @@ func (l *Loop) savePair(ctx context.Context, tx pgx.Tx, c Comparison, p answered
 	a, b := p.responses[0], p.responses[1]
 	_, err = tx.Exec(ctx, `UPDATE model_comparison_pairs SET state = 'answered', task_id = $3, a_tokens = $4, b_tokens = $5, a_length = $6, b_length = $7,
 		a_reward = $8, b_reward = $9, kl = $10 WHERE comparison_id = $1 AND position = $2 AND state = 'asked'`, c.ID, p.Position, t.ID,
-		len(a.TokenIDs), len(b.TokenIDs), utf8.RuneCountInString(a.Text), utf8.RuneCountInString(b.Text), p.reward[0], p.reward[1], p.kl)
+		len(a.TokenIDs), len(b.TokenIDs), utf8.RuneCountInString(view(a.Text)), utf8.RuneCountInString(view(b.Text)), p.reward[0], p.reward[1], p.kl)
 	return err
 }
 
