@@ -148,7 +148,7 @@ func TestCompareJourney(t *testing.T) {
 		t.Error("the result is shown before the end")
 	}
 	w.blind(ada, mina, project, a, bVersion)
-	if body := mina.get("/label?project=" + w.project.ID).want(t, 200).body; !strings.Contains(body, `href="/label?project=`+project+`"`) {
+	if body := mina.get("/label?project="+w.project.ID).want(t, 200).body; !strings.Contains(body, `href="/label?project=`+project+`"`) {
 		t.Error("the page of another project does not say that a comparison waits")
 	}
 
@@ -168,7 +168,7 @@ func TestCompareJourney(t *testing.T) {
 		}
 		tab.until(`!document.getElementById("empty").hidden`)
 	}
-	if body := mina.get("/label?project=" + w.project.ID).want(t, 200).body; strings.Contains(body, "/label?project="+project) {
+	if body := mina.get("/label?project="+w.project.ID).want(t, 200).body; strings.Contains(body, "/label?project="+project) {
 		t.Error("the page of another project says that the comparison waits, and nothing is open")
 	}
 	b.until(`document.getElementById("comparison").dataset.judged === "true"`)

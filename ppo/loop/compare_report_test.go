@@ -13,9 +13,9 @@ func TestCompareReport(t *testing.T) {
 	score := func(x float64) *float64 { return &x }
 	pairs := []ComparePair{
 		{State: "answered", First: "a", Category: "story", LengthA: 10, LengthB: 20, TokensA: 2, TokensB: 4, RewardA: score(1), RewardB: score(2), KL: score(.5)}, // B, B
-		{State: "answered", First: "b", Category: "story", LengthA: 10, LengthB: 10, TokensA: 2, TokensB: 2, RewardA: score(1), RewardB: score(0), KL: score(1)},   // B, A
-		{State: "answered", First: "b", Category: "verse", LengthA: 30, LengthB: 20, TokensA: 6, TokensB: 4, RewardA: score(3), RewardB: score(0)},                 // A
-		{State: "answered", First: "a", Category: "verse", LengthA: 10, LengthB: 30, TokensA: 2, TokensB: 6, RewardA: score(1), RewardB: score(1)},                 // B
+		{State: "answered", First: "b", Category: "story", LengthA: 10, LengthB: 10, TokensA: 2, TokensB: 2, RewardA: score(1), RewardB: score(0), KL: score(1)},  // B, A
+		{State: "answered", First: "b", Category: "verse", LengthA: 30, LengthB: 20, TokensA: 6, TokensB: 4, RewardA: score(3), RewardB: score(0)},                // A
+		{State: "answered", First: "a", Category: "verse", LengthA: 10, LengthB: 30, TokensA: 2, TokensB: 6, RewardA: score(1), RewardB: score(1)},                // B
 		{State: "answered", First: "a", LengthA: 40, LengthB: 40, TokensA: 8, TokensB: 8},                                                                         // nobody
 		{State: "unfit", First: "a"},
 		{State: "asked", First: "a"},
