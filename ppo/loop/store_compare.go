@@ -184,7 +184,8 @@ func (l *Loop) LookEarly(ctx context.Context, id, actor string) error {
 	})
 }
 
-// CloseComparison ends the judging: the result is kept, and the names are shown. Work that is under way is not taken any more.
+// CloseComparison ends the judging: the result is kept, and the names are shown. What somebody holds at that moment may still come in; it
+// is among the judgements then, and the result stays as it was.
 func (l *Loop) CloseComparison(ctx context.Context, id, actor string) error {
 	return l.changeComparison(ctx, id, actor, "comparison.close", func(tx pgx.Tx, c Comparison) (map[string]any, error) {
 		if c.Stage != CompareJudge {
