@@ -146,6 +146,7 @@ type modelData struct {
 	CanPromote bool
 	Taints     []string // why it should be trained again
 	canaryData
+	Compared []comparedWith
 }
 
 func (s *server) modelPage(c *gin.Context) {
@@ -193,6 +194,10 @@ func (s *server) modelPage(c *gin.Context) {
 		}
 	}
 	if d.Taints, err = s.Registry.Taints(ctx, v.ID); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if d.Compared, err = s.comparedWith(ctx, v.ID, ""); err != nil {
 		s.fail(c, err)
 		return
 	}

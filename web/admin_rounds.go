@@ -228,6 +228,7 @@ type roundData struct {
 	Names     map[string]string // of actors
 	JSON      string
 	CanCancel bool
+	Blind     []comparedWith // comparisons of its policy with the one that served before
 }
 
 // stageStep is one stage on the way, for the strip on top.
@@ -271,6 +272,10 @@ func (s *server) roundPage(c *gin.Context) {
 			return
 		}
 		d.Versions = append(d.Versions, v)
+	}
+	if d.Blind, err = s.comparedWith(ctx, r.PolicyVersionID, r.InitVersionID); err != nil {
+		s.fail(c, err)
+		return
 	}
 	if d.Names, err = s.names(ctx); err != nil {
 		s.fail(c, err)

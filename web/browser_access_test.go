@@ -136,6 +136,7 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 	_, err = w.pool.Exec(t.Context(), `UPDATE tasks SET held = 'pii' WHERE id = $1`, held.ID)
 	w.must(err)
 	imported := w.dataAndQuality(mina)
+	judged, closed := w.comparisons(ended, mina, "Tell a story about a fox and a drum with a happy ending.", demoAnswers...)
 	w.must(w.labeling.RefreshDashboard(t.Context(), w.project.ID))
 	engine := w.someEngines()
 	w.someUsage("ada")
@@ -154,22 +155,26 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		manual = append(manual, "/docs/"+p.Name)
 	}
 	pages = w.pagesOf(map[string][]string{
-		"/label":             label,
-		"/label/guideline":   {"/label/guideline" + at},
-		"/label/history":     {"/label/history" + at},
-		"/label/me":          {"/label/me" + at},
-		"/label/qualify":     {"/label/qualify" + at},
-		"/label/write":       {"/label/write" + at},
-		"/admin/rounds/:id":  {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
-		"/admin/models/:id":  {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID},
-		"/admin/lineage":     {"/admin/lineage", "/admin/lineage?kind=labeler&id=" + mina.ID},
-		"/admin/keys/:id":    {"/admin/keys/" + key.ID},
-		"/admin/engines/:id": {engine},
-		"/account/export":    nil, // a file
-		"/docs/:page":        manual,
-		"/docs":              nil,
-		"/login":             nil,
-		"/login/link":        nil, // for those who have not signed in
+		"/label":                        label,
+		"/label/guideline":              {"/label/guideline" + at},
+		"/label/history":                {"/label/history" + at},
+		"/label/me":                     {"/label/me" + at},
+		"/label/qualify":                {"/label/qualify" + at},
+		"/label/write":                  {"/label/write" + at},
+		"/admin/rounds/:id":             {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
+		"/admin/models/:id":             {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID},
+		"/admin/compare/:id":            {judged, closed},
+		"/admin/compare/:id/pairs":      {closed + "/pairs"},
+		"/admin/compare/:id/pairs.csv":  nil, // files
+		"/admin/compare/:id/pairs.json": nil,
+		"/admin/lineage":                {"/admin/lineage", "/admin/lineage?kind=labeler&id=" + mina.ID},
+		"/admin/keys/:id":               {"/admin/keys/" + key.ID},
+		"/admin/engines/:id":            {engine},
+		"/account/export":               nil, // a file
+		"/docs/:page":                   manual,
+		"/docs":                         nil,
+		"/login":                        nil,
+		"/login/link":                   nil, // for those who have not signed in
 
 		"/login/with/:provider":          nil, // lead elsewhere
 		"/login/with/:provider/callback": nil,

@@ -137,6 +137,17 @@ type Loop interface {
 	EnableSchedule(ctx context.Context, id, actor string, on bool) error
 	RemoveSchedule(ctx context.Context, id, actor string) error
 
+	Comparisons(ctx context.Context, versionID string, limit int) ([]loop.Comparison, error) // of a version, or all
+	Comparison(ctx context.Context, id string) (loop.Comparison, error)
+	StartComparison(ctx context.Context, n loop.NewComparison) (loop.Comparison, error)
+	CompareReport(ctx context.Context, c loop.Comparison) (loop.CompareReport, error) // as it stands
+	ComparePairs(ctx context.Context, c loop.Comparison, from, limit int) ([]loop.ComparePair, error)
+	LookEarly(ctx context.Context, id, actor string) error
+	CloseComparison(ctx context.Context, id, actor string) error
+	ReopenComparison(ctx context.Context, id, actor string) error
+	SettleComparison(ctx context.Context, id, projectID, actor string) error // judgements become preference data
+	DeleteComparison(ctx context.Context, id, actor string) error
+
 	Promote(ctx context.Context, versionID, actor, reason string) error           // lets the version answer customers, or a reward model score for trainers
 	Rollback(ctx context.Context, actor, reason string) (registry.Version, error) // lets the former one serve again
 	RewardModel(ctx context.Context) (registry.Version, error)                    // scores for outside trainers

@@ -62,6 +62,8 @@ func (s *server) guard(next http.Handler) http.Handler {
 		case r.Method != http.MethodPost:
 		case r.URL.Path == importPath:
 			limit = maxUpload
+		case r.URL.Path == comparePath:
+			limit = maxBodyAPI
 		case r.URL.Path == rewardPath:
 			limit = maxBodyReward
 		}

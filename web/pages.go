@@ -84,6 +84,10 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"columns": columnPlot,
 		"dots":    dotPlot,
 		"piles":   stackPlot,
+
+		"compareDots": compareDots,
+		"reward":      func(v *float64) string { return num(*v) },
+
 		"lineage": func(line []registry.Ancestor, title, desc, snapshot string) template.HTML {
 			return lineageGraph(func(k string) string { return named(l, kindNames, k) }, line, title, desc, snapshot)
 		},
@@ -199,6 +203,10 @@ func done(c *gin.Context, path, note string) {
 // notes are the sentences that a page may open with. The address carries only the key, never text.
 var notes = map[string]sentence{
 	"cancelled":   "The round is cancelled.",
+	"compared":    "Both versions answer now. Judging begins when they are done.",
+	"looked":      "The result so far is shown. It is marked as looked at early from now on.",
+	"reopened":    "The comparison goes on.",
+	"settled":     "The judgements are preference data now.",
 	"consented":   "Prompts of this key may be trained on from now on.",
 	"confirmed":   "Confirmed: the original is gone.",
 	"declined":    "The policy was declined; the former one goes on serving.",
@@ -256,6 +264,9 @@ var notes = map[string]sentence{
 	"aborted":       "The canary is aborted: what serves answers everybody again.",
 	"planned":       "The promotion is planned.",
 	"unplanned":     "The planned promotion is cancelled.",
+
+	"compareclosed":  "The comparison is closed: the names are shown.",
+	"comparedeleted": "The comparison is deleted.",
 }
 
 func note(c *gin.Context) string { return string(notes[c.Query("done")]) }
@@ -277,7 +288,7 @@ var kindNames = map[string]sentence{
 // progressOf is how far a stage is, by what it counts.
 var progressOf = map[string]sentence{
 	"prompts answered": "%d of %d prompts answered", "rankings": "%d of %d rankings", "reward steps": "%d of %d reward steps",
-	"PPO steps": "%d of %d PPO steps", "prompt chunks": "%d of %d prompt chunks",
+	"PPO steps": "%d of %d PPO steps", "prompt chunks": "%d of %d prompt chunks", "judgements": "%d of %d judgements",
 }
 
 // counted says how far a stage is; empty where there is nothing to count yet.

@@ -149,6 +149,7 @@ func (s *server) routes() {
 	s.healthRoutes()
 	s.settingRoutes()
 	s.lineageRoutes()
+	s.compareRoutes()
 	s.peopleRoutes()
 	s.labelingRoutes()
 	s.dataRoutes()

@@ -131,7 +131,8 @@ func TestTextStaysText(t *testing.T) {
 	w.must(err)
 	_, err = w.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: own.ID, Ranks: []int{1, 2}, Comment: all, IdempotencyKey: task.ID}, nil)
 	w.must(err)
-	for _, p := range []string{"/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
+	judged, closed := w.comparisons(loop.Round{PolicyVersionID: v.ID}, own, all[:1500], all, "other")
+	for _, p := range []string{judged, closed, closed + "/pairs", "/admin/compare", "/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
 		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/models/" + w.version.ID, "/admin/people", "/admin/people/" + own.ID, "/admin/keys", "/admin/audit", "/admin/audit/entry/3", "/admin/settings", "/admin/health", "/account", "/account/sessions", "/label", "/chat", "/docs", "/docs/security"} {
 		for _, language := range []string{"zh-TW", "en"} {
 			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
@@ -156,6 +157,7 @@ func TestTextStaysText(t *testing.T) {
 			ada.form("/admin/schedules", "cron", q),
 			ada.form("/admin/models/"+v.ID+"/canary", "reason", q, "shares", q),
 			ada.form("/admin/models/"+v.ID+"/plan", "reason", q, "at", q, "time_zone", q),
+			ada.form("/admin/compare", "a", q, "b", q, "project", "", "list", q, "category", q, "seed", q),
 			ada.form("/admin/people", "email", q, "name", q, "role", q),
 			ada.form("/admin/keys", "customer", q, "name", q),
 			ada.form("/admin/settings", "name", "answers.max_tokens", "value", q, "was", q, "reason", q),

@@ -24,6 +24,7 @@ type modelCmd struct {
 	Promote   modelPromoteCmd   `cmd:"" help:"Let a version answer customers."`
 	Canary    modelCanaryCmd    `cmd:"" help:"Let a version answer a share of the requests, watched by guards, before it answers all."`
 	Rollback  modelRollbackCmd  `cmd:"" help:"Let the version that served before serve again."`
+	Compare   modelCompareCmd   `cmd:"" help:"Compare two versions on the same prompts, blind where people judge."`
 	Lineage   modelLineageCmd   `cmd:"" help:"Show what a version was made from, and what learned from whom."`
 	GC        modelGCCmd        `cmd:"" name:"gc" help:"Remove weights that nobody needs any more."`
 	Attention modelAttentionCmd `cmd:"" help:"Show what each token of a text looks at, as a heat map."`
