@@ -36,6 +36,8 @@ type Deps struct {
 
 	Remote  *remote.Client // asks other engines; nil: none is asked
 	Secrets Secrets        // keeps their keys
+
+	Cost Cost // of work on this machine, for forecasts; needed by those alone
 }
 
 // Loop starts rounds and moves them on.
@@ -217,7 +219,9 @@ func (l *Loop) reference(ctx context.Context, v registry.Version) (registry.Vers
 }
 
 // runs are the ids of what was started for the round; "" where it was not.
-func (r Round) runs() []string { return []string{r.SFTRunID, r.RewardRunID, r.PPORunID, r.EvaluateRunID} }
+func (r Round) runs() []string {
+	return []string{r.SFTRunID, r.RewardRunID, r.PPORunID, r.EvaluateRunID}
+}
 
 // Cancel ends an open round; its runs stop at their next step and keep the last state that was written, so that Retry can go on from
 // it, and what people ranked stays.

@@ -85,10 +85,10 @@ type Config struct {
 	// Without are the labelers, customers and rankings that the reward model does not learn from.
 	Without []labeling.Subject `json:"without,omitempty"`
 
-	Seed   uint64        `json:"seed"`   // of sampling, training and evaluation
+	Seed   uint64        `json:"seed"`         // of sampling, training and evaluation
 	SFT    train.Config  `json:"sft,omitzero"` // the supervised policy's training
 	Reward reward.Config `json:"reward"`       // the reward model's training
-	PPO    ppo.Config    `json:"ppo"`    // the policy's training
+	PPO    ppo.Config    `json:"ppo"`          // the policy's training
 }
 
 // Round is one turn of the loop.
@@ -190,11 +190,11 @@ type Schedule struct {
 	// AccuracyBelow starts a round only while the reward model of the newest one is known to be right in less of the pairs of its own
 	// policy's answers, which the probe of RelabelConfig measures; 0: always.
 	AccuracyBelow float64
-	Enabled   bool
-	Config    Config
-	LastAt    *time.Time
-	NextAt    time.Time
-	CreatedBy string
+	Enabled       bool
+	Config        Config
+	LastAt        *time.Time
+	NextAt        time.Time
+	CreatedBy     string
 }
 
 // Alarm is something a person should look at: a gate that failed, a run that stopped, the Andon cord.
