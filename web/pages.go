@@ -81,6 +81,14 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 			return lineageGraph(func(k string) string { return named(l, kindNames, k) }, line, title, desc, snapshot)
 		},
 		"stage":    func(s loop.Stage) string { return l.T(string(stageNames[s])) },
+		"part":     func(p loop.Stage) string { return named(l, partNames, p) },
+		"parthelp": func(p loop.Stage) string { return named(l, partHelp, p) },
+		"step": func(id string) string {
+			return l.T(string(wizardSteps[max(0, stepAt(id))].Name))
+		},
+		"mega":     func(bytes int64) string { return num(float64(bytes) / (1 << 20)) },
+		"zoned":    func(t time.Time, zone *time.Location) string { return t.In(zone).Format("2006-01-02 15:04 MST") },
+		"next":     func(s loop.Schedule) []time.Time { return s.Next(time.Now(), nextRuns) },
 		"role":     func(r account.Role) string { return named(l, roleNames, r) },
 		"word":     func(v any) string { return named(l, words, fmt.Sprint(v)) },
 		"scope":    func(name string) string { return named(l, scopeNames, name) },
@@ -185,6 +193,9 @@ func done(c *gin.Context, path, note string) {
 // notes are the sentences that a page may open with. The address carries only the key, never text.
 var notes = map[string]sentence{
 	"cancelled":   "The round is cancelled.",
+	"setup":       "The setup is saved.",
+	"setupless":   "The setup is removed.",
+	"overridden":  "The round goes on; your reason is written down.",
 	"consented":   "Prompts of this key may be trained on from now on.",
 	"confirmed":   "Confirmed: the original is gone.",
 	"declined":    "The policy was declined; the former one goes on serving.",
@@ -235,6 +246,7 @@ var notes = map[string]sentence{
 func note(c *gin.Context) string { return string(notes[c.Query("done")]) }
 
 var stageNames = map[loop.Stage]sentence{
+	loop.StageSFT:    "Training the supervised policy",
 	loop.StageSample: "Sampling answers", loop.StageRank: "Waiting for rankings", loop.StageReward: "Training the reward model",
 	loop.StagePPO: "Training the policy (PPO)", loop.StageEvaluate: "Evaluating", loop.StageDecide: "Waiting for a decision",
 	loop.StageDone: "Done", loop.StageFailed: "Failed", loop.StageCancelled: "Cancelled",
@@ -250,7 +262,7 @@ var kindNames = map[string]sentence{
 
 // progressOf is how far a stage is, by what it counts.
 var progressOf = map[string]sentence{
-	"prompts answered": "%d of %d prompts answered", "rankings": "%d of %d rankings", "reward steps": "%d of %d reward steps",
+	"training steps": "%d of %d training steps", "prompts answered": "%d of %d prompts answered", "rankings": "%d of %d rankings", "reward steps": "%d of %d reward steps",
 	"PPO steps": "%d of %d PPO steps", "prompt chunks": "%d of %d prompt chunks",
 }
 

@@ -40,6 +40,9 @@ func (l *Loop) Estimate(ctx context.Context, projectID string, c Config) (Foreca
 
 // forecast is the prediction for a round whose versions are known.
 func (l *Loop) forecast(ctx context.Context, r Round) (Forecast, error) {
+	if l.Cost == nil {
+		return Forecast{}, errors.New("this process knows no cost model")
+	}
 	g, err := l.ground(ctx, r.ProjectID)
 	if err != nil {
 		return Forecast{}, err

@@ -32,34 +32,34 @@ func scanSchedule(row pgx.CollectableRow) (Schedule, error) {
 const maxNewRankings = 10_000_000
 
 // spec says when a schedule is looked at.
-func (s Schedule) spec() (cron.Schedule, error) {
-	if s.Cron == "" {
+func (sc Schedule) spec() (cron.Schedule, error) {
+	if sc.Cron == "" {
 		return cron.Every(time.Minute), nil
 	}
-	return cron.ParseStandard("CRON_TZ=" + s.TimeZone + " " + s.Cron)
+	return cron.ParseStandard("CRON_TZ=" + sc.TimeZone + " " + sc.Cron)
 }
 
 // String is the schedule in words, for alarms.
-func (s Schedule) String() string {
-	text := strings.TrimSpace(s.Cron + " " + s.TimeZone)
-	if s.Cron == "" {
+func (sc Schedule) String() string {
+	text := strings.TrimSpace(sc.Cron + " " + sc.TimeZone)
+	if sc.Cron == "" {
 		text = ""
 	}
-	if s.Rankings > 0 {
-		text = strings.TrimSpace(fmt.Sprintf("%s %d new rankings", text, s.Rankings))
+	if sc.Rankings > 0 {
+		text = strings.TrimSpace(fmt.Sprintf("%s %d new rankings", text, sc.Rankings))
 	}
-	if s.AccuracyBelow > 0 {
-		text = strings.TrimSpace(fmt.Sprintf("%s reward accuracy below %.1f%%", text, 100*s.AccuracyBelow))
+	if sc.AccuracyBelow > 0 {
+		text = strings.TrimSpace(fmt.Sprintf("%s reward accuracy below %.1f%%", text, 100*sc.AccuracyBelow))
 	}
 	return text
 }
 
 // Next are the times at which a schedule is looked at after a moment, at most n; none where it has no clock.
-func (s Schedule) Next(after time.Time, n int) (times []time.Time) {
-	if s.Cron == "" {
+func (sc Schedule) Next(after time.Time, n int) (times []time.Time) {
+	if sc.Cron == "" {
 		return nil
 	}
-	spec, err := s.spec()
+	spec, err := sc.spec()
 	for err == nil && len(times) < n {
 		if after = spec.Next(after); after.IsZero() {
 			break
@@ -132,8 +132,8 @@ func (s *Store) Schedules(ctx context.Context, projectID string) ([]Schedule, er
 	return pgx.CollectRows(rows, scanSchedule)
 }
 
-// AddSchedule checks and adds a schedule. InvalidError names the field that is wrong.
-func (s *Store) AddSchedule(ctx context.Context, sc Schedule) (Schedule, error) {
+// Checked is the schedule with its time zone filled in. InvalidError names the field that is wrong.
+func (sc Schedule) Checked() (Schedule, error) {
 	sc.Cron, sc.TimeZone = strings.TrimSpace(sc.Cron), cmp.Or(sc.TimeZone, "UTC")
 	switch _, err := time.LoadLocation(sc.TimeZone); {
 	case err != nil || sc.TimeZone == "Local":
@@ -149,11 +149,20 @@ func (s *Store) AddSchedule(ctx context.Context, sc Schedule) (Schedule, error) 
 	case strings.Contains(sc.Cron, "="):
 		return sc, &InvalidError{"cron", "the time zone has a field of its own"}
 	}
-	spec, err := sc.spec()
-	if err != nil {
+	if _, err := sc.spec(); err != nil {
 		return sc, &InvalidError{"cron", fmt.Sprintf("%v; five fields are wanted, for example \"0 3 * * *\" for 03:00 each day", err)}
 	}
-	if err := sc.Config.Validate(); err != nil {
+	return sc, sc.Config.Validate()
+}
+
+// AddSchedule checks and adds a schedule.
+func (s *Store) AddSchedule(ctx context.Context, sc Schedule) (Schedule, error) {
+	sc, err := sc.Checked()
+	if err != nil {
+		return sc, err
+	}
+	spec, err := sc.spec()
+	if err != nil {
 		return sc, err
 	}
 	config, err := json.Marshal(sc.Config)
