@@ -131,6 +131,10 @@ func TestBadInput(t *testing.T) {
 		check(fmt.Sprintf("round %.60q", f), ada.form("/admin/rounds", f...))
 		check(fmt.Sprintf("schedule %.60q", f), ada.form("/admin/schedules", append([]string{"cron", "0 3 * * *"}, f...)...))
 	}
+	for _, f := range [][]string{{"step", "nowhere"}, {"step", "data", "k", "x"}, {"step", "data", "config", "{"}, {"step", "data", "config", "\xff"}, {"step", "parts", "parts", "everything"}, {"step", "summary", "setup", "x"},
+		{"step", "training", "hours", "NaN"}, {"step", "training", "preset", "\x00"}, {"step", "training", "go", "preset", "preset", "none"}, {"step", "summary", "go", "save", "name", " "}, {"step", "summary", "go", "schedule", "cron", "\xff"}} {
+		check(fmt.Sprintf("wizard %.60q", f), ada.form("/admin/rounds/new", f...))
+	}
 	for _, cron := range []string{"", "x", "* * * *", "61 * * * *", "* * * * * *", "@every 1s\x00", "\xff", strings.Repeat("*", 300)} {
 		check(fmt.Sprintf("cron %.30q", cron), ada.form("/admin/schedules", "cron", cron))
 	}

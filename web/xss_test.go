@@ -108,6 +108,10 @@ func TestTextStaysText(t *testing.T) {
 	w.must(err)
 	_, err = w.pool.Exec(ctx, `UPDATE rounds SET report = $2 WHERE id = $1`, r.ID, report)
 	w.must(err)
+	_, err = w.pool.Exec(ctx, `UPDATE rounds SET held = 'kl', finding = $2, overrides = jsonb_build_array(jsonb_build_object('gate', $2::text, 'finding', $2::text, 'reason', $2::text, 'actor', $2::text, 'at', now())) WHERE id = $1`, r.ID, all)
+	w.must(err)
+	setup, err := w.loop.SaveTemplate(ctx, loop.Template{ProjectID: w.project.ID, Name: `<script>alert(1)</script>"'{{.}}`, Config: cfg}, "system")
+	w.must(err)
 	evil, err := w.labeling.CreateProject(ctx, labeling.Project{Name: `<script>alert(1)</script>` + "\u202e", Instructions: all}, "system")
 	w.must(err)
 	evil.Instructions = strings.Join(payloads[5:], "\n")
@@ -123,7 +127,7 @@ func TestTextStaysText(t *testing.T) {
 	_, err = w.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: own.ID, Ranks: []int{1, 2}, Comment: all, IdempotencyKey: task.ID}, nil)
 	w.must(err)
 	for _, p := range []string{"/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
-		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/keys", "/admin/audit", "/account", "/label", "/chat", "/docs", "/docs/security"} {
+		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/new", "/admin/rounds/new?setup=" + setup.ID, "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/keys", "/admin/audit", "/account", "/label", "/chat", "/docs", "/docs/security"} {
 		for _, language := range []string{"zh-TW", "en"} {
 			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
 				t.Errorf("%s in %s: %v", p, language, found)
