@@ -40,7 +40,8 @@ type fieldOf struct {
 
 // wizardFields are the numbers of all steps, with what each means.
 var wizardFields = []struct {
-	Label, Help sentence
+	Label sentence
+	Help  sentence
 	fieldOf
 }{
 	{"Prompts", "Prompts that the policy answers and people rank.", fieldOf{"prompts", stepData, loop.StageRank, false, func(c *loop.Config) any { return &c.Prompts }}},
@@ -179,7 +180,8 @@ func faultOf(err error) (f fault, ok bool) {
 	}
 	f.Step = otherFields[f.Field]
 	at := slices.IndexFunc(wizardFields, func(w struct {
-		Label, Help sentence
+		Label sentence
+		Help  sentence
 		fieldOf
 	}) bool {
 		return w.Name == f.Field

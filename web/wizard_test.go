@@ -157,14 +157,14 @@ func TestWizard(t *testing.T) {
 	if len(setups) != 1 || setups[0].Name != "weekly" || setups[0].Config.K != 7 {
 		t.Fatalf("setups %+v", setups)
 	}
-	ada.form("/admin/setups/" + setups[0].ID + "/remove").want(t, http.StatusSeeOther)
-	ada.form("/admin/setups/" + setups[0].ID + "/remove").want(t, http.StatusNotFound)
+	ada.form("/admin/setups/"+setups[0].ID+"/remove").want(t, http.StatusSeeOther)
+	ada.form("/admin/setups/"+setups[0].ID+"/remove").want(t, http.StatusNotFound)
 
 	// A gate holds it: a person says why it may go on.
 	ada.form("/admin/rounds/"+rounds[0].ID+"/override", "reason", "x").want(t, http.StatusConflict)
 	_, err = w.pool.Exec(t.Context(), `UPDATE rounds SET stage = 'rank', held = 'agreement', finding = 'two labelers agree on 40.0% [30.0, 50.0] of 80 pairs, below the limit of 60.0%' WHERE id = $1`, rounds[0].ID)
 	w.must(err)
-	if page := ada.get("/admin/rounds/" + rounds[0].ID).want(t, http.StatusOK).body; !strings.Contains(page, "A gate holds this round.") || strings.Contains(page, "/proceed") || strings.Contains(page, "/pause") {
+	if page := ada.get("/admin/rounds/"+rounds[0].ID).want(t, http.StatusOK).body; !strings.Contains(page, "A gate holds this round.") || strings.Contains(page, "/proceed") || strings.Contains(page, "/pause") {
 		t.Error("the page of a held round")
 	}
 	ada.form("/admin/rounds/"+rounds[0].ID+"/override", "reason", " ").want(t, http.StatusBadRequest)

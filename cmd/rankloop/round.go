@@ -113,10 +113,22 @@ func (c roundShowCmd) Run(ctx context.Context, std streams) error {
 		if err != nil {
 			return err
 		}
+		times, err := a.loop.StageTimes(ctx, r.ID)
+		if err != nil {
+			return err
+		}
 		if c.JSON {
-			return json.NewEncoder(std.out).Encode(r)
+			return json.NewEncoder(std.out).Encode(struct {
+				loop.Round
+				Times []loop.StageTime
+			}{r, times})
 		}
 		fmt.Fprintln(std.out, roundLine(r)+etaOf(ctx, a, r))
+		for _, t := range times {
+			if t.EndedAt != nil {
+				fmt.Fprintf(std.out, "  %s took %s\n", t.Stage, t.EndedAt.Sub(t.BeganAt).Round(time.Second))
+			}
+		}
 		if r.Report == nil && r.Error == "" {
 			return nil
 		}
