@@ -65,6 +65,7 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"num":     num,
 		"grouped": grouped,
+		"many":    func(n int) string { return grouped(int64(n)) },
 		"pct":     l.Percent,
 		"est":     est,
 		"estpct":  func(e loop.Estimate) string { return estpct(l, e) },
