@@ -76,7 +76,7 @@ func (s *server) offer(ctx context.Context, d *wizardData) (err error) {
 			d.Bases = append(d.Bases, list...)
 		}
 	case stepData:
-		if d.Snaps, err = s.Labeling.Snapshots(ctx, s.ProjectID); err != nil {
+		if d.Snaps, err = s.Labeling.Snapshots(ctx, s.ProjectID, "", offeredModels); err != nil {
 			return err
 		}
 		d.Rewards, err = s.there(ctx, registry.Reward)

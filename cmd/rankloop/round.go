@@ -120,7 +120,7 @@ func (c roundShowCmd) Run(ctx context.Context, std streams) error {
 		if c.JSON {
 			return json.NewEncoder(std.out).Encode(struct {
 				loop.Round
-				Times []loop.StageTime
+				Times []loop.TimedStage
 			}{r, times})
 		}
 		fmt.Fprintln(std.out, roundLine(r)+etaOf(ctx, a, r))

@@ -39,7 +39,7 @@ func transitions() (all []Transition) {
 			all = append(all, Transition{t.from, to})
 		}
 	}
-	for _, s := range []Stage{StageSFT, StageSample, StageRank, StageReward, StagePPO, StageEvaluate} {
+	for _, s := range Stages[:slices.Index(Stages, StageDecide)] {
 		all = append(all, Transition{s, StageFailed}, Transition{s, StageCancelled}, Transition{StageFailed, s}, Transition{StageCancelled, s})
 	}
 	return append(all, Transition{StageDecide, StageCancelled}, Transition{StageCancelled, StageDecide})

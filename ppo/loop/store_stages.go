@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// StageTime is how long a round was in a stage.
-type StageTime struct {
+// TimedStage is how long a round was in a stage.
+type TimedStage struct {
 	Stage   Stage
 	BeganAt time.Time
 	EndedAt *time.Time // nil while it is there
@@ -16,12 +16,12 @@ type StageTime struct {
 }
 
 // StageTimes are those of a round, in order.
-func (s *Store) StageTimes(ctx context.Context, roundID string) ([]StageTime, error) {
+func (s *Store) StageTimes(ctx context.Context, roundID string) ([]TimedStage, error) {
 	rows, err := s.pool.Query(ctx, `SELECT stage, began_at, ended_at, broken FROM round_stages WHERE round_id = $1 ORDER BY began_at, ended_at NULLS LAST`, roundID)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[StageTime])
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[TimedStage])
 }
 
 // timeStage notes that a round has come to a stage. One that it comes back to is no longer of use.

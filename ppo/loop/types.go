@@ -40,6 +40,9 @@ const (
 	StageCancelled Stage = "cancelled"
 )
 
+// Stages are all that a round may go through, in order; one that it goes through is in its Config.Path.
+var Stages = []Stage{StageSFT, StageSample, StageRank, StageReward, StagePPO, StageEvaluate, StageDecide, StageDone}
+
 // Ended says whether the stage is a last one.
 func (s Stage) Ended() bool { return s == StageDone || s == StageFailed || s == StageCancelled }
 
