@@ -21,14 +21,16 @@ const (
 
 // showFault shows the step that asks for what is wrong, with the reason beside it.
 func (s *server) showFault(c *gin.Context, d wizardData, err error) {
+	f, ok := faultOf(err)
 	p, known := problemOf(err)
 	if !known {
-		s.fail(c, err)
-		return
+		p = bad("", "")
 	}
 	l := s.language(c)
-	f, ok := faultOf(err)
 	switch {
+	case !ok && !known:
+		s.fail(c, err)
+		return
 	case !ok:
 		d.Alert = l.Found(p.Detail)
 	case f.Step == "":
