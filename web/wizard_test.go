@@ -131,7 +131,7 @@ func TestWizard(t *testing.T) {
 	if len(list) != 1 || list[0].TimeZone != "Asia/Taipei" || list[0].AccuracyBelow != 0.6 || list[0].Config.Relabel.Below != 0.6 || list[0].Config.K != 7 {
 		t.Fatalf("schedules %+v", list)
 	}
-	if page := ada.get("/admin").want(t, http.StatusOK).body; !strings.Contains(page, "Next five") || !strings.Contains(page, "with a reward accuracy below 60.0%") {
+	if page := ada.get("/admin").want(t, http.StatusOK).body; !strings.Contains(page, "Next five") || !strings.Contains(page, "with a reward accuracy below 60.0") {
 		t.Error("the rounds page does not tell of the schedule")
 	}
 	to := wz.send("go", "save", "name", "nightly").want(t, http.StatusSeeOther).head.Get("Location")
