@@ -15,6 +15,7 @@ import (
 
 func (s *server) adminRoutes() {
 	s.route(readers, get, "/admin", s.adminHome)
+	s.wizardRoutes()
 	s.route(admins, post, "/admin/rounds", s.startRound)
 	s.route(readers, get, "/admin/rounds/:id", s.roundPage)
 	s.route(admins, post, "/admin/rounds/:id/cancel", s.roundAct(s.Loop.Cancel, "cancelled"))

@@ -138,6 +138,10 @@ func TestBadInput(t *testing.T) {
 	for _, at := range []string{"", "x", "2001-01-01T04:00", "2100-02-30T04:00", "\xff", strings.Repeat("1", 50)} {
 		check(fmt.Sprintf("plan %.30q", at), ada.form("/admin/models/"+w.version.ID+"/plan", "reason", "r", "at", at))
 	}
+	for _, f := range [][]string{{"step", "nowhere"}, {"step", "data", "k", "x"}, {"step", "data", "config", "{"}, {"step", "data", "config", "\xff"}, {"step", "parts", "parts", "everything"}, {"step", "summary", "setup", "x"},
+		{"step", "training", "hours", "NaN"}, {"step", "training", "preset", "\x00"}, {"step", "training", "go", "preset", "preset", "none"}, {"step", "summary", "go", "save", "name", " "}, {"step", "summary", "go", "schedule", "cron", "\xff"}} {
+		check(fmt.Sprintf("wizard %.60q", f), ada.form("/admin/rounds/new", f...))
+	}
 	for _, cron := range []string{"", "x", "* * * *", "61 * * * *", "* * * * * *", "@every 1s\x00", "\xff", strings.Repeat("*", 300)} {
 		check(fmt.Sprintf("cron %.30q", cron), ada.form("/admin/schedules", "cron", cron))
 	}

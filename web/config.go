@@ -118,6 +118,13 @@ type Loop interface {
 	OrderTasks(ctx context.Context, projectID string, prompts int, actor string) error // lets the serving policy answer prompts outside any round
 	SampleFeedback(ctx context.Context, tx pgx.Tx, batch string) error                 // has the serving policy answer the prompt of a feedback's task
 	Decide(ctx context.Context, id, actor string, promote bool) error
+	Override(ctx context.Context, id, actor, reason string) error // goes on although a gate holds
+	// Fit says what a round would take, with as much of PPO as the seconds leave room for; 0: all of it.
+	Fit(ctx context.Context, projectID string, c loop.Config, seconds float64) (loop.Config, loop.Forecast, error)
+	Templates(ctx context.Context, projectID string) ([]loop.Template, error)
+	FindTemplate(ctx context.Context, projectID, ref string) (loop.Template, error)
+	SaveTemplate(ctx context.Context, t loop.Template, actor string) (loop.Template, error)
+	RemoveTemplate(ctx context.Context, projectID, id, actor string) error
 	Alarms(ctx context.Context, roundID string, limit int) ([]loop.Alarm, error)
 
 	PullCord(ctx context.Context, projectID, actor, reason string) error // stops the project's training

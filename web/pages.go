@@ -70,6 +70,7 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"num":     num,
 		"grouped": grouped,
+		"many":    func(n int) string { return grouped(int64(n)) },
 		"pct":     l.Percent,
 		"est":     est,
 		"estpct":  func(e loop.Estimate) string { return estpct(l, e) },
@@ -99,6 +100,14 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 			return guardPlot(l, id, title, desc, allowed, list)
 		},
 		"stage":    func(s loop.Stage) string { return l.T(string(stageNames[s])) },
+		"part":     func(p loop.Stage) string { return named(l, partNames, p) },
+		"parthelp": func(p loop.Stage) string { return named(l, partHelp, p) },
+		"step": func(id string) string {
+			return l.T(string(wizardSteps[max(0, stepAt(id))].Name))
+		},
+		"mega":     func(bytes int64) string { return num(float64(bytes) / (1 << 20)) },
+		"zoned":    func(t time.Time, zone *time.Location) string { return t.In(zone).Format("2006-01-02 15:04 MST") },
+		"next":     func(s loop.Schedule) []time.Time { return s.Next(time.Now(), nextRuns) },
 		"role":     func(r account.Role) string { return named(l, roleNames, r) },
 		"word":     func(v any) string { return named(l, words, fmt.Sprint(v)) },
 		"scope":    func(name string) string { return named(l, scopeNames, name) },
@@ -207,6 +216,9 @@ var notes = map[string]sentence{
 	"looked":      "The result so far is shown. It is marked as looked at early from now on.",
 	"reopened":    "The comparison goes on.",
 	"settled":     "The judgements are preference data now.",
+	"setup":       "The setup is saved.",
+	"setupless":   "The setup is removed.",
+	"overridden":  "The round goes on; your reason is written down.",
 	"consented":   "Prompts of this key may be trained on from now on.",
 	"confirmed":   "Confirmed: the original is gone.",
 	"declined":    "The policy was declined; the former one goes on serving.",
@@ -272,6 +284,7 @@ var notes = map[string]sentence{
 func note(c *gin.Context) string { return string(notes[c.Query("done")]) }
 
 var stageNames = map[loop.Stage]sentence{
+	loop.StageSFT:    "Training the supervised policy",
 	loop.StageSample: "Sampling answers", loop.StageRank: "Waiting for rankings", loop.StageReward: "Training the reward model",
 	loop.StagePPO: "Training the policy (PPO)", loop.StageEvaluate: "Evaluating", loop.StageDecide: "Waiting for a decision",
 	loop.StageDone: "Done", loop.StageFailed: "Failed", loop.StageCancelled: "Cancelled",
@@ -287,7 +300,7 @@ var kindNames = map[string]sentence{
 
 // progressOf is how far a stage is, by what it counts.
 var progressOf = map[string]sentence{
-	"prompts answered": "%d of %d prompts answered", "rankings": "%d of %d rankings", "reward steps": "%d of %d reward steps",
+	"training steps": "%d of %d training steps", "prompts answered": "%d of %d prompts answered", "rankings": "%d of %d rankings", "reward steps": "%d of %d reward steps",
 	"PPO steps": "%d of %d PPO steps", "prompt chunks": "%d of %d prompt chunks", "judgements": "%d of %d judgements",
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/migrations/pgtest"
 	"github.com/rankloop/rankloop/model"
+	"github.com/rankloop/rankloop/model/checkpoint"
 	"github.com/rankloop/rankloop/model/decode"
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/model/remote"
@@ -106,7 +107,8 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(w.logs, t.Output()), nil))
 	template, err := token.Chat("plain")
 	w.must(err)
-	w.loop = loop.New(loop.Deps{Pool: pool, Labeling: w.labeling, Registry: w.registry, Runs: w.runs, Template: template, Log: log, Scratch: t.TempDir(),
+	w.loop = loop.New(loop.Deps{Pool: pool, Labeling: w.labeling, Registry: w.registry, Runs: w.runs, Template: template, Log: log, Scratch: t.TempDir(), Blobs: checkpoint.Dir(t.TempDir()),
+		Cost:   func(c model.Config, w model.Work) float64 { return float64(w.Sequences*w.Tokens) * 1e-4 },
 		Remote: &remote.Client{HTTP: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, Secrets: plainSecrets{}})
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: "river"})
 	w.must(err)

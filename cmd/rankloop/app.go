@@ -94,7 +94,8 @@ func newApp(ctx context.Context, db *database, c appConfig, log *slog.Logger) (*
 	a.runs = run.NewStore(db.Jobs)
 	a.loop = loop.New(loop.Deps{Pool: db.Jobs, Labeling: labeling.NewStore(db.Jobs), Registry: a.registry, Runs: a.runs, Blobs: a.blobs,
 		Template: a.template, Judge: c.Judge, Log: log, Scratch: filepath.Join(c.Dir, "scratch"), ChatRatings: a.chatRatings,
-		Remote: &remote.Client{HTTP: engineClient(c.EngineNetworks)}, Secrets: keys})
+		Remote: &remote.Client{HTTP: engineClient(c.EngineNetworks)}, Secrets: keys,
+		Cost: machineCost()})
 	if err := a.makeClient(c); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/model/train"
 	"github.com/rankloop/rankloop/ppo"
 	"github.com/rankloop/rankloop/reward"
 )
@@ -15,6 +16,7 @@ func DefaultConfig() Config {
 	return Config{
 		K: 4, Prompts: 512, Overlap: 3, OverlapShare: 0.15,
 		EvalPrompts: 1000, EvalSamples: 1, MaxTokens: p.MaxTokens,
+		SFT:   train.Config{Epochs: 2, LR: 3e-4, Warmup: 10, Floor: 0.1},
 		MaxKL: 30, Promotion: PromoteIfBetter, Canary: registry.DefaultCanary(), Relabel: RelabelConfig{Probe: 64, Prompts: 256}, Reward: r, PPO: p,
 	}
 }
@@ -50,8 +52,15 @@ func (c Config) Validate() error {
 	if err := c.Canary.OrDefault().Validate(); err != nil {
 		return err
 	}
-	if err := c.Relabel.validate(); err != nil {
-		return err
+	for _, check := range []func() error{c.checkParts, c.Gates.validate, c.Relabel.validate} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	if c.Has(StageSFT) {
+		if err := c.SFT.Validate(); err != nil {
+			return bad("sft", "%v", err)
+		}
 	}
 	if len(c.Without) > maxWithout {
 		return bad("without", "%d; at most %d can be left out", len(c.Without), maxWithout)

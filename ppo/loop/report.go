@@ -113,6 +113,11 @@ func (j rewardJudge) Judge(ctx context.Context, answers []Answer) ([]float64, er
 // rankings, and what a perfect judge would reach on labels as noisy as these.
 func (l *Loop) measureLabels(ctx context.Context, t *evaluationRun, rm *checkpoint.Checkpoint) error {
 	r := t.round
+	if r.SnapshotID == "" { // the reward model comes from elsewhere
+		var err error
+		t.report.TokensPerS, err = l.speed(ctx, r)
+		return err
+	}
 	items, err := l.Labeling.SnapshotItems(ctx, r.SnapshotID)
 	if err != nil {
 		return err
