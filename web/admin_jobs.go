@@ -12,7 +12,7 @@ import (
 
 // jobsPolicy is the policy of the job queue's own pages: its files come from this server, it styles elements by attributes, and
 // draws icons from data.
-const jobsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; " +
+const jobsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; " +
 	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 func (s *server) jobRoutes() {
