@@ -33,6 +33,9 @@ func openBrowser(t *testing.T) context.Context {
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(alloc)
 	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil { // the browser lives as long as what it is first opened in
+		t.Fatal(err)
+	}
 	return ctx
 }
 
