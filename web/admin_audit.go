@@ -157,7 +157,7 @@ func (s *server) auditPage(c *gin.Context) {
 	if n := len(d.Entries); n == auditPerPage {
 		d.Older = d.Entries[n-1].ID
 	}
-	s.render(c, code, "audit", view{Title: "Audit log", Nav: "audit", Data: d})
+	s.render(c, code, "audit", view{Title: "Audit log", Nav: "ops", Data: d})
 }
 
 // detailRow is one field of an entry's detail; Old is its value before a change.
@@ -194,7 +194,7 @@ func (s *server) auditEntryPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	s.render(c, http.StatusOK, "audit_entry", view{Title: "Audit log", Nav: "audit", Data: d})
+	s.render(c, http.StatusOK, "audit_entry", view{Title: "Audit log", Nav: "ops", Data: d})
 }
 
 // detailRows are the fields of a detail in order. Where it has the objects old and new, change is true, and their fields stand side by side.
@@ -249,7 +249,7 @@ func (s *server) auditVerify(c *gin.Context) {
 		c.Writer.Flush()
 		return err
 	}
-	v, err := s.Audit.Verify(c.Request.Context(), func(v audit.Verdict) error { return write(line{v, false}) })
+	v, err := s.Health.Verify(c.Request.Context(), func(v audit.Verdict) error { return write(line{v, false}) })
 	if err == nil {
 		err = write(line{v, true})
 	}
@@ -260,12 +260,12 @@ func (s *server) auditVerify(c *gin.Context) {
 
 // auditVerifyPage is the same for browsers without scripts: the page comes when the walk is over.
 func (s *server) auditVerifyPage(c *gin.Context) {
-	v, err := s.Audit.Verify(c.Request.Context(), nil)
+	v, err := s.Health.Verify(c.Request.Context(), nil)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	s.render(c, http.StatusOK, "audit_verify", view{Title: "The hash chain", Nav: "audit", Data: v})
+	s.render(c, http.StatusOK, "audit_verify", view{Title: "The hash chain", Nav: "ops", Data: v})
 }
 
 // auditExport sends all entries of a search as a file.

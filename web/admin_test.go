@@ -84,20 +84,22 @@ func TestModelActs(t *testing.T) {
 		}
 	}
 	value := w.register(registry.Version{Kind: registry.Value, Name: "value-r1", Digest: "sha256:" + repeat("e"), Parents: []string{w.version.ID}})
-	ada.form("/admin/models/"+value.ID+"/promote").want(t, http.StatusBadRequest) // neither answers anybody nor gives rewards
-	ada.form("/admin/models/"+v.ID+"/promote").want(t, http.StatusSeeOther)
+	ada.form("/admin/models/"+value.ID+"/promote", "reason", "x").want(t, http.StatusBadRequest) // neither answers anybody nor gives rewards
+	ada.form("/admin/models/"+v.ID+"/promote", "reason", "  ").want(t, http.StatusBadRequest)    // nobody would know why
+	ada.form("/admin/models/"+v.ID+"/promote", "reason", "wins blind").want(t, http.StatusSeeOther)
 	if live, err := w.registry.Serving(t.Context(), loop.Channel); err != nil || live.ID != v.ID {
 		t.Errorf("%+v %v", live, err)
 	}
 	page = ada.get("/admin/models").want(t, http.StatusOK).body
-	if !regexp.MustCompile(`policy-r1</bdi></a> <span class="tag good">serving`).MatchString(page) || !strings.Contains(page, "ada@example.com") {
-		t.Error("the page does not say what serves, and who promoted it")
+	if !regexp.MustCompile(`policy-r1</bdi></a> <span class="tag good">serving`).MatchString(page) || !strings.Contains(page, "ada@example.com") || !strings.Contains(page, "wins blind") {
+		t.Error("the page does not say what serves, who promoted it, and why")
 	}
-	ada.form("/admin/rollback").want(t, http.StatusSeeOther)
+	ada.form("/admin/rollback").want(t, http.StatusBadRequest)
+	ada.form("/admin/rollback", "reason", "repeats itself").want(t, http.StatusSeeOther)
 	if live, err := w.registry.Serving(t.Context(), loop.Channel); err != nil || live.ID != w.version.ID {
 		t.Errorf("%+v %v", live, err)
 	}
-	ada.form("/admin/rollback").want(t, http.StatusConflict)
+	ada.form("/admin/rollback", "reason", "and again").want(t, http.StatusConflict)
 }
 
 func TestPeopleAndKeys(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/web/lang"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // server is the handler behind New.
@@ -39,6 +40,8 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 	c = c.withDefaults()
 	s := &server{Config: c, Deps: d, rules: map[string]access{}, scopes: map[string]string{}, streams: map[string]bool{},
 		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), tokens: newLimiter(time.Now), joins: newLimiter(time.Now), flows: newLimiter(time.Now), scoring: newTurns(rewardQueue)}
+	s.Settings.Usual(setting.LabelsPerMinute, float64(c.LabelsPerMinute))
+	s.Settings.Usual(setting.AnswerTokens, float64(c.MaxTokens))
 	if s.Meter == nil {
 		s.Meter = NewMeter(d.Serving)
 	}
@@ -70,6 +73,9 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 		return nil, nil, fmt.Errorf("web: trusted proxies: %w", err)
 	}
 	s.engine = e
+	if s.Tracer != nil {
+		e.Use(s.traced)
+	}
 	e.Use(s.counted, s.recovery, s.admit, s.deadline)
 	e.NoRoute(func(c *gin.Context) {
 		if shapeOf(c.Request) == shapePage {
@@ -139,7 +145,11 @@ func (s *server) routes() {
 	s.labelPages()
 	s.projectPages()
 	s.adminRoutes()
+	s.jobRoutes()
+	s.healthRoutes()
+	s.settingRoutes()
 	s.lineageRoutes()
+	s.compareRoutes()
 	s.peopleRoutes()
 	s.labelingRoutes()
 	s.dataRoutes()

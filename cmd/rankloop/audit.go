@@ -109,7 +109,7 @@ func (auditVerifyCmd) Help() string { return "Example:\n  rankloop audit verify"
 func (c auditVerifyCmd) Run(ctx context.Context, std streams) error {
 	return c.with(ctx, std, func(a *app) error {
 		said := time.Now()
-		v, err := audit.NewStore(a.db.Pool).Verify(ctx, func(v audit.Verdict) error {
+		v, err := a.db.health(a.dir).Verify(ctx, func(v audit.Verdict) error {
 			if time.Since(said) > 2*time.Second {
 				said = time.Now()
 				fmt.Fprintf(std.err, "%d of %d entries verified\n", v.Checked, v.Total)

@@ -37,8 +37,8 @@ func (a *app) startWorkers(deadAfter time.Duration) (stop func(), err error) {
 	}, nil
 }
 
-// chores seals the audit log's hash chain, moves on rounds whose rankings are in, and restarts runs whose worker died, each
-// second until ctx ends; each minute it removes what is over of people's sign-ins.
+// chores seals the audit log's hash chain, moves on rounds whose rankings are in, the canary and planned promotions, and restarts runs whose
+// worker died, each second until ctx ends; each minute it removes what is over of people's sign-ins.
 func (a *app) chores(ctx context.Context, deadAfter time.Duration) {
 	tick := time.NewTicker(choreEvery)
 	defer tick.Stop()
@@ -60,6 +60,12 @@ func (a *app) chores(ctx context.Context, deadAfter time.Duration) {
 		}
 		if err := a.loop.AdvanceWaiting(ctx); err != nil && ctx.Err() == nil {
 			a.log.Warn("rounds that wait could not be looked at", "error", err)
+		}
+		if err := a.loop.WatchCanary(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("the canary could not be looked at", "error", err)
+		}
+		if err := a.loop.PromoteDue(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("planned promotions could not be looked at", "error", err)
 		}
 		if err := a.runs.Reap(ctx, deadAfter); err != nil && ctx.Err() == nil {
 			a.log.Warn("dead runs could not be looked for", "error", err)

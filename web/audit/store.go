@@ -38,7 +38,7 @@ type Query struct {
 	Limit   int       // 0 = 100; at most 1000
 }
 
-// Store reads the audit log.
+// Store reads the audit log, and writes what no other room does.
 type Store struct{ pool *pgxpool.Pool }
 
 // NewStore uses the pool; the caller closes it.
@@ -48,6 +48,14 @@ func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool} }
 const wordless = "labeling.submit"
 
 const entryColumns = `a.id, a.at, a.actor, a.act, a.subject, a.detail, NOT EXISTS (SELECT FROM audit_pending u WHERE u.id = a.id)`
+
+// Append writes an entry of its own, for acts that other programs carry out and that have no transaction here.
+func (s *Store) Append(ctx context.Context, actor, act, subject string, detail map[string]any) error {
+	if _, err := s.pool.Exec(ctx, `SELECT audit_append($1, $2, $3, $4)`, actor, act, subject, detail); err != nil {
+		return fmt.Errorf("audit: append %s: %w", act, err)
+	}
+	return nil
+}
 
 // Search returns entries, newest first.
 func (s *Store) Search(ctx context.Context, q Query) ([]Entry, error) {
@@ -221,4 +229,14 @@ func (s *Store) Each(ctx context.Context, q Query, f func(Entry) error) error {
 		}
 		q.Before = list[len(list)-1].ID
 	}
+}
+
+// Unsealed counts the entries that are not part of the hash chain yet, and says how old the first of them is.
+func (s *Store) Unsealed(ctx context.Context) (n int64, oldest time.Duration, err error) {
+	var seconds float64
+	err = s.pool.QueryRow(ctx, `SELECT count(*), coalesce(extract(epoch FROM now() - min(a.at)), 0)::float8 FROM audit_pending u JOIN audit a USING (id)`).Scan(&n, &seconds)
+	if err != nil {
+		return 0, 0, fmt.Errorf("audit: unsealed: %w", err)
+	}
+	return n, time.Duration(seconds * float64(time.Second)), nil
 }
