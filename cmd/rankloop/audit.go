@@ -23,7 +23,7 @@ type auditQuery struct {
 	Actor   string `help:"Who: an e-mail address, user:ID, key:ID, system:WHAT."`
 	Act     string `help:"What, or a prefix that ends in a dot: 'round.'."`
 	Subject string `help:"The id of the thing acted on."`
-	Text    string `help:"Words of the detail; rankings have none."`
+	Text    string `help:"Words of the detail; with a * at the end the last is a beginning. Rankings have none."`
 	Since   string `help:"Not before this time." placeholder:"2026-11-30T08:00:00Z"`
 	Until   string `help:"Before this time." placeholder:"2026-12-01T00:00:00Z"`
 	Limit   int    `help:"Entries at most; 0 is all." default:"100"`

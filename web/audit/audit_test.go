@@ -31,7 +31,7 @@ func TestSearchAndVerify(t *testing.T) {
 	}{
 		"all": {Query{}, 30}, "limit": {Query{Limit: 7}, 7}, "actor": {Query{Actor: "user:1"}, 10}, "part of an actor": {Query{Actor: "user:"}, 0},
 		"act": {Query{Act: "round.start"}, 10}, "prefix": {Query{Act: "round."}, 10}, "no prefix without a dot": {Query{Act: "round"}, 0}, "subject": {Query{Subject: "4"}, 6},
-		"words": {Query{Text: "17"}, 1}, "the beginning of a word": {Query{Text: "1"}, 11}, "no word": {Query{Text: "%"}, 0}, "words and an act": {Query{Text: "i 2", Act: "user."}, 5},
+		"words": {Query{Text: "17"}, 1}, "the beginning of a word": {Query{Text: "1*"}, 11}, "a whole word": {Query{Text: "1"}, 1}, "no word": {Query{Text: "%"}, 0}, "a beginning of nothing": {Query{Text: "*"}, 0}, "words and an act": {Query{Text: "i 2*", Act: "user."}, 5},
 		"no such act": {Query{Act: "nothing."}, 0}, "from": {Query{From: time.Now().Add(-time.Hour)}, 30}, "later": {Query{From: time.Now().Add(time.Hour)}, 0}, "until": {Query{To: time.Now().Add(-time.Hour)}, 0},
 		"all three": {Query{Actor: "user:0", Act: "round.", Subject: "0"}, 2}, "a pattern is no pattern": {Query{Act: "%."}, 0},
 	} {

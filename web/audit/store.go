@@ -31,7 +31,7 @@ type Query struct {
 	Actor   string    // whole
 	Act     string    // whole, or a prefix that ends in a dot: "user."
 	Subject string    // whole
-	Text    string    // words of the detail, the last may be a beginning; rankings have none
+	Text    string    // words of the detail, with a * at the end the last is a beginning; rankings have none
 	From    time.Time // not before
 	To      time.Time // before
 	Before  int64     // only ids below; 0 = from the newest
@@ -84,7 +84,11 @@ func (s *Store) search(ctx context.Context, q Query) ([]Entry, error) {
 		return nil, err
 	}
 	if strings.TrimSpace(q.Text) != "" {
-		b.where(words+" @@ nullif(plainto_tsquery('simple', %s)::text || ':*', ':*')::tsquery", q.Text)
+		query := "plainto_tsquery('simple', %s)"
+		if strings.HasSuffix(q.Text, "*") {
+			query = "nullif(" + query + "::text || ':*', ':*')::tsquery"
+		}
+		b.where(words+" @@ "+query, q.Text)
 		b.where("a.act <> %s", wordless)
 	}
 	var acts []string
@@ -97,7 +101,8 @@ func (s *Store) search(ctx context.Context, q Query) ([]Entry, error) {
 		acts = []string{q.Act}
 	}
 	sql, args := b.query(acts)
-	rows, err := s.pool.Query(ctx, sql, args...)
+	// Planned for these very values: one plan for all would be wrong for a word that is rare, or for one that is everywhere.
+	rows, err := s.pool.Query(ctx, sql, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +125,8 @@ func (b *builder) where(condition string, value any) {
 }
 
 // query reads the newest of each act by its index and merges them, which is as quick for an act that is rare as for one that is most of the
-// log. Where words are searched, they find the rows.
+// log. The act is asked for as a range and stands in the order, so that no other index is taken for it: the planner does not know which act
+// comes, and would walk back through the whole log for one that is rare.
 func (b *builder) query(acts []string) (string, []any) {
 	conditions := strings.Join(append(b.conditions, "true"), " AND ")
 	last := fmt.Sprintf("ORDER BY id DESC LIMIT %d", b.limit)
@@ -128,8 +134,8 @@ func (b *builder) query(acts []string) (string, []any) {
 		return fmt.Sprintf("SELECT %s FROM audit a WHERE %s %s", entryColumns, conditions, last), b.args
 	}
 	args := append(b.args, acts)
-	return fmt.Sprintf(`SELECT f.* FROM unnest($%d::text[]) AS w(act) CROSS JOIN LATERAL (SELECT %s FROM audit a WHERE a.act = w.act AND %s %s) f(id, at, actor, act, subject, detail, sealed) %s`,
-		len(args), entryColumns, conditions, last, strings.Replace(last, "id", "f.id", 1)), args
+	return fmt.Sprintf(`SELECT f.* FROM unnest($%d::text[]) AS w(act) CROSS JOIN LATERAL (SELECT %s FROM audit a WHERE a.act BETWEEN w.act AND w.act AND %s %s) f(id, at, actor, act, subject, detail, sealed) %s`,
+		len(args), entryColumns, conditions, strings.Replace(last, "id", "a.act DESC, a.id", 1), strings.Replace(last, "id", "f.id", 1)), args
 }
 
 // slowest is longer than any transaction that writes an entry: an entry's time is when its transaction began, its id is drawn later.
