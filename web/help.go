@@ -51,6 +51,7 @@ var helpTitles = []struct {
 	{"api", "The API"},
 	{"feedback", "Feedback"},
 	{"rewards", "Rewards for other trainers"},
+	{"operations", "Operations"},
 	{"security", "Accounts, keys and privacy"},
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // labelPages are the pages of labelers: one for each question, their projects, their history, their own prompts.
@@ -268,7 +269,7 @@ func ranksText(ranks []int) string {
 
 // reopenPast takes up past work; the labeling page then shows it before anything new.
 func (s *server) reopenPast(c *gin.Context) {
-	if s.limited(c, s.labels, s.LabelsPerMinute) {
+	if s.limited(c, s.labels, s.Settings.Int(setting.LabelsPerMinute)) {
 		return
 	}
 	a, err := s.Labeling.ReopenAssignment(c.Request.Context(), c.Param("id"), user(c).ID)
@@ -325,7 +326,7 @@ func (s *server) showWrite(c *gin.Context, code int, p labeling.Project, several
 }
 
 func (s *server) writePrompt(c *gin.Context) {
-	if s.limited(c, s.labels, s.LabelsPerMinute) {
+	if s.limited(c, s.labels, s.Settings.Int(setting.LabelsPerMinute)) {
 		return
 	}
 	w, err := writtenForm(c)

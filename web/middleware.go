@@ -144,7 +144,7 @@ func (s *server) recovery(c *gin.Context) {
 		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(v)
 		}
-		s.Log.Error("panic", "request", requestID(c.Request), "method", c.Request.Method, "route", c.FullPath(), "panic", v, "stack", string(debug.Stack()))
+		s.Log.ErrorContext(c.Request.Context(), "panic", "request", requestID(c.Request), "method", c.Request.Method, "route", c.FullPath(), "panic", v, "stack", string(debug.Stack()))
 		if c.Writer.Written() {
 			panic(http.ErrAbortHandler) // a half answer must not look whole
 		}

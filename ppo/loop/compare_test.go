@@ -61,7 +61,7 @@ func (b *bench) addVersions(t *testing.T) (policy registry.Version) {
 				policy = v
 				return nil
 			}
-			return b.registry.Promote(ctx, tx, loop.RewardChannel, v.ID, "test")
+			return b.registry.Promote(ctx, tx, loop.RewardChannel, v.ID, "test", "")
 		})
 		if err != nil {
 			t.Fatal(err)
