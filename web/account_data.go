@@ -89,7 +89,7 @@ func (s *server) exportAccount(c *gin.Context) {
 	case err == nil:
 		sent.begin()
 	case sent.begun:
-		s.Log.Error("export broken off", "request", requestID(c.Request), "user", u.ID, "error", err)
+		s.Log.ErrorContext(c.Request.Context(), "export broken off", "request", requestID(c.Request), "user", u.ID, "error", err)
 		panic(http.ErrAbortHandler) // a half file must not look whole
 	default:
 		h.Del("Content-Disposition")
@@ -145,8 +145,7 @@ func (s *server) eraseAccount(c *gin.Context) {
 // knowsPassword asks for the password again, as a sign-in does and under the same limits. Where it is not right, problem says so; an error of
 // another kind has been answered, and problem is empty.
 func (s *server) knowsPassword(c *gin.Context, password string) (code int, problem string, ok bool) {
-	ctx := c.Request.Context()
-	token, _, err := s.Accounts.Login(ctx, user(c).Email, password, c.ClientIP(), c.Request.UserAgent())
+	err := s.Accounts.CheckPassword(c.Request.Context(), user(c).ID, password, c.ClientIP())
 	var limit *account.LimitError
 	switch {
 	case errors.Is(err, account.ErrDenied):
@@ -154,10 +153,7 @@ func (s *server) knowsPassword(c *gin.Context, password string) (code int, probl
 	case errors.As(err, &limit):
 		c.Header("Retry-After", seconds(limit.RetryAfter))
 		return http.StatusTooManyRequests, s.say(c, "Too many attempts. Wait a few minutes and try again."), false
-	case err == nil:
-		err = s.Accounts.Logout(ctx, token)
-	}
-	if err != nil {
+	case err != nil:
 		s.fail(c, err)
 		return 0, "", false
 	}

@@ -46,6 +46,7 @@ func nextConfig(rounds []loop.Round) loop.Config {
 	}
 	c := rounds[0].Config
 	c.Seed++
+	c.Canary = c.Canary.OrDefault()
 	return c
 }
 
@@ -227,6 +228,9 @@ type roundData struct {
 	Names     map[string]string // of actors
 	JSON      string
 	CanCancel bool
+	Blind     []comparedWith // comparisons of its policy with the one that served before
+	Holds     bool           // a gate does
+	CanRetry  bool
 }
 
 // stageStep is one stage on the way, for the strip on top.
@@ -242,7 +246,8 @@ func (s *server) roundPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	d := roundData{Round: r, CanCancel: !r.Stage.Ended(), Path: stagePath(r)}
+	d := roundData{Round: r, CanCancel: !r.Stage.Ended(), Path: stagePath(r), Holds: r.Held != "" && !r.Stage.Ended(),
+		CanRetry: r.BrokeAt != "" && (r.Stage == loop.StageFailed || r.Stage == loop.StageCancelled)}
 	b, err := json.MarshalIndent(r.Config, "", "  ")
 	if err != nil {
 		s.fail(c, err)
@@ -271,6 +276,10 @@ func (s *server) roundPage(c *gin.Context) {
 		}
 		d.Versions = append(d.Versions, v)
 	}
+	if d.Blind, err = s.comparedWith(ctx, r.PolicyVersionID, r.InitVersionID); err != nil {
+		s.fail(c, err)
+		return
+	}
 	if d.Names, err = s.names(ctx); err != nil {
 		s.fail(c, err)
 		return
@@ -288,11 +297,12 @@ func stagePath(r loop.Round) []stageStep {
 	if broke {
 		now = r.BrokeAt
 	}
-	at := slices.Index(loop.Stages, now)
+	path := r.Config.Path()
+	at := slices.Index(path, now)
 	if at < 0 {
-		at = len(loop.Stages) // of a round that broke off, where the stage is not known
+		at = len(path) // of a round that broke off, where the stage is not known
 	}
-	for i, st := range loop.Stages {
+	for i, st := range path {
 		step := stageStep{Name: st, State: "ahead"}
 		switch {
 		case now == loop.StageDone && i == at:
@@ -301,7 +311,7 @@ func stagePath(r loop.Round) []stageStep {
 			step.State = "broke"
 		case i == at:
 			step.State = "now"
-		case i < at && at < len(loop.Stages):
+		case i < at && at < len(path):
 			step.State = "past"
 		}
 		out = append(out, step)
@@ -368,7 +378,7 @@ func (s *server) roundEvents(c *gin.Context) {
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				s.Log.Error("round events", "request", requestID(c.Request), "error", err)
+				s.Log.ErrorContext(c.Request.Context(), "round events", "request", requestID(c.Request), "error", err)
 			}
 			return // the page connects again
 		}

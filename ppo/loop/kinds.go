@@ -31,6 +31,7 @@ func (l *Loop) Kinds() []run.Kind {
 		return l.fail(ctx, tx, *v.RoundID, v.Kind+": "+cause.Error())
 	}
 	return []run.Kind{
+		{Name: KindSFT, New: l.newSFT, Prepare: l.publishSFT, Finish: l.finishSFT, Failed: failed},
 		{Name: KindReward, New: l.newReward, Prepare: l.publishReward, Finish: l.finishReward, Failed: failed},
 		{Name: KindPPO, New: l.newPPO, Prepare: l.publishPolicy, Finish: l.finishPPO, Failed: failed},
 		{Name: KindEvaluate, New: l.newEvaluation, Finish: l.finishEvaluation, Failed: failed},
@@ -144,24 +145,9 @@ func (l *Loop) groups(cp *checkpoint.Checkpoint, items []labeling.RankedPrompt) 
 // references are the answers whose mean reward becomes zero: people's demonstrations, or the SFT policy's own
 // answers where there are none (Ziegler et al. 2019 normalise on samples as well).
 func (l *Loop) references(ctx context.Context, r Round, sft *checkpoint.Checkpoint) ([]model.Sequence, error) {
-	demos, err := l.Labeling.Demonstrations(ctx, r.ProjectID, maxReferences)
-	if err != nil {
-		return nil, err
-	}
-	var out []model.Sequence
-	room := sft.Model.Config().Context
-	for _, d := range demos {
-		prompt, err := promptIDs(sft.Tokenizer, l.Template, labeling.Prompt{ID: d.ID, Messages: d.Messages})
-		if err != nil {
-			return nil, err
-		}
-		seq := join(prompt, append(sft.Tokenizer.Encode(" "+d.Response), int32(sft.Model.Config().EOS)))
-		if len(seq.IDs) <= room {
-			out = append(out, seq)
-		}
-	}
-	if len(out) > 0 {
-		return out, nil
+	out, err := l.demonstrations(ctx, r, sft, maxReferences)
+	if err != nil || len(out) > 0 {
+		return out, err
 	}
 	prompts, err := l.prompts(ctx, r, sft, labeling.Train, maxReferences)
 	if err != nil {
@@ -243,7 +229,7 @@ func (l *Loop) finishReward(ctx context.Context, tx pgx.Tx, v run.Run, trainer r
 			return err
 		}
 		r.RewardVersionID = version.ID
-		return l.startPPO(ctx, tx, r)
+		return l.leave(ctx, tx, r, r.Config.Gates.accuracy(report))
 	})
 }
 
@@ -265,9 +251,30 @@ type ppoRun struct {
 	round  Round
 	init   *checkpoint.Checkpoint
 	digest string
+	kl     *float64 // of the newest iteration, nats per response; nil: none was finished since the run was loaded
 }
 
-func (t *ppoRun) Step(ctx context.Context) (run.Metrics, error) { return t.Trainer.Step(ctx) }
+func (t *ppoRun) Step(ctx context.Context) (run.Metrics, error) {
+	m, err := t.Trainer.Step(ctx)
+	if kl, ok := m["kl"]; ok {
+		t.kl = &kl
+	}
+	return m, err
+}
+
+// lastKL is the KL of the last iteration, wherever the run was loaded since.
+func (l *Loop) lastKL(ctx context.Context, t *ppoRun, runID string) (kl float64, err error) {
+	if t.kl != nil {
+		return *t.kl, nil
+	}
+	points, err := l.Runs.Metrics(ctx, runID, -1)
+	for _, p := range points {
+		if v, ok := p.Metrics["kl"]; ok {
+			kl = v
+		}
+	}
+	return kl, err
+}
 
 // newPPO builds the PPO run of a round: the serving policy, the SFT reference, the reward model as judge and as critic's
 // start, and the customers' prompts.
@@ -323,6 +330,10 @@ func (r Round) policyParents() []string { return []string{r.InitVersionID, r.Rew
 
 func (l *Loop) finishPPO(ctx context.Context, tx pgx.Tx, v run.Run, trainer run.Trainer) error {
 	t := trainer.(*ppoRun)
+	kl, err := l.lastKL(ctx, t, v.ID)
+	if err != nil {
+		return err
+	}
 	return l.finish(ctx, tx, v, func(r *Round) error {
 		version, err := l.Registry.Register(ctx, tx, registry.Version{Kind: "policy", Name: fmt.Sprintf("policy-%d", r.Number), Digest: t.digest,
 			Parents: r.policyParents(), RoundID: &r.ID, RunID: &v.ID, Snapshot: &r.SnapshotID})
@@ -330,6 +341,6 @@ func (l *Loop) finishPPO(ctx context.Context, tx pgx.Tx, v run.Run, trainer run.
 			return err
 		}
 		r.PolicyVersionID = version.ID
-		return l.startEvaluation(ctx, tx, r)
+		return l.leave(ctx, tx, r, r.Config.Gates.kl(kl))
 	})
 }
