@@ -25,6 +25,10 @@ var notExported = map[string]string{
 	"projects": "settings of the house", "redactions": "what was taken out of texts, sealed", "rounds": "training", "run_metrics": "training", "runs": "training",
 	"schedules": "training", "serving": "training", "snapshot_items": "copies of rows that come along", "snapshot_taints": "ids", "snapshots": "names given by admins",
 	"tasks": "which answers are shown together", "use_cases": "names given by admins", "webhook_deliveries": "events by ids", "webhooks": "addresses of the house's receivers",
+	"canaries": "promotions", "canary_answers": "figures without text or person", "canary_events": "promotions", "planned_promotions": "promotions", "model_comparisons": "training",
+	"model_comparison_pairs": "ids and figures", "policy_samples": "what a policy said in training; goes with the prompt when that is erased", "health_marks": "the program's",
+	"settings": "settings of the house", "setting_changes": "settings of the house", "round_stages": "training", "round_templates": "training",
+	"identities": "who somebody is at another provider: the page of the account lists them", "sign_ins": "under way for minutes", "identity_offers": "under way for minutes",
 	"schema_migrations": "the program's", "schema_marker": "the program's", "qualification_answers": "rows of labelers come along", "qualifications": "rows of labelers come along",
 	"reports": "rows of labelers come along", "ratings": "those of own rankings come along",
 }

@@ -11,13 +11,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rankloop/rankloop/labeling"
-	"github.com/rankloop/rankloop/migrations/pgtest"
 )
 
 // TestEraseCommand: a completion, one of a customer's users and the customer itself are erased, each as often as one likes; a dry run
 // says the same and changes nothing.
 func TestEraseCommand(t *testing.T) {
-	url, dir, ctx := pgtest.URL(t), t.TempDir(), t.Context()
+	url, dir, ctx := durable(t), t.TempDir(), t.Context()
 	db, err := databaseFlags{DatabaseURL: url}.open(ctx, dir, true, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)

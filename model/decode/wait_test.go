@@ -109,7 +109,7 @@ func TestWaitIsBounded(t *testing.T) {
 	}
 }
 
-// A key that sends far more than can be served is refused most of it; one that sends less than its share is let in before it, and seldom
+// A key that sends far more than can be served is refused much of it; one that sends less than its share is let in before it, and seldom
 // refused: where no place will be free in time. What was taken on of the greedy key is answered all the same.
 func TestWaitIsFair(t *testing.T) {
 	for seed := range uint64(6) {
@@ -124,7 +124,7 @@ func TestWaitIsFair(t *testing.T) {
 				l.ask("modest", 24)
 			}
 		}
-		if l.refused["greedy"] < 2*l.taken["greedy"] || l.taken["greedy"] < 50 {
+		if l.refused["greedy"] < l.taken["greedy"] || l.taken["greedy"] < 50 {
 			t.Errorf("seed %d: greedy: %d taken, %d refused", seed, l.taken["greedy"], l.refused["greedy"])
 		}
 		if l.refused["modest"]*4 > asked {
