@@ -46,6 +46,7 @@ func nextConfig(rounds []loop.Round) loop.Config {
 	}
 	c := rounds[0].Config
 	c.Seed++
+	c.Canary = c.Canary.OrDefault()
 	return c
 }
 
@@ -227,7 +228,8 @@ type roundData struct {
 	Names     map[string]string // of actors
 	JSON      string
 	CanCancel bool
-	Holds     bool // a gate does
+	Blind     []comparedWith // comparisons of its policy with the one that served before
+	Holds     bool           // a gate does
 	CanRetry  bool
 }
 
@@ -273,6 +275,10 @@ func (s *server) roundPage(c *gin.Context) {
 			return
 		}
 		d.Versions = append(d.Versions, v)
+	}
+	if d.Blind, err = s.comparedWith(ctx, r.PolicyVersionID, r.InitVersionID); err != nil {
+		s.fail(c, err)
+		return
 	}
 	if d.Names, err = s.names(ctx); err != nil {
 		s.fail(c, err)
@@ -372,7 +378,7 @@ func (s *server) roundEvents(c *gin.Context) {
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				s.Log.Error("round events", "request", requestID(c.Request), "error", err)
+				s.Log.ErrorContext(c.Request.Context(), "round events", "request", requestID(c.Request), "error", err)
 			}
 			return // the page connects again
 		}

@@ -72,7 +72,7 @@ func (w *world) weights() {
 	digest, err := w.loop.Blobs.Put(w.Context(), dir)
 	w.must(err)
 	v := w.register(registry.Version{Kind: registry.SFT, Name: "real-sft", Digest: digest})
-	w.must(w.loop.Promote(w.Context(), v.ID, "system"))
+	w.must(w.loop.Promote(w.Context(), v.ID, "system", ""))
 }
 
 // TestWizard: a round is set up without scripts; faults stand beside their fields, and nothing that was typed is lost.

@@ -3,6 +3,7 @@ package loop
 import (
 	"fmt"
 
+	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/model/train"
 	"github.com/rankloop/rankloop/ppo"
 	"github.com/rankloop/rankloop/reward"
@@ -16,7 +17,7 @@ func DefaultConfig() Config {
 		K: 4, Prompts: 512, Overlap: 3, OverlapShare: 0.15,
 		EvalPrompts: 1000, EvalSamples: 1, MaxTokens: p.MaxTokens,
 		SFT:   train.Config{Epochs: 2, LR: 3e-4, Warmup: 10, Floor: 0.1},
-		MaxKL: 30, Promotion: PromoteIfBetter, Relabel: RelabelConfig{Probe: 64, Prompts: 256}, Reward: r, PPO: p,
+		MaxKL: 30, Promotion: PromoteIfBetter, Canary: registry.DefaultCanary(), Relabel: RelabelConfig{Probe: 64, Prompts: 256}, Reward: r, PPO: p,
 	}
 }
 
@@ -45,8 +46,11 @@ func (c Config) Validate() error {
 		return bad("max_kl", "%g; a positive limit is wanted", c.MaxKL)
 	case !(c.RewardAccuracyBelow >= 0 && c.RewardAccuracyBelow < 1):
 		return bad("reward_accuracy_below", "%g is not a share from 0 to below 1", c.RewardAccuracyBelow)
-	case c.Promotion != PromoteIfBetter && c.Promotion != PromoteByHand:
-		return bad("promotion", "%q is none of %s, %s", c.Promotion, PromoteIfBetter, PromoteByHand)
+	case c.Promotion != PromoteIfBetter && c.Promotion != PromoteByHand && c.Promotion != PromoteByCanary:
+		return bad("promotion", "%q is none of %s, %s, %s", c.Promotion, PromoteIfBetter, PromoteByHand, PromoteByCanary)
+	}
+	if err := c.Canary.OrDefault().Validate(); err != nil {
+		return err
 	}
 	for _, check := range []func() error{c.checkParts, c.Gates.validate, c.Relabel.validate} {
 		if err := check(); err != nil {

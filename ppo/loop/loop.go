@@ -34,6 +34,9 @@ type Deps struct {
 	Log      *slog.Logger
 	Scratch  string // folder for weights on their way to the blob store
 
+	// ChatRatings counts what people said of versions' answers at the chat page since then; nil: nothing is said there.
+	ChatRatings func(ctx context.Context, versions []string, since time.Time) (map[string]Ratings, error)
+
 	Remote  *remote.Client // asks other engines; nil: none is asked
 	Secrets Secrets        // keeps their keys
 
@@ -308,7 +311,7 @@ func (l *Loop) settle(ctx context.Context, tx pgx.Tx, r *Round, actor string, pr
 		if err != nil {
 			return err
 		}
-		if err := l.promote(ctx, tx, v, actor); err != nil {
+		if err := l.promote(ctx, tx, v, actor, reason); err != nil {
 			return err
 		}
 		if err := r.tell(ctx, tx, "round.promoted", map[string]any{"version": v.ID, "by": actor, "reason": reason}); err != nil {
@@ -420,22 +423,29 @@ func (l *Loop) progress(ctx context.Context, r Round) (Progress, error) {
 }
 
 // Promote lets a version answer customers, a policy or a supervised model of any round, or lets a reward model score for outside
-// trainers.
-func (l *Loop) Promote(ctx context.Context, versionID, actor string) error {
+// trainers. The reason may be empty.
+func (l *Loop) Promote(ctx context.Context, versionID, actor, reason string) error {
 	v, err := l.version(ctx, versionID)
 	if err != nil {
 		return err
 	}
-	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error { return l.promote(ctx, tx, v, actor) })
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error { return l.promote(ctx, tx, v, actor, reason) })
 }
 
 // Rollback lets the version that served before the present one serve again.
-func (l *Loop) Rollback(ctx context.Context, actor string) (v registry.Version, err error) {
+func (l *Loop) Rollback(ctx context.Context, actor, reason string) (v registry.Version, err error) {
 	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
-		if v, err = l.Registry.Rollback(ctx, tx, Channel, actor); err != nil {
+		moved, err := l.moving(ctx, tx)
+		if err != nil {
 			return err
 		}
-		return l.bringReward(ctx, tx, v.ID, actor)
+		if v, err = l.Registry.Rollback(ctx, tx, Channel, actor, reason); err != nil {
+			return err
+		}
+		if err := moved(v.ID, reason); err != nil {
+			return err
+		}
+		return l.bringReward(ctx, tx, v, actor)
 	})
 	return v, err
 }

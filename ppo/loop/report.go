@@ -203,6 +203,9 @@ func (l *Loop) finishEvaluation(ctx context.Context, tx pgx.Tx, v run.Run, train
 			report.Reason = reason
 			return nil
 		}
+		if promote && r.Config.Promotion == PromoteByCanary {
+			return l.beginCanary(ctx, tx, r, reason)
+		}
 		return l.settle(ctx, tx, r, "round "+fmt.Sprint(r.Number), promote, reason)
 	})
 }

@@ -225,10 +225,12 @@ func (s *Store) awaitedBatches(ctx context.Context, q querier, projectID string)
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[awaitedBatch])
 }
 
-// needed are the versions that open rounds work with, and those that wait for their probe. Rounds that failed may be tried again.
+// needed are the versions that open rounds and comparisons work with, and those that wait for their probe. What failed may be tried
+// again.
 func (s *Store) needed(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	rows, err := tx.Query(ctx, `SELECT DISTINCT v::text FROM rounds r, unnest(ARRAY[r.init_version_id, r.sft_version_id, r.reward_version_id, r.policy_version_id]) v
-		WHERE (r.stage NOT IN ('done', 'cancelled') OR r.probe IN ('answer', 'rank', 'measure')) AND v IS NOT NULL`)
+		WHERE (r.stage NOT IN ('done', 'cancelled') OR r.probe IN ('answer', 'rank', 'measure')) AND v IS NOT NULL
+		UNION SELECT v::text FROM model_comparisons c, unnest(ARRAY[c.a_version_id, c.b_version_id, c.reward_version_id]) v WHERE c.stage IN ('sample', 'failed') AND v IS NOT NULL`)
 	if err != nil {
 		return nil, err
 	}

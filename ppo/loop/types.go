@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/model/train"
 	"github.com/rankloop/rankloop/ppo"
 	"github.com/rankloop/rankloop/reward"
@@ -50,6 +51,7 @@ func (s Stage) Ended() bool { return s == StageDone || s == StageFailed || s == 
 const (
 	PromoteIfBetter = "if_better" // when the evaluation's gate holds
 	PromoteByHand   = "manual"    // a person decides
+	PromoteByCanary = "canary"    // a canary begins when the gate holds, and decides
 )
 
 // Config is what a round is started with; stored as JSON with the round.
@@ -71,7 +73,9 @@ type Config struct {
 	EvalSamples  int     `json:"eval_samples"`  // answers per held-out prompt and policy
 	MaxTokens    int     `json:"max_tokens"`    // response tokens, EOS included
 	MaxKL        float64 `json:"max_kl"`        // gate: nats per response from the SFT policy
-	Promotion    string  `json:"promotion"`     // PromoteIfBetter or PromoteByHand
+	Promotion    string  `json:"promotion"`     // PromoteIfBetter, PromoteByHand or PromoteByCanary
+
+	Canary registry.CanaryConfig `json:"canary,omitzero"` // of PromoteByCanary
 
 	// RewardAccuracyBelow is a gate: what was trained by a reward model whose accuracy on the held-out rankings is below it, with its
 	// whole 95% interval, is not promoted, and more rankings are asked for. 0 = no gate.
@@ -115,7 +119,7 @@ type Round struct {
 	EvaluateRunID   string
 	RewardVersionID string
 	PolicyVersionID string
-	Promoted        *bool // nil until decided
+	Promoted        *bool // nil until decided, by its canary where there is one
 
 	Held      string     // the gate that holds it between two stages; empty while none does
 	Finding   string     // what that gate has found
