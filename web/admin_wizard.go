@@ -155,6 +155,7 @@ func (s *server) readWizard(c *gin.Context) (d wizardData, err error) {
 		}
 	}
 	if wizardSteps[d.At].ID != d.Step {
+		d.Step = stepParts
 		return d, bad("step", "is none of the wizard's")
 	}
 	if id := c.PostForm("setup"); id != "" {

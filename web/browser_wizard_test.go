@@ -55,7 +55,7 @@ func TestAdmin3RoundWizard(t *testing.T) {
 	next("gates")
 	look("gates")
 	next("summary")
-	b.until(`document.querySelector("tfoot td")`)
+	b.until(`document.querySelectorAll("tfoot td").length > 0`)
 	b.typed("#cron", "0 3 * * *")
 	b.typed("#time_zone", "Asia/Taipei")
 	b.click(`button[value="preview"]`)
