@@ -68,6 +68,7 @@ func (s *server) names(ctx context.Context) (map[string]string, error) {
 
 type modelsData struct {
 	Versions []registry.Version
+	Older    string // id that the next page begins behind; empty on the last
 	Serving  string // id
 	Scoring  string // id of the reward model that outside trainers are answered by
 	History  []registry.Promotion
@@ -90,19 +91,26 @@ func (d modelsData) PlannedOf(id string) []registry.Planned {
 	return slices.DeleteFunc(slices.Clone(d.Planned), func(p registry.Planned) bool { return p.Version.ID != id })
 }
 
+// modelsShown is how many versions a page of the list has.
+const modelsShown = 100
+
 func (s *server) modelsPage(c *gin.Context) {
 	ctx := c.Request.Context()
-	list, err := s.Registry.List(ctx, "", 200)
+	list, err := s.Registry.Before(ctx, "", c.Query("before"), modelsShown+1)
 	if err != nil {
 		s.fail(c, err)
 		return
+	}
+	older := ""
+	if len(list) > modelsShown {
+		list, older = list[:modelsShown], list[modelsShown-1].ID
 	}
 	history, err := s.Registry.ServingHistory(ctx, loop.Channel, 20)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	d := modelsData{Versions: list, History: history, ByID: map[string]string{}}
+	d := modelsData{Versions: list, Older: older, History: history, ByID: map[string]string{}}
 	for _, v := range list {
 		d.ByID[v.ID] = v.Name
 	}

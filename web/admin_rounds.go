@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -27,8 +28,12 @@ var timeZones = []string{"UTC", "Africa/Cairo", "Africa/Johannesburg", "Africa/L
 	"Asia/Shanghai", "Asia/Singapore", "Asia/Taipei", "Asia/Tokyo", "Australia/Sydney", "Europe/Berlin", "Europe/Istanbul", "Europe/London",
 	"Europe/Madrid", "Europe/Paris", "Europe/Warsaw", "Pacific/Auckland"}
 
+// roundsShown is how many rounds a page of the list has.
+const roundsShown = 50
+
 type roundsData struct {
 	Rounds    []loop.Round
+	Older     int         // number that the next page begins below; 0 on the last
 	Open      *loop.Round // the newest, while it runs, with its progress
 	Serving   *registry.Version
 	Schedules []loop.Schedule
@@ -50,23 +55,42 @@ func nextConfig(rounds []loop.Round) loop.Config {
 	return c
 }
 
+// pageOfRounds reads the rounds that the address asks for: those below a number, or the newest.
+func (s *server) pageOfRounds(c *gin.Context, d *roundsData) (err error) {
+	before := math.MaxInt32
+	if q := c.Query("before"); q != "" {
+		if before, err = strconv.Atoi(q); err != nil || before < 1 || before > math.MaxInt32 {
+			return bad("before", "must be the number of a round")
+		}
+	}
+	d.Rounds, err = s.Loop.Before(c.Request.Context(), s.ProjectID, before, roundsShown+1)
+	if len(d.Rounds) > roundsShown {
+		d.Rounds, d.Older = d.Rounds[:roundsShown], d.Rounds[roundsShown-1].Number
+	}
+	return err
+}
+
 func (s *server) adminHome(c *gin.Context) {
 	ctx := c.Request.Context()
 	var d roundsData
-	var err error
-	if d.Rounds, err = s.Loop.List(ctx, s.ProjectID, 100); err != nil {
+	newest, err := s.Loop.List(ctx, s.ProjectID, 1)
+	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	d.Defaults = nextConfig(d.Rounds)
+	if err := s.pageOfRounds(c, &d); err != nil {
+		s.fail(c, err)
+		return
+	}
+	d.Defaults = nextConfig(newest)
 	b, err := json.MarshalIndent(d.Defaults, "", "  ")
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	d.JSON = string(b)
-	if len(d.Rounds) > 0 && !d.Rounds[0].Stage.Ended() {
-		r, err := s.Loop.View(ctx, d.Rounds[0].ID)
+	if len(newest) > 0 && !newest[0].Stage.Ended() {
+		r, err := s.Loop.View(ctx, newest[0].ID)
 		if err != nil {
 			s.fail(c, err)
 			return

@@ -108,7 +108,8 @@ type Erase func(ctx context.Context, subject labeling.Subject, actor string, dry
 // Loop is what the pages need of the rounds. actor is "user:<id>".
 type Loop interface {
 	List(ctx context.Context, projectID string, limit int) ([]loop.Round, error)
-	View(ctx context.Context, id string) (loop.Round, error) // with its progress counted
+	Before(ctx context.Context, projectID string, number, limit int) ([]loop.Round, error) // with lower numbers
+	View(ctx context.Context, id string) (loop.Round, error)                               // with its progress counted
 	Start(ctx context.Context, projectID, actor string, c loop.Config) (loop.Round, error)
 	Cancel(ctx context.Context, id, actor string) error
 	Pause(ctx context.Context, id, actor string) error

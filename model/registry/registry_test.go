@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -112,6 +113,13 @@ func TestRegister(t *testing.T) {
 	list, err := s.store.List(t.Context(), Reward, 10)
 	if err != nil || len(list) != 3 || list[2].ID != want.ID {
 		t.Errorf("rewards: %+v, %v", list, err)
+	}
+	all, err := s.store.List(t.Context(), "", 100)
+	if err != nil || len(all) < 3 {
+		t.Fatalf("List: %v %v", all, err)
+	}
+	if older, err := s.store.Before(t.Context(), "", all[0].ID, 2); err != nil || !reflect.DeepEqual(older, all[1:3]) {
+		t.Errorf("before the newest: %v %v", older, err)
 	}
 	if list, err := s.store.List(t.Context(), "", 2); err != nil || len(list) != 2 {
 		t.Errorf("two of all: %d, %v", len(list), err)

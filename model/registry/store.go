@@ -134,8 +134,18 @@ func (s *Store) Find(ctx context.Context, ref string) (Version, error) {
 
 // List returns versions, newest first, at most limit; kind "" means all kinds.
 func (s *Store) List(ctx context.Context, kind string, limit int) ([]Version, error) {
+	return s.Before(ctx, kind, "", limit)
+}
+
+// Before returns the versions made before one, as List does; of one that there is not, the newest.
+func (s *Store) Before(ctx context.Context, kind, id string, limit int) ([]Version, error) {
+	if !isID(id) {
+		id = uuid.Nil.String()
+	}
 	rows, err := s.pool.Query(ctx, `SELECT `+columns+` FROM model_versions v
-		WHERE $1 IN ('', v.kind) ORDER BY v.created_at DESC, v.id DESC LIMIT $2`, kind, limit)
+		WHERE $1 IN ('', v.kind) AND (v.created_at, v.id) < (
+			SELECT coalesce(max(b.created_at), 'infinity'), $2::uuid FROM model_versions b WHERE b.id = $2)
+		ORDER BY v.created_at DESC, v.id DESC LIMIT $3`, kind, id, limit)
 	if err != nil {
 		return nil, fmt.Errorf("registry: list: %w", err)
 	}

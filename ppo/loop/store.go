@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -80,7 +81,12 @@ func (s *Store) Get(ctx context.Context, id string) (Round, error) {
 
 // List returns the newest rounds of a project first, at most limit.
 func (s *Store) List(ctx context.Context, projectID string, limit int) ([]Round, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+roundColumns+` FROM rounds WHERE project_id = $1 ORDER BY number DESC LIMIT $2`, projectID, limit)
+	return s.Before(ctx, projectID, math.MaxInt32, limit)
+}
+
+// Before returns the rounds of a project with lower numbers, the highest first, at most limit.
+func (s *Store) Before(ctx context.Context, projectID string, number, limit int) ([]Round, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+roundColumns+` FROM rounds WHERE project_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3`, projectID, number, limit)
 	if err != nil {
 		return nil, err
 	}
