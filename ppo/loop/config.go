@@ -14,7 +14,7 @@ func DefaultConfig() Config {
 	return Config{
 		K: 4, Prompts: 512, Overlap: 3, OverlapShare: 0.15,
 		EvalPrompts: 1000, EvalSamples: 1, MaxTokens: p.MaxTokens,
-		MaxKL: 30, Promotion: PromoteIfBetter, Relabel: RelabelConfig{Probe: 64, Prompts: 256}, Reward: r, PPO: p,
+		MaxKL: 30, Promotion: PromoteIfBetter, Relabel: RelabelConfig{Probe: 64, Prompts: 256}, Alarms: DefaultLimits(), Reward: r, PPO: p,
 	}
 }
 
@@ -47,6 +47,9 @@ func (c Config) Validate() error {
 		return bad("promotion", "%q is none of %s, %s", c.Promotion, PromoteIfBetter, PromoteByHand)
 	}
 	if err := c.Relabel.validate(); err != nil {
+		return err
+	}
+	if err := c.Alarms.validate(); err != nil {
 		return err
 	}
 	if len(c.Without) > maxWithout {
