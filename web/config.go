@@ -106,6 +106,11 @@ type Loop interface {
 	SampleFeedback(ctx context.Context, tx pgx.Tx, batch string) error                 // has the serving policy answer the prompt of a feedback's task
 	Decide(ctx context.Context, id, actor string, promote bool) error
 	Alarms(ctx context.Context, roundID string, limit int) ([]loop.Alarm, error)
+	ResumeAlarm(ctx context.Context, id, actor, reason string, limit *float64) error // goes on with a round that an alarm stopped
+	Timeline(ctx context.Context, r loop.Round) ([]loop.StageTime, error)
+	SampledPrompts(ctx context.Context, runID string) ([]loop.SampledPrompt, error) // that a policy in training was asked
+	Samples(ctx context.Context, runID string, place int) ([]loop.PolicySample, error)
+	SampledScores(ctx context.Context, runID string) ([]loop.SampledScores, error)
 
 	PullCord(ctx context.Context, projectID, actor, reason string) error // stops the project's training
 	ReleaseCord(ctx context.Context, projectID, actor string) error

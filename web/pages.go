@@ -76,6 +76,10 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"zones":   func() []string { return timeZones },
 		"columns": columnPlot,
 		"dots":    dotPlot,
+		"lines":   linePlot,
+		"pair":    func(a, b any) [2]any { return [2]any{a, b} },
+		"about":   func(d time.Duration) string { return about(l, d) },
+		"alarm":   func(rule string) string { return named(l, alarmNames, rule) },
 		"piles":   stackPlot,
 		"lineage": func(line []registry.Ancestor, title, desc, snapshot string) template.HTML {
 			return lineageGraph(func(k string) string { return named(l, kindNames, k) }, line, title, desc, snapshot)

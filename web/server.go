@@ -137,6 +137,7 @@ func (s *server) routes() {
 	s.labelPages()
 	s.projectPages()
 	s.adminRoutes()
+	s.liveRoutes()
 	s.lineageRoutes()
 	s.peopleRoutes()
 	s.labelingRoutes()

@@ -89,8 +89,8 @@ func DefaultLimits() Limits {
 	return out
 }
 
-// of is the limit of a rule, false where it is off.
-func (l Limits) of(r Rule) (float64, bool) {
+// Of is the limit of a rule, false where it is off.
+func (l Limits) Of(r Rule) (float64, bool) {
 	limit, set := l[r.Name]
 	switch {
 	case !set:
@@ -170,7 +170,7 @@ func (w *watch) note(m run.Metrics) {
 func (w *watch) see(step int, m run.Metrics) *Trip {
 	w.note(m)
 	for _, r := range rules {
-		limit, on := w.limits.of(r)
+		limit, on := w.limits.Of(r)
 		if !on {
 			continue
 		}

@@ -107,7 +107,7 @@ var _ asked = (*ppo.Trainer)(nil)
 
 // ask lets the policy answer, if it is time, and returns the mean scores as figures of the step.
 func (p *probe) ask(ctx context.Context, of asked, now bool) (run.Metrics, error) {
-	if p == nil || !now || len(p.prompts) == 0 {
+	if !now || len(p.prompts) == 0 {
 		return nil, nil
 	}
 	samples, err := p.samples(ctx, of.Policy(), of.Iteration())
