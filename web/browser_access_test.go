@@ -148,21 +148,23 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		manual = append(manual, "/docs/"+p.Name)
 	}
 	pages = w.pagesOf(map[string][]string{
-		"/label":             label,
-		"/label/guideline":   {"/label/guideline" + at},
-		"/label/history":     {"/label/history" + at},
-		"/label/me":          {"/label/me" + at},
-		"/label/qualify":     {"/label/qualify" + at},
-		"/label/write":       {"/label/write" + at},
-		"/admin/rounds/:id":  {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
-		"/admin/models/:id":  {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID},
-		"/admin/lineage":     {"/admin/lineage", "/admin/lineage?kind=labeler&id=" + mina.ID},
-		"/admin/keys/:id":    {"/admin/keys/" + key.ID},
-		"/admin/engines/:id": {engine},
-		"/account/export":    nil, // a file
-		"/docs/:page":        manual,
-		"/docs":              nil,
-		"/login":             nil,
+		"/label":                       label,
+		"/label/guideline":             {"/label/guideline" + at},
+		"/label/history":               {"/label/history" + at},
+		"/label/me":                    {"/label/me" + at},
+		"/label/qualify":               {"/label/qualify" + at},
+		"/label/write":                 {"/label/write" + at},
+		"/admin/rounds/:id":            {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
+		"/admin/rounds/:id/samples":    {"/admin/rounds/" + ended.ID + "/samples", "/admin/rounds/" + round.ID + "/samples"},
+		"/admin/rounds/:id/curves.csv": nil, // a file
+		"/admin/models/:id":            {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID},
+		"/admin/lineage":               {"/admin/lineage", "/admin/lineage?kind=labeler&id=" + mina.ID},
+		"/admin/keys/:id":              {"/admin/keys/" + key.ID},
+		"/admin/engines/:id":           {engine},
+		"/account/export":              nil, // a file
+		"/docs/:page":                  manual,
+		"/docs":                        nil,
+		"/login":                       nil,
 
 		"/admin/labeling/tasks/:id":      {"/admin/labeling/tasks/" + held.ID},
 		"/admin/labeling/people/:id":     {"/admin/labeling/people/" + mina.ID},
@@ -283,7 +285,7 @@ func (b *tab) settled(path string) {
 	if strings.HasPrefix(path, "/label?") {
 		b.until(`document.getElementById("task") && !document.getElementById("task").hidden`)
 	}
-	if strings.HasPrefix(path, "/admin/rounds/") {
+	if strings.HasPrefix(path, "/admin/rounds/") && !strings.HasSuffix(path, "/samples") {
 		b.until(`document.querySelector(".chart canvas, #round[data-live=yes]")`)
 	}
 	b.drawn()

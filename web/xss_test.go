@@ -108,6 +108,7 @@ func TestTextStaysText(t *testing.T) {
 	w.must(err)
 	_, err = w.pool.Exec(ctx, `UPDATE rounds SET report = $2 WHERE id = $1`, r.ID, report)
 	w.must(err)
+	w.sampled(r, w.splitPrompt(all, labeling.Test), all)
 	evil, err := w.labeling.CreateProject(ctx, labeling.Project{Name: `<script>alert(1)</script>` + "\u202e", Instructions: all}, "system")
 	w.must(err)
 	evil.Instructions = strings.Join(payloads[5:], "\n")
@@ -123,7 +124,7 @@ func TestTextStaysText(t *testing.T) {
 	_, err = w.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: own.ID, Ranks: []int{1, 2}, Comment: all, IdempotencyKey: task.ID}, nil)
 	w.must(err)
 	for _, p := range []string{"/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
-		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/keys", "/admin/audit", "/account", "/label", "/chat", "/docs", "/docs/security"} {
+		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/rounds/" + r.ID + "/samples", "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/keys", "/admin/audit", "/account", "/label", "/chat", "/docs", "/docs/security"} {
 		for _, language := range []string{"zh-TW", "en"} {
 			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
 				t.Errorf("%s in %s: %v", p, language, found)

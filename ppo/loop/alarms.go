@@ -69,10 +69,10 @@ func ruleOf(name string) (Rule, bool) {
 	return rules[i], true
 }
 
-// check says why a limit cannot be used.
-func (r Rule) check(limit float64) error {
+// check says why a limit cannot be used, as *InvalidError.
+func (r Rule) check(field string, limit float64) error {
 	if math.IsNaN(limit) || math.IsInf(limit, 0) || !r.may(limit) {
-		return fmt.Errorf("%g is no limit of it: %s", limit, r.Meaning)
+		return &InvalidError{field, fmt.Sprintf("%g cannot be a limit of the rule %s", limit, r.Name)}
 	}
 	return nil
 }
@@ -108,8 +108,8 @@ func (l Limits) validate() error {
 			return &InvalidError{"alarms", fmt.Sprintf("%q is none of %s", name, strings.Join(ruleNames(), ", "))}
 		}
 		if limit := l[name]; limit != nil {
-			if err := r.check(*limit); err != nil {
-				return &InvalidError{"alarms." + name, err.Error()}
+			if err := r.check("alarms."+name, *limit); err != nil {
+				return err
 			}
 		}
 	}

@@ -129,8 +129,8 @@ func (l *Loop) ResumeAlarm(ctx context.Context, id, actor, reason string, limit 
 			}
 			if limit != nil {
 				rule, _ := ruleOf(a.Rule)
-				if err := rule.check(*limit); err != nil {
-					return &InvalidError{"limit", err.Error()}
+				if err := rule.check("limit", *limit); err != nil {
+					return err
 				}
 			}
 			if _, err := tx.Exec(ctx, `UPDATE alarms SET answered_at = now(), answered_by = $2, reason = $3, new_limit = $4 WHERE id = $1`,

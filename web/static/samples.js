@@ -19,8 +19,8 @@
       const token = tokens[at];
       token.classList.add("at");
       token.scrollIntoView({ block: "nearest", inline: "nearest" });
-      const text = token.firstChild.textContent;
-      out.textContent = t("%s: KL %s nats, probability %s", "“" + text + "”", token.title, token.dataset.p) + (token.classList.contains("again") ? " · " + t("said before") : "");
+      const told = t("“%s”: KL %s nats, probability %s", token.firstChild.textContent, token.title, token.dataset.p);
+      out.textContent = token.classList.contains("again") ? told + " · " + t("said before") : told;
     };
     box.tabIndex = 0;
     box.setAttribute("role", "group");
