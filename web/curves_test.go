@@ -75,11 +75,11 @@ func TestLinePlot(t *testing.T) {
 func TestCurvesCSV(t *testing.T) {
 	var b bytes.Buffer
 	at := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	if err := writeCSV(&b, curveKinds, [][]run.Point{nil, {{Step: 1, At: at, Metrics: run.Metrics{"kl": .1 + .2}}, {Step: 2, At: at, Metrics: run.Metrics{"score": math.NaN(), "kl": 1}}}, nil}); err != nil {
+	if err := writeCSV(&b, curveKinds, [][]run.Point{nil, {{Step: 1, At: at, Metrics: run.Metrics{"kl": 1.0 / 3}}, {Step: 2, At: at, Metrics: run.Metrics{"score": math.NaN(), "kl": 1}}}, nil}); err != nil {
 		t.Fatal(err)
 	}
 	rows, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(b.String(), "\ufeff"))).ReadAll()
-	if err != nil || len(rows) != 3 || strings.Join(rows[0], " ") != "run step at kl score" || rows[1][3] != "0.30000000000000004" || rows[2][4] != "" || rows[2][1] != "2" {
+	if err != nil || len(rows) != 3 || strings.Join(rows[0], " ") != "run step at kl score" || rows[1][3] != "0.3333333333333333" || rows[2][4] != "" || rows[2][1] != "2" {
 		t.Errorf("%v, %v", rows, err)
 	}
 }

@@ -8,19 +8,26 @@ class Curves {
     this.others = new Map(); // id of a round -> { name, runs }
     this.zoom = {}; // kind -> [from, to] in steps; absent: the whole run
     this.smoothing = 0;
+    this.inks();
     this.charts = [...document.querySelectorAll("figure.chart[data-kind]")].map((f) => new Chart(this, f));
     let resizing = 0;
     addEventListener("resize", () => {
       cancelAnimationFrame(resizing);
       resizing = requestAnimationFrame(() => this.each((c) => c.resize()));
     });
-    const again = () => this.each((c) => { c.drop(); c.draw(); });
+    const again = () => {
+      this.inks();
+      this.each((c) => { c.drop(); c.draw(); });
+    };
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
     for (const d of document.querySelectorAll("#others")) d.addEventListener("toggle", () => this.each((c) => c.draw()));
     this.tools();
   }
 
   each(f) { this.charts.forEach(f); }
+
+  // inks are the colours of the theme.
+  inks() { this.ink = Object.fromEntries(["accent", "good", "warn", "bad", "ink", "muted", "line"].map((n) => [n, ink("--" + n)])); }
 
   of(kind) { return this.runs[kind] ||= { curves: {}, thinned: false, last: 0 }; }
 
@@ -149,8 +156,9 @@ class Chart {
 
   // lines are what is drawn: raw and smoothed, of this round and of those laid over it.
   lines() {
-    const inks = [ink("--accent"), ink("--good")];
-    const over = [ink("--warn"), ink("--bad"), ink("--ink")];
+    const { accent, good, warn, bad, ink } = this.all.ink;
+    const inks = [accent, good];
+    const over = [warn, bad, ink];
     const dashes = [[6, 4], [2, 3], [10, 4, 2, 4]];
     const weight = this.all.smoothing;
     const out = [];
@@ -207,7 +215,7 @@ class Chart {
     if ($("curve-keys")) this.box.setAttribute("aria-describedby", "curve-keys");
     for (const k of this.figure.querySelectorAll(".key.laid")) k.remove();
     for (const o of this.all.others.values()) this.out.before(element("span", "key laid " + "cde"[o.place], o.name));
-    const axis = { stroke: ink("--muted"), grid: { stroke: ink("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+    const axis = { stroke: this.all.ink.muted, grid: { stroke: this.all.ink.line, width: 1 }, ticks: { show: false }, font: "12px system-ui" };
     this.plot = new uPlot({
       width: Math.max(this.box.clientWidth, 200), height: 170, padding: [8, 16, 0, 0],
       legend: { show: false },
@@ -242,7 +250,7 @@ class Chart {
       if (limit < u.scales.y.min || limit > u.scales.y.max) continue;
       const y = Math.round(u.valToPos(limit, "y", true));
       u.ctx.save();
-      u.ctx.strokeStyle = ink("--bad");
+      u.ctx.strokeStyle = this.all.ink.bad;
       u.ctx.setLineDash([5, 4].map((n) => n * devicePixelRatio));
       u.ctx.lineWidth = 1.5 * devicePixelRatio;
       u.ctx.beginPath();
