@@ -142,9 +142,14 @@ func TestImportDeduplicates(t *testing.T) {
 	if _, created, err := b.add(NewPrompt{Text: long + "one", Origin: OriginAPI, CustomerID: "ada", Consent: true}); err != nil || created {
 		t.Errorf("the same prompt: %v, %v", created, err)
 	}
-	// Files compare with what is there.
-	if got := counts(b.importText(`{"prompt":"`+long+` six"}`+"\n"+`{"prompt":"short"}`, Reading{})); got != "trl 2 = 0 + 2 + 0" {
-		t.Error(got)
+	// Files compare with what is there, in a dry run too.
+	more := `{"prompt":"` + long + ` six"}` + "\n" + `{"prompt":"short"}`
+	dry, err := b.store.CheckImport(b.ctx, b.project.ID, Reading{}, strings.NewReader(more))
+	b.ok(err)
+	for _, report := range []ImportReport{dry, b.importText(more, Reading{})} {
+		if got := counts(report); got != "trl 2 = 0 + 2 + 0" {
+			t.Error(got)
+		}
 	}
 }
 

@@ -240,9 +240,12 @@ func rankedPrompts(ctx context.Context, q querier, from string, args ...any) ([]
 	return list, err
 }
 
-// Snapshots lists a project's snapshots, newest first.
-func (s *Store) Snapshots(ctx context.Context, projectID string) ([]Snapshot, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+snapshotColumns+` FROM snapshots s WHERE project_id = $1 ORDER BY id DESC`, projectID)
+// Snapshots lists a project's snapshots, newest first: at most limit, those made before one ("" = from the newest on).
+func (s *Store) Snapshots(ctx context.Context, projectID, before string, limit int) ([]Snapshot, error) {
+	if before != "" && !isID(before) {
+		return nil, invalid("before", "is not an id")
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+snapshotColumns+` FROM snapshots s WHERE project_id = $1 AND ($2 = '' OR id < nullif($2, '')::uuid) ORDER BY id DESC LIMIT $3`, projectID, before, limit)
 	if err != nil {
 		return nil, wrap(err, "snapshots of project %s", projectID)
 	}

@@ -97,10 +97,20 @@ func TestSnapshot(t *testing.T) {
 		b.is(err, ErrEmpty)
 		return nil
 	})
-	list, err := b.store.Snapshots(b.ctx, b.project.ID)
+	list, err := b.store.Snapshots(b.ctx, b.project.ID, "", 10)
 	b.ok(err)
 	if len(list) != 4 || list[3] != all {
 		t.Errorf("snapshots %+v", list)
+	}
+	page, err := b.store.Snapshots(b.ctx, b.project.ID, list[0].ID, 2)
+	b.ok(err)
+	if len(page) != 2 || page[0] != list[1] || page[1] != list[2] {
+		t.Errorf("two before the newest %+v", page)
+	}
+	_, err = b.store.Snapshots(b.ctx, b.project.ID, "1; x", 2)
+	var invalid *InvalidError
+	if !errors.As(err, &invalid) {
+		t.Errorf("before what is no id: %v", err)
 	}
 
 	// Content that was tampered with is refused.

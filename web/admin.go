@@ -116,10 +116,14 @@ func (s *server) modelsPage(c *gin.Context) {
 	s.render(c, http.StatusOK, "models", view{Title: "Models", Nav: "models", Note: note(c), Data: d})
 }
 
+// lineageShown is how many steps back a page shows what a version was made from.
+const lineageShown = 12
+
 type modelData struct {
 	registry.Version
 	Lineage    []registry.Ancestor // without itself
 	Line       []registry.Ancestor // with itself
+	Further    *registry.Ancestor  // where the line goes on that is too long for a page; nil: all of it is here
 	Origin     *labeling.Origin    // of the rankings behind it; nil: none
 	Names      map[string]string   // of labelers, as actors
 	ByID       map[string]string   // names of the versions that wrote the answers
@@ -136,7 +140,7 @@ func (s *server) modelPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	lineage, err := s.Registry.Lineage(ctx, v.ID)
+	lineage, err := s.Registry.Near(ctx, v.ID, lineageShown)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -148,6 +152,11 @@ func (s *server) modelPage(c *gin.Context) {
 		}
 	}
 	d.Line = lineage
+	for _, a := range lineage {
+		if a.Depth == lineageShown && a.Kind != registry.Reward && len(a.Parents) > 0 {
+			d.Further = &a
+		}
+	}
 	if v.Snapshot != nil {
 		snap, err := s.Labeling.SnapshotByID(ctx, *v.Snapshot)
 		if err != nil {

@@ -306,8 +306,12 @@ func (s *server) erase(c *gin.Context) {
 
 // --- exports
 
+// snapshotsShown is how many snapshots a page of the list has.
+const snapshotsShown = 50
+
 type snapshotsData struct {
 	Snapshots []labeling.Snapshot
+	Older     string // the id that the next page begins behind; empty on the last
 	Formats   []string
 	Error     string
 }
@@ -315,12 +319,16 @@ type snapshotsData struct {
 func (s *server) snapshotsPage(c *gin.Context) { s.showSnapshots(c, http.StatusOK, "") }
 
 func (s *server) showSnapshots(c *gin.Context, code int, problem sentence) {
-	list, err := s.Labeling.Snapshots(c.Request.Context(), s.ProjectID)
+	list, err := s.Labeling.Snapshots(c.Request.Context(), s.ProjectID, c.Query("before"), snapshotsShown+1)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	s.render(c, code, "snapshots", view{Title: "Snapshots", Nav: "data", Note: note(c), Data: snapshotsData{list, labeling.ExportNames(), string(problem)}})
+	d := snapshotsData{Snapshots: list, Formats: labeling.ExportNames(), Error: string(problem)}
+	if len(list) > snapshotsShown {
+		d.Snapshots, d.Older = list[:snapshotsShown], list[snapshotsShown-1].ID
+	}
+	s.render(c, code, "snapshots", view{Title: "Snapshots", Nav: "data", Note: note(c), Data: d})
 }
 
 // snapshotErrors say what was wrong with a snapshot that was asked for.

@@ -128,7 +128,7 @@ func TestExportResumes(t *testing.T) {
 	w.work()
 	b.form("/admin/snapshots", "name", "first").want(t, http.StatusSeeOther)
 	b.form("/admin/snapshots", "name", "first").want(t, http.StatusConflict)
-	list, err := w.labeling.Snapshots(t.Context(), w.project.ID)
+	list, err := w.labeling.Snapshots(t.Context(), w.project.ID, "", 10)
 	w.must(err)
 	if page := b.get("/admin/snapshots").want(t, http.StatusOK); !strings.Contains(page.body, list[0].ID) {
 		t.Errorf("%s", page.body)
@@ -204,7 +204,7 @@ func TestErasePage(t *testing.T) {
 	b.sendFile("some.jsonl", `{"prompt":"Secret of shop","completions":["a","b"],"ranks":[1,2],"customer":"shop"}`).want(t, http.StatusSeeOther)
 	w.work()
 	b.form("/admin/snapshots", "name", "first").want(t, http.StatusSeeOther)
-	list, err := w.labeling.Snapshots(t.Context(), w.project.ID)
+	list, err := w.labeling.Snapshots(t.Context(), w.project.ID, "", 10)
 	w.must(err)
 	learned := w.register(registry.Version{Kind: registry.Reward, Name: "learned-from-it", Digest: "sha256:" + strings.Repeat("c", 64), Parents: []string{w.version.ID}, Snapshot: &list[0].ID})
 	child := w.register(registry.Version{Kind: registry.Policy, Name: "child-of-it", Digest: "sha256:" + strings.Repeat("d", 64), Parents: []string{learned.ID}})

@@ -19,7 +19,7 @@ import (
 )
 
 type benchLabelingCmd struct {
-	Of          []string      `default:"cycles,think" enum:"cycles,think,lists,claims,leases" help:"What is measured: ${enum}."`
+	Of          []string      `default:"cycles,think" enum:"cycles,think,lists,rounds,claims,leases" help:"What is measured: ${enum}."`
 	Tasks       int           `default:"100000" help:"Tasks of four answers and three labelers each in the database."`
 	Connections int           `default:"16" help:"Of cycles and claims: labelers who claim and submit without a pause."`
 	Labelers    int           `default:"500" help:"Of think: people at work."`
@@ -40,6 +40,7 @@ think    many people who think between arrival and submit: how long claim and su
 claims   claims, submits, skips, releases and leases that run out while server and Postgres are killed with SIGKILL; then every
          counter is compared with a recount: no task has more rankings than it asked for, no labeler ranked one twice
 lists    the admin's lists of tasks and dashboards: first pages, deep ones, each filter; the figures, in full and after one ranking
+rounds   the admin's pages over a thousand rounds that learned from all these rankings
 leases   many leases that run out at once
 
 Example:
@@ -82,7 +83,7 @@ func (c benchLabelingCmd) Run(ctx context.Context, std streams) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) ([]bar, error)
-	}{{"cycles", lab.cycles}, {"think", lab.think}, {"leases", lab.leases}, {"claims", lab.claims}, {"lists", lab.lists}} {
+	}{{"cycles", lab.cycles}, {"think", lab.think}, {"leases", lab.leases}, {"claims", lab.claims}, {"lists", lab.lists}, {"rounds", lab.rounds}} {
 		if !slices.Contains(c.Of, part.name) {
 			continue
 		}

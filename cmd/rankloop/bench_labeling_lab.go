@@ -36,6 +36,7 @@ type lab struct {
 	addr     string
 	server   *exec.Cmd
 	log      bytes.Buffer
+	rankings int // of the past that addHistory made
 }
 
 // labOverlap is how many labelers a task of the lab wants.

@@ -93,14 +93,11 @@ func (c experimentCmd) list(w io.Writer) error {
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, x := range experiment.List() {
-		var in []string
+		set := ""
 		if x.Fast {
-			in = append(in, "fast")
+			set = "fast"
 		}
-		if !x.Starter {
-			in = append(in, "toy only")
-		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\n", x.Name, strings.Join(in, ", "), x.Title)
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", x.Name, set, x.Title)
 	}
 	return tw.Flush()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -147,6 +148,11 @@ func (s *Store) List(ctx context.Context, kind string, limit int) ([]Version, er
 
 // Lineage returns the version and all its ancestors, each once at its smallest depth, nearest first.
 func (s *Store) Lineage(ctx context.Context, id string) ([]Ancestor, error) {
+	return s.Near(ctx, id, math.MaxInt32)
+}
+
+// Near returns the version and its ancestors up to so many steps back, as Lineage does.
+func (s *Store) Near(ctx context.Context, id string, depth int) ([]Ancestor, error) {
 	if !isID(id) {
 		return nil, fmt.Errorf("registry: lineage of %q: %w", id, ErrNotFound)
 	}
@@ -154,12 +160,12 @@ func (s *Store) Lineage(ctx context.Context, id string) ([]Ancestor, error) {
 		WITH RECURSIVE line (id, depth) AS (
 			SELECT id, 0 FROM model_versions WHERE id = $1
 			UNION
-			SELECT p.parent_id, line.depth + 1 FROM line JOIN model_parents p ON p.version_id = line.id
+			SELECT p.parent_id, line.depth + 1 FROM line JOIN model_parents p ON p.version_id = line.id WHERE line.depth < $2
 		), nearest AS (
 			SELECT id, min(depth) AS depth FROM line GROUP BY id
 		)
 		SELECT nearest.depth, `+columns+` FROM nearest JOIN model_versions v ON v.id = nearest.id
-		ORDER BY nearest.depth, v.created_at DESC, v.id DESC`, id)
+		ORDER BY nearest.depth, v.created_at DESC, v.id DESC`, id, depth)
 	if err != nil {
 		return nil, fmt.Errorf("registry: lineage of %s: %w", id, err)
 	}

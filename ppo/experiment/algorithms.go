@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -17,6 +18,25 @@ var algorithms = spec{
 	name: "algorithms", title: "PPO, GRPO, RLOO, rejection sampling, DPO and best of n at equal KL and from the same rankings",
 	plots: []Plot{{Name: "gold", Title: "Gold over the distance from SFT", X: "KL, nats an answer", Y: "gold above SFT"}},
 	run:   runAlgorithms,
+	demands: []demand{ // over all seeds: on its way through a distance a single run's gold swings by some tenths
+		{what: goldAbove(byPPO), mean: atLeast(0.3), toy: true}, {what: goldAbove(byGRPO), mean: atLeast(0.3), toy: true}, {what: goldAbove(byRLOO), mean: atLeast(0.3), toy: true},
+		{what: goldAbove(byRejection), mean: atLeast(0.3), toy: true}, {what: goldAbove(byDPO), mean: atLeast(0.3), toy: true}, {what: goldAbove(byBestOfN), mean: atLeast(0.3), toy: true},
+	},
+}
+
+// The algorithms by name.
+const (
+	byPPO       = "PPO"
+	byGRPO      = "GRPO"
+	byRLOO      = "RLOO"
+	byRejection = "rejection sampling"
+	byDPO       = "DPO"
+	byBestOfN   = "best of n"
+)
+
+// goldAbove names the row of an algorithm.
+func goldAbove(algorithm string) string {
+	return fmt.Sprintf("gold above SFT at a KL of %g, %s", atKL, algorithm)
 }
 
 // runAlgorithms gives all of them the same ranked prompts: a reward model's where they need one, as pairs to DPO. A run goes
@@ -30,37 +50,37 @@ func runAlgorithms(ctx context.Context, l *lab, seed int, r *recorder) error {
 		name string
 		way  func() ([]step, error)
 	}{
-		{"PPO", func() ([]step, error) {
+		{byPPO, func() ([]step, error) {
 			cfg := l.recipe.ppo(l.world, seed)
 			cfg.KL.Coef = betas[0]
-			o, err := l.optimise(ctx, "PPO", cfg, s, s)
+			o, err := l.optimise(ctx, byPPO, cfg, s, s)
 			return o.trail, err
 		}},
-		{"GRPO", func() ([]step, error) {
+		{byGRPO, func() ([]step, error) {
 			cfg := ppo.DefaultGRPO()
 			l.group(&cfg.GroupConfig, seed)
-			return l.grouped(ctx, "GRPO", seed, s, func(sft *model.Transformer, w ppo.Scorer, p ppo.Prompts) (learner, error) {
+			return l.grouped(ctx, byGRPO, seed, s, func(sft *model.Transformer, w ppo.Scorer, p ppo.Prompts) (learner, error) {
 				return ppo.NewGRPO(cfg, sft, sft, w, p, l.world.eos())
 			})
 		}},
-		{"RLOO", func() ([]step, error) {
+		{byRLOO, func() ([]step, error) {
 			cfg := ppo.DefaultRLOO()
 			l.group(&cfg.GroupConfig, seed)
 			cfg.Beta = betas[0]
-			return l.grouped(ctx, "RLOO", seed, s, func(sft *model.Transformer, w ppo.Scorer, p ppo.Prompts) (learner, error) {
+			return l.grouped(ctx, byRLOO, seed, s, func(sft *model.Transformer, w ppo.Scorer, p ppo.Prompts) (learner, error) {
 				return ppo.NewRLOO(cfg, sft, sft, w, p, l.world.eos())
 			})
 		}},
-		{"rejection sampling", func() ([]step, error) {
+		{byRejection, func() ([]step, error) {
 			cfg := ppo.DefaultRejection()
 			l.group(&cfg.GroupConfig, seed)
 			cfg.Minibatch = 16
-			return l.grouped(ctx, "rejection sampling", seed, s, func(sft *model.Transformer, w ppo.Scorer, p ppo.Prompts) (learner, error) {
+			return l.grouped(ctx, byRejection, seed, s, func(sft *model.Transformer, w ppo.Scorer, p ppo.Prompts) (learner, error) {
 				return ppo.NewRejection(cfg, sft, sft, w, p, l.world.eos())
 			})
 		}},
-		{"DPO", func() ([]step, error) { return l.dpo(ctx, seed) }},
-		{"best of n", func() ([]step, error) {
+		{byDPO, func() ([]step, error) { return l.dpo(ctx, seed) }},
+		{byBestOfN, func() ([]step, error) {
 			best, err := l.bestOfN(ctx, seed, s, []int{1, 2, 4, 8, 16, 32, 64})
 			var way []step
 			for _, b := range best {
@@ -73,7 +93,7 @@ func runAlgorithms(ctx context.Context, l *lab, seed int, r *recorder) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.name, err)
 		}
-		if a.name != "best of n" {
+		if a.name != byBestOfN {
 			way = smoothWay(way)
 		}
 		start := way[0].gold
@@ -82,7 +102,7 @@ func runAlgorithms(ctx context.Context, l *lab, seed int, r *recorder) error {
 		}
 		gold, reached := goldAt(way, atKL)
 		r.check(fmt.Sprintf("%s comes to a KL of %g", a.name, atKL), boolean(reached), equals(1))
-		r.check(fmt.Sprintf("gold above SFT at a KL of %g, %s", atKL, a.name), gold-start, atLeast(0.3))
+		r.show(goldAbove(a.name), gold-start)
 	}
 	return nil
 }
@@ -105,6 +125,11 @@ func (l *lab) grouped(ctx context.Context, name string, seed int, s *reward.Scor
 		return nil, err
 	}
 	o, err := l.follow(ctx, name, t, w, seed, l.recipe.Rollouts)
+	var h *ppo.HealthError
+	if errors.As(err, &h) && len(o.trail) > 0 && o.trail[len(o.trail)-1].kl >= atKL { // rejection sampling has no penalty that holds it back later
+		l.log(fmt.Sprintf("%s, seed %d, iteration %d: %v", name, seed, len(o.trail), h))
+		err = nil
+	}
 	return o.trail, err
 }
 

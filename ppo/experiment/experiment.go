@@ -17,7 +17,6 @@ import (
 type spec struct {
 	name, title string
 	fast        bool     // one of the fast set
-	toyOnly     bool     // makes sense in the toy world only
 	once        bool     // does not depend on the seed: done with the first one
 	pure        bool     // arithmetic: needs no model
 	plots       []Plot   // what points are drawn in
@@ -42,17 +41,16 @@ const All = "all"
 
 // Info is one line of the list of experiments.
 type Info struct {
-	Name    string `json:"name"`
-	Title   string `json:"title"`
-	Fast    bool   `json:"fast"`
-	Starter bool   `json:"starter"` // makes sense in the starter world
+	Name  string `json:"name"`
+	Title string `json:"title"`
+	Fast  bool   `json:"fast"`
 }
 
 // List tells the experiments in the order in which a set runs them.
 func List() []Info {
 	var out []Info
 	for _, s := range table() {
-		out = append(out, Info{s.name, s.title, s.fast, !s.toyOnly})
+		out = append(out, Info{s.name, s.title, s.fast})
 	}
 	return out
 }
@@ -87,16 +85,12 @@ func Run(ctx context.Context, name string, seeds []int, opt Options) ([]Result, 
 }
 
 // choose finds the experiments of a name.
-func choose(name, world string) ([]spec, error) {
-	every := table()
-	chosen := slices.DeleteFunc(slices.Clone(every), func(s spec) bool {
-		return !(s.name == name || name == All || name == Fast && s.fast) || name != s.name && s.toyOnly && world != WorldToy
+func choose(name string) ([]spec, error) {
+	chosen := slices.DeleteFunc(table(), func(s spec) bool {
+		return !(s.name == name || name == All || name == Fast && s.fast)
 	})
 	if len(chosen) == 0 {
 		return nil, &InvalidError{"name", fmt.Sprintf("there is no experiment %q; there are %s, and the sets fast and all", name, strings.Join(Names(), ", "))}
-	}
-	if chosen[0].toyOnly && world != WorldToy {
-		return nil, &InvalidError{"world", fmt.Sprintf("experiment %s makes sense in the toy world only", name)}
 	}
 	return chosen, nil
 }
@@ -116,7 +110,7 @@ func (l *lab) experiments(ctx context.Context, name string, seeds []int) ([]Resu
 	if len(seeds) == 0 {
 		return nil, Speed{}, &InvalidError{"seeds", "there are none"}
 	}
-	chosen, err := choose(name, l.recipe.World)
+	chosen, err := choose(name)
 	if err != nil {
 		return nil, Speed{}, err
 	}

@@ -226,10 +226,10 @@ func TestWrongOptions(t *testing.T) {
 	}
 }
 
-// TestSets: the fast set is a part of all, and the starter's world leaves out what makes no sense there.
+// TestSets: the fast set is a part of all.
 func TestSets(t *testing.T) {
-	names := func(name, world string) []string {
-		specs, err := choose(name, world)
+	names := func(name string) []string {
+		specs, err := choose(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,16 +239,11 @@ func TestSets(t *testing.T) {
 		}
 		return out
 	}
-	if got := names(All, WorldToy); !slices.Equal(got, Names()) {
+	if got := names(All); !slices.Equal(got, Names()) {
 		t.Errorf("all: %v", got)
 	}
 	want := []string{"reward-curve", "ppo-reward", "kl-frontier", "overoptimization", "best-of-n", "loop"}
-	for _, world := range []string{WorldToy, WorldStarter} {
-		if got := names(Fast, world); !slices.Equal(got, want) {
-			t.Errorf("fast in the world %s: %v", world, got)
-		}
-	}
-	if got := names(All, WorldStarter); slices.Contains(got, "pretrain") || !slices.Contains(got, "labeler-noise") {
-		t.Errorf("all in the starter's world: %v", got)
+	if got := names(Fast); !slices.Equal(got, want) {
+		t.Errorf("fast: %v", got)
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 var gradient = spec{
-	name: "gradient", title: "A1: objectives against central differences", toyOnly: true, pure: true, run: runGradient,
+	name: "gradient", title: "A1: objectives against central differences", pure: true, run: runGradient,
 }
 
 // runGradient compares the gradient of every objective with central differences in float64.

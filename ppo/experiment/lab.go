@@ -103,6 +103,14 @@ func (l *lab) prepare() {
 	l.digest = digest(l.recipe, l.models)
 }
 
+// pretraining lists the texts of a pretraining mix: those of the base, of the starter's the first.
+func (l *lab) pretraining() []model.Sequence {
+	if l.recipe.World == WorldStarter {
+		return l.world.corpus(starter.Default().Seed, starterMixTexts)
+	}
+	return l.corpus
+}
+
 // Base returns the pretrained model.
 func (l *lab) Base(ctx context.Context) (*model.Transformer, error) {
 	return l.language.get("base", func() (*model.Transformer, error) {

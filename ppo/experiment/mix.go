@@ -12,10 +12,12 @@ import (
 const (
 	mixCoef  = 0.3
 	mixBatch = 64 // texts a step of 64 episodes
+
+	starterMixTexts = 8192 // of the starter's corpus, more than a run takes
 )
 
 var pretrainingMix = spec{
-	name: "pretraining-mix", title: "A16: with pretraining text mixed in, the policy forgets less of it", toyOnly: true,
+	name: "pretraining-mix", title: "A16: with pretraining text mixed in, the policy forgets less of it",
 	run: func(ctx context.Context, l *lab, seed int, r *recorder) error {
 		s, err := l.Reward(ctx, seed, l.recipe.Ranked, labeler{})
 		if err != nil {
@@ -32,7 +34,7 @@ var pretrainingMix = spec{
 			return err
 		}
 		cfg.Ptx = ppo.PtxConfig{Coef: mixCoef, Batch: mixBatch}
-		t, err := l.trainer(ctx, cfg, s, s, ppo.TextList(l.corpus))
+		t, err := l.trainer(ctx, cfg, s, s, ppo.TextList(l.pretraining()))
 		if err != nil {
 			return err
 		}

@@ -208,12 +208,12 @@ var ppoGold = spec{
 		for i, s := range o.trail {
 			r.point("gold", "gold", float64(i), s.gold)
 		}
-		r.rate("win against SFT", o.win, atLeast(0.90))
-		if l.recipe.World == WorldToy {
-			r.check("gold", o.gold, atLeast(2.5))
-		} else {
-			r.show("gold", o.gold)
+		gain, gold := atLeast(0.90), atLeast(2.5)
+		if l.recipe.World != WorldToy {
+			gain, gold = atLeast(aboveHalf), bound{}
 		}
+		r.rate("win against SFT", o.win, gain)
+		r.check("gold", o.gold, gold)
 		r.check("KL", o.kl, within(0, 15))
 		return nil
 	},

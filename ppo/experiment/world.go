@@ -32,6 +32,7 @@ type world interface {
 	demos(seed uint64, n int) []model.Sequence  // to learn from Start on
 	corpus(seed uint64, n int) []model.Sequence // pretraining texts, to learn from their second token on
 	gold(p prompt, response []int32) float64
+	facts(p prompt, response []int32) (onTopic, ended bool, badBigrams int)
 	repeats(p prompt, response []int32) float64 // what the gold score takes off for and SFT answers rarely have
 	promptOf(s model.Sequence) prompt
 	eos() int32
@@ -64,6 +65,11 @@ func (w toyWorld) corpus(seed uint64, n int) []model.Sequence {
 }
 
 func (w toyWorld) gold(p prompt, response []int32) float64 { return w.GoldIDs(p.ids[1], response) }
+
+func (w toyWorld) facts(p prompt, response []int32) (onTopic, ended bool, badBigrams int) {
+	f := w.Facts(p.ids[1], response)
+	return f.OnTopic, f.Ended, f.BadBigrams
+}
 
 func (w toyWorld) repeats(p prompt, response []int32) float64 {
 	return float64(w.Facts(p.ids[1], response).Repeats)
@@ -152,6 +158,19 @@ func (w *starterWorld) answer(response []int32) (text string, ended bool) {
 func (w *starterWorld) gold(p prompt, response []int32) float64 {
 	text, ended := w.answer(response)
 	return w.Gold(p.text, text, ended)
+}
+
+// facts tells whether an answer names all that is asked and is of the kind asked for, and 1 where a pair of its words is odd.
+func (w *starterWorld) facts(p prompt, response []int32) (onTopic, ended bool, badBigrams int) {
+	text, ended := w.answer(response)
+	points := map[string]float64{}
+	for _, c := range w.Explain(p.text, text, ended) {
+		points[c.Name] = c.Points
+	}
+	if points["reads well"] < 0 {
+		badBigrams = 1
+	}
+	return points["names"] >= 2 && points["task"] >= 1, ended, badBigrams
 }
 
 // repeats counts as the gold score does: 1.5 points at most.

@@ -117,19 +117,33 @@ func (l *Loop) start(ctx context.Context, tx pgx.Tx, projectID, actor string, c 
 
 // reference finds the supervised policy that a policy descends from: what the KL penalty holds on to in every round.
 func (l *Loop) reference(ctx context.Context, v registry.Version) (registry.Version, error) {
-	if v.Kind == "sft" {
+	if v.Kind == registry.SFT {
 		return v, nil
 	}
-	lineage, err := l.Registry.Lineage(ctx, v.ID)
-	if err != nil {
-		return v, err
+	sft, err := l.nearest(ctx, v.ID, registry.SFT)
+	if errors.Is(err, ErrNotFound) {
+		err = &InvalidError{"policy", fmt.Sprintf("%s does not descend from a supervised policy", v.Name)}
 	}
-	for _, a := range lineage {
-		if a.Kind == "sft" {
-			return a.Version, nil
+	return sft, err
+}
+
+// nearest is the version of a kind that the fewest steps lead back to, ErrNotFound where there is none. It looks a few steps back before
+// it looks at all: a thousand rounds have thousands of ancestors.
+func (l *Loop) nearest(ctx context.Context, id, kind string) (registry.Version, error) {
+	for depth := 4; ; depth *= 8 {
+		line, err := l.Registry.Near(ctx, id, depth)
+		if err != nil {
+			return registry.Version{}, err
+		}
+		for _, a := range line {
+			if a.Kind == kind {
+				return a.Version, nil
+			}
+		}
+		if line[len(line)-1].Depth < depth {
+			return registry.Version{}, ErrNotFound
 		}
 	}
-	return v, &InvalidError{"policy", fmt.Sprintf("%s does not descend from a supervised policy", v.Name)}
 }
 
 // Cancel ends an open round; its runs stop at their next step, and what people ranked stays.

@@ -35,20 +35,11 @@ func (l *Loop) RewardModel(ctx context.Context) (registry.Version, error) {
 // rewardOf is the reward model that a policy was trained by, the nearest among its ancestors. ErrNotFound where there is none, or its
 // weights were removed.
 func (l *Loop) rewardOf(ctx context.Context, policyID string) (registry.Version, error) {
-	line, err := l.Registry.Lineage(ctx, policyID)
-	if err != nil {
-		return registry.Version{}, err
+	v, err := l.nearest(ctx, policyID, registry.Reward)
+	if err == nil && v.GoneAt != nil { // an older one is not what it was trained by
+		return registry.Version{}, ErrNotFound
 	}
-	for _, a := range line {
-		if a.Kind != registry.Reward {
-			continue
-		}
-		if a.GoneAt != nil { // an older one is not what it was trained by
-			return registry.Version{}, ErrNotFound
-		}
-		return a.Version, nil
-	}
-	return registry.Version{}, ErrNotFound
+	return v, err
 }
 
 // promote lets a version serve where its kind does, and with a policy the reward model that it was trained by.
