@@ -121,7 +121,7 @@ func TestAdminLiveCurves(t *testing.T) {
 	c := loop.DefaultConfig()
 	c.Prompts, c.EvalPrompts, c.MaxTokens, c.Overlap, c.OverlapShare, c.Seed, c.Promotion = 12, 10, 8, 1, 0, 7, loop.PromoteByHand
 	c.Reward.Epochs, c.Reward.Batch = 2, 8
-	c.PPO.Iterations, c.PPO.Rollouts, c.PPO.Minibatch, c.PPO.Chunk, c.PPO.MaxTokens = 100_000, 16, 8, 16, 8
+	c.PPO.Iterations, c.PPO.Rollouts, c.PPO.Minibatch, c.PPO.Chunk, c.PPO.MaxTokens = 100_000, 96, 96, 96, 8
 	c.PPO.LR, c.PPO.ValueLR = 1e-4, 1e-4
 	r := w.inPPO(c)
 

@@ -258,6 +258,7 @@ func (w *world) sampled(r loop.Round, p labeling.Prompt, answers ...string) {
 		exec(`UPDATE rounds SET ppo_run_id = $2 WHERE id = $1`, r.ID, r.PPORunID)
 	}
 	for i, answer := range answers {
+		answer, _ = labeling.Sanitize(answer)
 		pieces := strings.SplitAfter(answer, " ")
 		ids, kl, logp := make([]int32, len(pieces)), make([]float32, len(pieces)), make([]float32, len(pieces))
 		for j, piece := range pieces {
@@ -268,7 +269,7 @@ func (w *world) sampled(r loop.Round, p labeling.Prompt, answers ...string) {
 		exec(`INSERT INTO policy_samples (run_id, iteration, prompt_id, place, ids, pieces, logprobs, kl, score, held_score, held_by, ended) VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, 'gold', $10)`,
 			r.PPORunID, 5*i, p.ID, ids, pieces, logp, kl, float64(i), 1-.2*float64(i), i != 1)
 	}
-	said := "an " + answers[0]
+	said, _ := labeling.Sanitize(answers[0])
 	exec(`INSERT INTO alarms (id, round_id, kind, message, actor, rule, run_id, metric, value, threshold, step, answered_at, answered_by, reason, new_limit)
-		VALUES (gen_random_uuid(), $1, 'alarm', 'kl: kl of step 60 is 31.2, above the limit of 30', 'system', 'kl', $2, 'kl', 31.2, 30, 60, now(), 'command line', $3, 40)`, r.ID, r.PPORunID, said[:min(len(said), 900)])
+		VALUES (gen_random_uuid(), $1, 'alarm', 'kl: kl of step 60 is 31.2, above the limit of 30', 'system', 'kl', $2, 'kl', 31.2, 30, 60, now(), 'command line', $3, 40)`, r.ID, r.PPORunID, strings.ToValidUTF8(said[:min(len(said), 900)], ""))
 }

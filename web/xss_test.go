@@ -108,7 +108,7 @@ func TestTextStaysText(t *testing.T) {
 	w.must(err)
 	_, err = w.pool.Exec(ctx, `UPDATE rounds SET report = $2 WHERE id = $1`, r.ID, report)
 	w.must(err)
-	w.sampled(r, w.splitPrompt(all, labeling.Test), all)
+	w.sampled(r, w.splitPrompt("asked: "+all, labeling.Test), all)
 	evil, err := w.labeling.CreateProject(ctx, labeling.Project{Name: `<script>alert(1)</script>` + "\u202e", Instructions: all}, "system")
 	w.must(err)
 	evil.Instructions = strings.Join(payloads[5:], "\n")
