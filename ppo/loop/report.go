@@ -66,15 +66,15 @@ func (l *Loop) newEvaluation(ctx context.Context, v run.Run) (run.Trainer, error
 }
 
 func (l *Loop) evalPrompts(ctx context.Context, r Round, cp *checkpoint.Checkpoint) ([]evalPrompt, error) {
-	out, err := l.fitting(ctx, r, cp, labeling.Test, r.Config.EvalPrompts)
+	out, err := l.fittingPrompts(ctx, r, cp, labeling.Test, r.Config.EvalPrompts)
 	if err == nil && len(out) == 0 {
 		err = fmt.Errorf("there are no held-out prompts to evaluate on: import some with the split \"test\"")
 	}
 	return out, err
 }
 
-// fitting are usable prompts of a split that fit the model's context with an answer, of the first so many.
-func (l *Loop) fitting(ctx context.Context, r Round, cp *checkpoint.Checkpoint, split string, limit int) (out []evalPrompt, err error) {
+// fittingPrompts are usable prompts of a split that fit the model's context with an answer, of the first so many.
+func (l *Loop) fittingPrompts(ctx context.Context, r Round, cp *checkpoint.Checkpoint, split string, limit int) (out []evalPrompt, err error) {
 	list, err := l.Labeling.UsablePrompts(ctx, r.ProjectID, split, limit)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,10 @@
   const cursor = await curves.load();
   if (!live) return;
 
+  let leaving = false; // a form is on its way, and its answer says more than a reload would
+  addEventListener("submit", () => { leaving = true; });
+  const reload = () => { if (!leaving) location.reload(); };
+
   let shownStage = root.dataset.stage;
   const source = new EventSource("/admin/api/rounds/" + encodeURIComponent(root.dataset.round) + "/events?after=" + encodeURIComponent(cursor));
   source.addEventListener("round", (e) => {
@@ -19,12 +23,12 @@
     p.value = Math.min(r.progress.done, p.max);
     $("count").textContent = r.counted;
     if ($("left")) $("left").textContent = r.left;
-    if ($("paused") && $("paused").hidden === r.paused) location.reload(); // somebody or an alarm paused it, or it was set to work: other buttons
+    if ($("paused") && $("paused").hidden === r.paused) reload(); // somebody or an alarm paused it, or it was set to work: other buttons
     document.title = document.title.replace(/^(.* – )?/, r.ended ? "" : r.label + " – ");
     if (r.stage !== shownStage) { // tables and buttons belong to the stage
       shownStage = r.stage;
       source.close();
-      location.reload();
+      reload();
     }
   });
   source.addEventListener("points", (e) => curves.add(JSON.parse(e.data)));
