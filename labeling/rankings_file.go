@@ -253,3 +253,15 @@ func GroupRecords(records []Record) []RankedPrompt {
 	}
 	return list
 }
+
+// rankingsFile is a file of records in memory.
+func rankingsFile(list []Record) (*bytes.Reader, error) {
+	var b bytes.Buffer
+	w := NewRankingsWriter(&b)
+	for _, r := range list {
+		if err := w.Write(r); err != nil {
+			return nil, err
+		}
+	}
+	return bytes.NewReader(b.Bytes()), nil
+}

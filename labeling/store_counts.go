@@ -110,3 +110,35 @@ func sweep(ctx context.Context, q querier) (due, ended int, err error) {
 		SELECT (SELECT count(*) FROM due), (SELECT count(*) FROM closed)`, sweepLimit).Scan(&due, &ended)
 	return due, ended, err
 }
+
+// Material is what a project has to train on.
+type Material struct {
+	Prompts        map[string]int // usable ones, by split
+	Ranked         int            // tasks that somebody has ranked
+	Rankings       int
+	Demonstrations int
+}
+
+// Material counts what a project has to train on. Demonstrations are counted as Demonstrations lists them.
+func (s *Store) Material(ctx context.Context, projectID string) (Material, error) {
+	m := Material{Prompts: map[string]int{}}
+	rows, err := s.pool.Query(ctx, `SELECT split, count(*) FROM prompts WHERE project_id = $1 AND usable GROUP BY split`, projectID)
+	if err != nil {
+		return m, wrap(err, "material of project %s", projectID)
+	}
+	var split string
+	var n int
+	if _, err = pgx.ForEachRow(rows, []any{&split, &n}, func() error { m.Prompts[split] = n; return nil }); err != nil {
+		return m, wrap(err, "material of project %s", projectID)
+	}
+	err = s.pool.QueryRow(ctx, `SELECT count(DISTINCT a.task_id), count(*) FROM assignments a WHERE a.project_id = $1 AND a.state = 'submitted' AND NOT a.aside`, projectID).
+		Scan(&m.Ranked, &m.Rankings)
+	if err == nil {
+		err = s.pool.QueryRow(ctx, `SELECT count(*) FROM demonstrations d
+			LEFT JOIN prompts p ON p.id = d.prompt_id
+			LEFT JOIN assignments a ON a.id = d.assignment_id LEFT JOIN tasks t ON t.id = a.task_id
+			WHERE d.project_id = $1 AND (p.id IS NULL OR p.usable AND p.split <> 'test') AND (t.id IS NULL OR NOT t.hidden AND t.held = '')`, projectID).
+			Scan(&m.Demonstrations)
+	}
+	return m, wrap(err, "material of project %s", projectID)
+}

@@ -1,12 +1,16 @@
 package labeling
 
 import (
+	"context"
 	"slices"
 	"strings"
 )
 
-// parts are the kinds of subjects that are part of what a customer brought, with the column that names them.
-var parts = map[string]string{"completion": "completion_id", "user": "end_user", "source": "api_key_id"}
+// parts are the kinds of subjects that are part of what a customer brought, with the column that names them here and in stored
+// completions.
+var parts = map[string]struct{ column, stored string }{
+	"completion": {"completion_id", "id"}, "user": {"end_user", "end_user"}, "source": {"api_key_id", "key_id"},
+}
 
 // PartOf is part of what a customer brought: a completion by its id, all that came for one of the customer's own users ("user"),
 // or all that came by one API key or conversation ("source").
@@ -16,11 +20,21 @@ func PartOf(kind, customerID, id string) Subject {
 
 // eraser is what deletes the subject's rows.
 func (s Subject) eraser() (func(*eraser) error, error) {
-	column, ok := parts[s.Kind]
+	by, ok := parts[s.Kind]
 	customer, id, whole := strings.Cut(s.ID, "/")
 	switch {
 	case ok && whole && customer != "" && id != "":
-		return func(e *eraser) error { return e.part(column, customer, id) }, nil
+		return func(e *eraser) error {
+			if s.Kind == "completion" {
+				if err := e.said(customer, id); err != nil {
+					return err
+				}
+			}
+			if err := e.where("stored_completions", `customer_id || '/' || `+by.stored+` = $1`, s.ID); err != nil {
+				return err
+			}
+			return e.part(by.column, customer, id)
+		}, nil
 	case s.Kind == "customer" && s.ID != "":
 		return func(e *eraser) error { return e.customer(s.ID) }, nil
 	case s.Kind == "labeler" && s.ID != "":
@@ -102,4 +116,33 @@ func (e *eraser) completions(kept []string) error {
 		}
 	}
 	return nil
+}
+
+// said deletes a completion from the conversation that it belongs to: the question, its answers, and what was said after them.
+func (e *eraser) said(customer, completion string) error {
+	turns, err := e.list(`SELECT DISTINCT coalesce(t.parent_id, t.id)::text FROM conversation_turns t JOIN conversations c ON c.id = t.conversation_id
+		WHERE c.customer_id = $1 AND t.completion_id = $2 ORDER BY 1`, customer, completion)
+	if err != nil || len(turns) == 0 {
+		return err
+	}
+	if err := e.where("conversation_turns", `id = ANY($1::uuid[])`, turns); err != nil {
+		return err
+	}
+	_, err = e.tx.Exec(e.ctx, `UPDATE conversations c SET leaf = (SELECT t.id FROM conversation_turns t WHERE t.conversation_id = c.id ORDER BY t.id DESC LIMIT 1)
+		WHERE customer_id = $1 AND NOT EXISTS (SELECT FROM conversation_turns t WHERE t.id = c.leaf)`, customer)
+	if err == nil {
+		_, err = e.tx.Exec(e.ctx, `UPDATE conversations c SET share_hash = NULL, share_leaf = NULL, shared_at = NULL
+			WHERE customer_id = $1 AND share_leaf IS NOT NULL AND NOT EXISTS (SELECT FROM conversation_turns t WHERE t.id = c.share_leaf)`, customer)
+	}
+	return err
+}
+
+// OwnerOf is the customer whose completion has that id. ErrNotFound: nothing is kept of it.
+func (s *Store) OwnerOf(ctx context.Context, completion string) (customerID string, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT customer_id FROM stored_completions WHERE id = $1
+		UNION ALL SELECT customer_id FROM kept_completions WHERE completion_id = $1
+		UNION ALL SELECT customer_id FROM prompt_sources WHERE completion_id = $1 AND customer_id <> ''
+		UNION ALL SELECT c.customer_id FROM conversation_turns t JOIN conversations c ON c.id = t.conversation_id WHERE t.completion_id = $1 LIMIT 1`, completion).Scan(&customerID)
+	return customerID, wrap(err, "owner of completion %s", completion)
 }

@@ -11,47 +11,52 @@ import (
 // exportPage is how many rows are read at once: a reader that is slow holds no statement open.
 const exportPage = 500
 
-// ExportCustomer calls each with every row that names a customer, table by table, oldest first, and with the answers to its prompts: what
-// Erase would take. Whichever room a table belongs to, it is found by its column customer_id. Columns of bytes stay out, and so do keys,
-// which web/account exports.
-func (s *Store) ExportCustomer(ctx context.Context, customerID string, each func(table string, row json.RawMessage) error) error {
+// exportedBy are tables that name a customer and that other rooms export.
+var exportedBy = []string{"api_keys", "stored_completions", "conversations", "chat_presets"}
+
+// ExportPerson calls each with every row that names somebody as customer or as labeler, table by table, oldest first, with the answers
+// to that one's prompts and the pairs and ratings of its rankings: what Erase would take. A table is found by its column customer_id or
+// labeler_id. Columns of bytes, which are digests, stay out; so do the tables of other rooms.
+func (s *Store) ExportPerson(ctx context.Context, id string, each func(table string, row json.RawMessage) error) error {
+	as := []string{id, CustomerLabeler(id)}
 	rows, err := s.pool.Query(ctx, `
-		SELECT c.table_name::text, c.data_type = 'uuid' FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
-		WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.column_name = 'customer_id' AND c.data_type IN ('text', 'uuid')
-			AND c.table_name <> 'api_keys' ORDER BY c.table_name`)
+		SELECT c.table_name::text, string_agg('t.' || quote_ident(c.column_name) || '::text = ANY($1)', ' OR ') FROM information_schema.columns c
+		JOIN information_schema.tables t USING (table_schema, table_name)
+		WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.column_name IN ('customer_id', 'labeler_id') AND c.data_type IN ('text', 'uuid')
+			AND c.table_name <> ALL($1) GROUP BY c.table_name ORDER BY c.table_name`, exportedBy)
 	if err != nil {
-		return wrap(err, "export of customer %s", customerID)
+		return wrap(err, "export of %s", id)
 	}
-	type source struct {
-		Table string
-		UUID  bool
-	}
-	tables, err := pgx.CollectRows(rows, pgx.RowToStructByPos[source])
-	for _, t := range tables {
-		where := `t.customer_id = $1`
-		if t.UUID {
-			if !isID(customerID) {
-				continue
-			}
-			where += `::uuid`
-		}
+	type source struct{ Table, Where string }
+	sources, err := pgx.CollectRows(rows, pgx.RowToStructByPos[source])
+	const ranked = `t.ranking_id IN (SELECT id FROM rankings WHERE labeler_id = ANY($1))`
+	for _, t := range append(sources, source{"responses", `t.prompt_id IN (SELECT id FROM prompts WHERE customer_id = ANY($1))`},
+		source{"comparisons", ranked}, source{"ratings", ranked},
+		source{"import_rows", `t.body::jsonb ->> 'customer' = ANY($1)`}) {
 		if err == nil {
-			err = s.exportRows(ctx, t.Table, where, customerID, each)
+			err = s.exportRows(ctx, t.Table, t.Where, as, each)
 		}
 	}
-	if err == nil {
-		err = s.exportRows(ctx, "responses", `t.prompt_id IN (SELECT id FROM prompts WHERE customer_id = $1)`, customerID, each)
-	}
-	return wrap(err, "export of customer %s", customerID)
+	return wrap(err, "export of %s", id)
 }
 
-func (s *Store) exportRows(ctx context.Context, table, where, id string, each func(string, json.RawMessage) error) error {
+// exportRows pages through a table by its primary key, which in most begins with a time.
+func (s *Store) exportRows(ctx context.Context, table, where string, id []string, each func(string, json.RawMessage) error) error {
 	name := pgx.Identifier{table}.Sanitize()
+	var place string
+	var digests []string // columns that stay out
+	if err := s.pool.QueryRow(ctx, `
+		SELECT (SELECT 'concat_ws(chr(31), ' || string_agg('t.' || quote_ident(a.attname), ', ' ORDER BY k.n) || ')' FROM pg_index i
+				CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(at, n) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.at
+				WHERE i.indrelid = $1::regclass AND i.indisprimary),
+			ARRAY(SELECT column_name::text FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $2 AND data_type = 'bytea')`,
+		name, table).Scan(&place, &digests); err != nil {
+		return err
+	}
 	for after := ""; ; {
-		rows, err := s.pool.Query(ctx, fmt.Sprintf(`
-			SELECT (x.row - ARRAY(SELECT column_name::text FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $3 AND data_type = 'bytea'))::text, x.place
-			FROM (SELECT to_jsonb(t) AS row, concat_ws(' ', to_jsonb(t) ->> 'created_at', to_jsonb(t) ->> 'id', md5(to_jsonb(t)::text)) AS place FROM %s t WHERE %s) x
-			WHERE x.place > $2 COLLATE "C" ORDER BY x.place COLLATE "C" LIMIT %d`, name, where, exportPage), id, after, table)
+		rows, err := s.pool.Query(ctx, fmt.Sprintf(`SELECT (to_jsonb(x.t) - $3::text[])::text, x.place
+			FROM (SELECT t, %[1]s AS place FROM %[2]s t WHERE (%[3]s) AND %[1]s COLLATE "C" > $2 ORDER BY %[1]s COLLATE "C" LIMIT %[4]d) x ORDER BY x.place COLLATE "C"`,
+			place, name, where, exportPage), id, after, digests)
 		if err != nil {
 			return err
 		}
@@ -72,7 +77,13 @@ func (s *Store) exportRows(ctx context.Context, table, where, id string, each fu
 	}
 }
 
-// ErasuresOf lists a person's erasures, newest first.
+// ErasuresOf lists a person's erasures, those of part of what a customer brought too, newest first.
 func (s *Store) ErasuresOf(ctx context.Context, subject Subject) ([]ErasureReport, error) {
-	return s.erasures(ctx, `WHERE subject = $1 ORDER BY id DESC LIMIT 50`, subject.String())
+	of := []string{subject.String()}
+	if subject.Kind == SubjectCustomer {
+		for kind := range parts {
+			of = append(of, PartOf(kind, subject.ID, "").String())
+		}
+	}
+	return s.erasures(ctx, `WHERE subject = ($1::text[])[1] OR EXISTS (SELECT FROM unnest(($1::text[])[2:]) part WHERE starts_with(subject, part)) ORDER BY id DESC LIMIT 50`, of)
 }

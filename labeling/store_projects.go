@@ -12,14 +12,14 @@ import (
 )
 
 const projectColumns = `p.id, p.name, p.question, g.body, p.guideline, p.k, p.overlap, p.prompt_cap, p.valid_share, p.test_share, p.lease_s,
-	p.languages, p.closed, p.created_at
+	p.languages, p.closed, p.comparison, p.created_at
 	FROM projects p JOIN guidelines g ON g.project_id = p.id AND g.version = p.guideline`
 
 func scanProject(row pgx.CollectableRow) (Project, error) {
 	var p Project
 	var lease int
 	err := row.Scan(&p.ID, &p.Name, &p.Question, &p.Instructions, &p.Guideline, &p.K, &p.Overlap, &p.PromptCap, &p.ValidShare, &p.TestShare,
-		&lease, &p.Languages, &p.Closed, &p.CreatedAt)
+		&lease, &p.Languages, &p.Closed, &p.Comparison, &p.CreatedAt)
 	p.Lease = time.Duration(lease) * time.Second
 	return p, err
 }
@@ -155,9 +155,9 @@ func insertProject(ctx context.Context, tx pgx.Tx, p Project) (string, error) {
 		return "", err
 	}
 	tag, err := tx.Exec(ctx, `
-		INSERT INTO projects (id, name, question, guideline, k, overlap, prompt_cap, valid_share, test_share, lease_s, languages, closed)
-		VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (name) DO NOTHING`,
-		id, p.Name, p.Question, p.K, p.Overlap, p.PromptCap, p.ValidShare, p.TestShare, int(p.Lease/time.Second), p.Languages, p.Closed)
+		INSERT INTO projects (id, name, question, guideline, k, overlap, prompt_cap, valid_share, test_share, lease_s, languages, closed, comparison)
+		VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (name) DO NOTHING`,
+		id, p.Name, p.Question, p.K, p.Overlap, p.PromptCap, p.ValidShare, p.TestShare, int(p.Lease/time.Second), p.Languages, p.Closed, p.Comparison)
 	if err != nil || tag.RowsAffected() == 0 {
 		return "", err
 	}
@@ -262,7 +262,8 @@ func (s *Store) Projects(ctx context.Context) ([]Project, error) {
 	return s.listProjects(ctx, `SELECT `+projectColumns+` ORDER BY p.id`)
 }
 
-// OpenProjects lists the projects that labelers are offered, oldest first.
+// OpenProjects lists the projects that labelers may work in, oldest first. Those whose Comparison is CompareRoom are for who has their
+// address.
 func (s *Store) OpenProjects(ctx context.Context) ([]Project, error) {
 	return s.listProjects(ctx, `SELECT `+projectColumns+` WHERE NOT p.closed ORDER BY p.id`)
 }

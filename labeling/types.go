@@ -18,6 +18,12 @@ const (
 	OriginLabeler = "labeler" // written by a labeler
 )
 
+// Who judges in a project in which two models are compared.
+const (
+	CompareLabelers = "labelers" // whoever labels: it is offered as any project is
+	CompareRoom     = "room"     // who has its address
+)
+
 // Limits of the room.
 const (
 	MinAnswers = 2
@@ -48,6 +54,7 @@ type Project struct {
 	Lease        time.Duration // how long a claimed task is held without a sign of life
 	Languages    []string      // BCP 47, of prompts and answers; none = any
 	Closed       bool          // not offered to labelers
+	Comparison   string        // CompareLabelers or CompareRoom where people compare two models here, else ""
 	CreatedAt    time.Time
 }
 

@@ -18,8 +18,22 @@ type accountDataData struct {
 	Past    []labeling.ErasureReport
 	Preview *labeling.ErasureReport
 	Done    *labeling.ErasureReport
-	Nothing bool // there is nothing to erase
+	Nothing bool   // there is nothing to erase
+	What    string // is to be erased: all, a completion, or what came for a user
+	Part    string // the completion's id, or the user
 	Error   string
+}
+
+// subject is what is to be erased.
+func (d accountDataData) subject(c *gin.Context) (labeling.Subject, error) {
+	me := subjectOf(c)
+	switch {
+	case d.What == "" || d.What == "all":
+		return me, nil
+	case d.What != "completion" && d.What != "user":
+		return me, bad("/what", "must be all, completion or user")
+	}
+	return labeling.PartOf(d.What, me.ID, d.Part), nil
 }
 
 func (s *server) accountDataPage(c *gin.Context) {
@@ -43,7 +57,7 @@ func subjectOf(c *gin.Context) labeling.Subject {
 
 // exportLine is a line of one's own data.
 type exportLine struct {
-	Kind string          `json:"kind"` // account, session, key, request, or the name of a table
+	Kind string          `json:"kind"` // account, session, invitation, key, key_day, request, or the name of a table
 	Row  json.RawMessage `json:"row"`
 }
 
@@ -60,7 +74,13 @@ func (s *server) exportAccount(c *gin.Context) {
 	write := func(kind string, row json.RawMessage) error { return lines.Encode(exportLine{kind, row}) }
 	err := s.Accounts.Export(ctx, u.ID, actor(c), write)
 	if err == nil {
-		err = s.Labeling.ExportCustomer(ctx, u.ID, write)
+		err = s.Stored.Export(ctx, u.ID, write)
+	}
+	if err == nil {
+		err = s.Conversations.Export(ctx, u.ID, write)
+	}
+	if err == nil {
+		err = s.Labeling.ExportPerson(ctx, u.ID, write)
 	}
 	if err == nil {
 		err = buffered.Flush()
@@ -69,7 +89,7 @@ func (s *server) exportAccount(c *gin.Context) {
 	case err == nil:
 		sent.begin()
 	case sent.begun:
-		s.Log.Error("export broken off", "request", requestID(c.Request), "user", u.ID, "error", err)
+		s.Log.ErrorContext(c.Request.Context(), "export broken off", "request", requestID(c.Request), "user", u.ID, "error", err)
 		panic(http.ErrAbortHandler) // a half file must not look whole
 	default:
 		h.Del("Content-Disposition")
@@ -81,6 +101,23 @@ func (s *server) exportAccount(c *gin.Context) {
 func (s *server) eraseAccount(c *gin.Context) {
 	var d accountDataData
 	code, sure := http.StatusOK, c.PostForm("sure") == "yes"
+	for name, at := range map[string]*string{"what": &d.What, "part": &d.Part} {
+		var err error
+		if *at, err = formValue(c, name, 500); err != nil {
+			s.fail(c, err)
+			return
+		}
+	}
+	subject, err := d.subject(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	if subject.Kind != labeling.SubjectCustomer && d.Part == "" {
+		d.Error = s.say(c, "Which one? Give the completion's id, or the user as your requests name it.")
+		s.showAccountData(c, http.StatusBadRequest, d)
+		return
+	}
 	if sure {
 		problem, said, ok := s.knowsPassword(c, c.PostForm("password"))
 		switch {
@@ -90,7 +127,7 @@ func (s *server) eraseAccount(c *gin.Context) {
 			code, d.Error, sure = problem, said, false
 		}
 	}
-	r, err := s.Erase(c.Request.Context(), subjectOf(c), actor(c), !sure)
+	r, err := s.Erase(c.Request.Context(), subject, actor(c), !sure)
 	switch {
 	case errors.Is(err, labeling.ErrNotFound):
 		d.Nothing = true
@@ -98,7 +135,7 @@ func (s *server) eraseAccount(c *gin.Context) {
 		s.fail(c, err)
 		return
 	case sure:
-		d.Done = &r
+		d.Done, d.Part = &r, ""
 	default:
 		d.Preview = &r
 	}
@@ -108,8 +145,7 @@ func (s *server) eraseAccount(c *gin.Context) {
 // knowsPassword asks for the password again, as a sign-in does and under the same limits. Where it is not right, problem says so; an error of
 // another kind has been answered, and problem is empty.
 func (s *server) knowsPassword(c *gin.Context, password string) (code int, problem string, ok bool) {
-	ctx := c.Request.Context()
-	token, _, err := s.Accounts.Login(ctx, user(c).Email, password, c.ClientIP(), c.Request.UserAgent())
+	err := s.Accounts.CheckPassword(c.Request.Context(), user(c).ID, password, c.ClientIP())
 	var limit *account.LimitError
 	switch {
 	case errors.Is(err, account.ErrDenied):
@@ -117,10 +153,7 @@ func (s *server) knowsPassword(c *gin.Context, password string) (code int, probl
 	case errors.As(err, &limit):
 		c.Header("Retry-After", seconds(limit.RetryAfter))
 		return http.StatusTooManyRequests, s.say(c, "Too many attempts. Wait a few minutes and try again."), false
-	case err == nil:
-		err = s.Accounts.Logout(ctx, token)
-	}
-	if err != nil {
+	case err != nil:
 		s.fail(c, err)
 		return 0, "", false
 	}

@@ -3,13 +3,20 @@ package web
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/oidc"
 )
 
 func (s *server) accountRoutes() {
+	s.route(signedIn, get, "/account", s.accountPage)
+	s.route(signedIn, post, "/account/password", s.changePassword)
+	s.route(signedIn, get, "/account/sessions", s.sessionsPage)
+	s.route(signedIn, post, "/account/sessions", s.endSessions)
+	s.route(signedIn, post, "/account/sessions/:id/end", s.endSession)
 	s.route(signedIn, get, "/account/keys", s.accountKeysPage)
 	s.route(signedIn, post, "/account/keys", s.makeOwnKey)
 	s.route(signedIn, post, accountKeyPath+"/rotate", s.rotateOwnKey)
@@ -23,18 +30,46 @@ func (s *server) accountRoutes() {
 
 type accountData struct {
 	accountTabs
-	Error string
+	Error       string
+	HasPassword bool
+	Identities  []account.Identity
+	Providers   []*oidc.Provider // that no identity is linked of yet
 }
 
 func (s *server) accountPage(c *gin.Context) { s.showAccount(c, http.StatusOK, "") }
 
 func (s *server) showAccount(c *gin.Context, code int, message string) {
-	s.render(c, code, "account", view{Title: "Your account", Nav: "account", Note: note(c), Data: accountData{accountTabs{"sign-in"}, message}})
+	ctx, u := c.Request.Context(), user(c)
+	d := accountData{accountTabs: accountTabs{"sign-in"}, Error: message}
+	var err error
+	if d.HasPassword, err = s.Accounts.HasPassword(ctx, u.ID); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if d.Identities, err = s.Accounts.Identities(ctx, u.ID); err != nil {
+		s.fail(c, err)
+		return
+	}
+	for _, p := range s.Providers {
+		if !slices.ContainsFunc(d.Identities, func(i account.Identity) bool { return i.Provider == p.Name }) {
+			d.Providers = append(d.Providers, p)
+		}
+	}
+	s.nameProviders(d.Identities)
+	s.render(c, code, "account", view{Title: "Your account", Nav: "account", Note: note(c), Data: d})
 }
 
-// changePassword asks for the old password, as a sign-in does and under the same limits, and ends all sessions.
+// nameProviders writes what people call the providers in place of their names; one that is gone from the settings keeps its name.
+func (s *server) nameProviders(list []account.Identity) {
+	for i, identity := range list {
+		if p := s.provider(identity.Provider); p != nil {
+			list[i].Provider = p.Title
+		}
+	}
+}
+
+// changePassword asks for the old password, as a sign-in does and under the same limits. All other sessions end.
 func (s *server) changePassword(c *gin.Context) {
-	ctx, u := c.Request.Context(), user(c)
 	old, err := formValue(c, "old", 4096)
 	if err != nil {
 		s.fail(c, err)
@@ -49,43 +84,63 @@ func (s *server) changePassword(c *gin.Context) {
 		s.showAccount(c, http.StatusBadRequest, s.say(c, "The new password is missing."))
 		return
 	}
-	token, _, err := s.Accounts.Login(ctx, u.Email, old, c.ClientIP(), c.Request.UserAgent())
+	token, err := s.Accounts.ChangePassword(c.Request.Context(), user(c).ID, old, fresh, from(c))
 	var limit *account.LimitError
+	var weak *account.InvalidError
 	switch {
 	case errors.Is(err, account.ErrDenied):
 		s.showAccount(c, http.StatusBadRequest, s.say(c, "The old password is not right."))
-		return
 	case errors.As(err, &limit):
 		c.Header("Retry-After", seconds(limit.RetryAfter))
 		s.showAccount(c, http.StatusTooManyRequests, s.say(c, "Too many attempts. Wait a few minutes and try again."))
-		return
+	case errors.As(err, &weak):
+		s.showAccount(c, http.StatusBadRequest, s.language(c).Field(s.say(c, "New password"), weak.Reason))
 	case err != nil:
 		s.fail(c, err)
-		return
+	default:
+		s.setCookie(c, token, int(account.SessionLife.Seconds()))
+		done(c, "/account", "password")
 	}
-	var weak *account.InvalidError
-	_, err = s.Accounts.SetPassword(ctx, u.ID, fresh, actor(c))
-	if errors.As(err, &weak) {
-		if err := s.Accounts.Logout(ctx, token); err != nil {
-			s.fail(c, err)
-			return
-		}
-		s.showAccount(c, http.StatusBadRequest, s.language(c).Field(s.say(c, "New password"), weak.Reason))
-		return
-	}
+}
+
+type sessionsData struct {
+	accountTabs
+	Sessions []account.Session
+}
+
+// sessionsPage shows where somebody is signed in.
+func (s *server) sessionsPage(c *gin.Context) {
+	list, err := s.Accounts.Sessions(c.Request.Context(), user(c).ID, cookie(c, s.cookieName()))
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	s.setCookie(c, "", -1)
-	done(c, "/login", "password")
+	s.render(c, http.StatusOK, "sessions", view{Title: "Sessions", Nav: "account", Note: note(c), Data: sessionsData{accountTabs{"sessions"}, s.shown(list)}})
 }
 
-func (s *server) endSessions(c *gin.Context) {
-	if err := s.Accounts.RevokeSessions(c.Request.Context(), user(c).ID, actor(c)); err != nil {
+// shown names providers of sessions as people call them.
+func (s *server) shown(list []account.Session) []account.Session {
+	for i, one := range list {
+		if p := s.provider(one.Provider); p != nil {
+			list[i].Provider = p.Title
+		}
+	}
+	return list
+}
+
+func (s *server) endSession(c *gin.Context) {
+	if err := s.Accounts.EndSession(c.Request.Context(), user(c).ID, c.Param("id"), actor(c)); err != nil {
 		s.fail(c, err)
 		return
 	}
-	s.setCookie(c, "", -1)
-	done(c, "/login", "ended")
+	done(c, "/account/sessions", "session")
+}
+
+// endSessions ends all sessions but this one.
+func (s *server) endSessions(c *gin.Context) {
+	if err := s.Accounts.RevokeSessions(c.Request.Context(), user(c).ID, cookie(c, s.cookieName()), actor(c)); err != nil {
+		s.fail(c, err)
+		return
+	}
+	done(c, "/account/sessions", "ended")
 }

@@ -4,18 +4,18 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/ppo/loop"
-	"github.com/rankloop/rankloop/web/audit"
 )
 
 func (s *server) adminRoutes() {
 	s.route(readers, get, "/admin", s.adminHome)
+	s.wizardRoutes()
 	s.route(admins, post, "/admin/rounds", s.startRound)
 	s.route(readers, get, "/admin/rounds/:id", s.roundPage)
 	s.route(admins, post, "/admin/rounds/:id/cancel", s.roundAct(s.Loop.Cancel, "cancelled"))
@@ -34,6 +34,7 @@ func (s *server) adminRoutes() {
 	s.route(readers, get, "/admin/models/:id", s.modelPage)
 	s.route(admins, post, "/admin/models/:id/promote", s.promote)
 	s.route(admins, post, "/admin/rollback", s.rollback)
+	s.canaryRoutes()
 
 	s.route(admins, get, "/admin/keys", s.keysPage)
 	s.route(admins, post, "/admin/keys", s.createKey)
@@ -46,20 +47,7 @@ func (s *server) adminRoutes() {
 	s.route(readers, get, "/admin/api/engine", s.engineNow)
 	s.route(reviewers, get, "/admin/held", s.heldPage)
 	s.route(reviewers, post, "/admin/held/:id/release", s.unhold)
-	s.route(admins, get, "/admin/audit", s.auditPage)
-	if s.JobsUI != nil {
-		for _, path := range []string{"/admin/jobs", "/admin/jobs/*path"} {
-			for _, method := range []string{get, post, put, http.MethodPatch, http.MethodDelete} {
-				s.route(admins, method, path, s.jobs)
-			}
-		}
-	}
-}
-
-// jobs hands over to the job queue's own pages, which style themselves inline.
-func (s *server) jobs(c *gin.Context) {
-	c.Header("Content-Security-Policy", "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'")
-	s.JobsUI.ServeHTTP(c.Writer, c.Request)
+	s.auditRoutes()
 }
 
 // names says who an actor is: e-mail addresses by "user:<id>".
@@ -84,6 +72,21 @@ type modelsData struct {
 	History  []registry.Promotion
 	Names    map[string]string // of actors
 	ByID     map[string]string // names of versions
+	Canary   *registry.Canary  // that is under way; nil: none
+	Planned  []registry.Planned
+}
+
+// CanaryOf is the canary of a version that is under way; nil: none.
+func (d modelsData) CanaryOf(id string) *registry.Canary {
+	if d.Canary == nil || d.Canary.Version.ID != id {
+		return nil
+	}
+	return d.Canary
+}
+
+// PlannedOf are the promotions of a version that wait.
+func (d modelsData) PlannedOf(id string) []registry.Planned {
+	return slices.DeleteFunc(slices.Clone(d.Planned), func(p registry.Planned) bool { return p.Version.ID != id })
 }
 
 func (s *server) modelsPage(c *gin.Context) {
@@ -113,6 +116,17 @@ func (s *server) modelsPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	if d.Planned, err = s.Registry.Planned(ctx, ""); err != nil {
+		s.fail(c, err)
+		return
+	}
+	switch open, err := s.Registry.OpenCanary(ctx, loop.Channel); {
+	case err == nil:
+		d.Canary = &open
+	case !errors.Is(err, registry.ErrNotFound):
+		s.fail(c, err)
+		return
+	}
 	s.render(c, http.StatusOK, "models", view{Title: "Models", Nav: "models", Note: note(c), Data: d})
 }
 
@@ -125,12 +139,14 @@ type modelData struct {
 	Line       []registry.Ancestor // with itself
 	Further    *registry.Ancestor  // where the line goes on that is too long for a page; nil: all of it is here
 	Origin     *labeling.Origin    // of the rankings behind it; nil: none
-	Names      map[string]string   // of labelers, as actors
+	Names      map[string]string   // of actors, labelers among them
 	ByID       map[string]string   // names of the versions that wrote the answers
 	Snapshot   *labeling.Snapshot  // nil: none
 	Serving    bool
 	CanPromote bool
 	Taints     []string // why it should be trained again
+	canaryData
+	Compared []comparedWith
 }
 
 func (s *server) modelPage(c *gin.Context) {
@@ -157,6 +173,14 @@ func (s *server) modelPage(c *gin.Context) {
 			d.Further = &a
 		}
 	}
+	if d.Names, err = s.names(ctx); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if d.canaryData, err = s.canaryOf(ctx, v); err != nil {
+		s.fail(c, err)
+		return
+	}
 	if v.Snapshot != nil {
 		snap, err := s.Labeling.SnapshotByID(ctx, *v.Snapshot)
 		if err != nil {
@@ -170,6 +194,10 @@ func (s *server) modelPage(c *gin.Context) {
 		}
 	}
 	if d.Taints, err = s.Registry.Taints(ctx, v.ID); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if d.Compared, err = s.comparedWith(ctx, v.ID, ""); err != nil {
 		s.fail(c, err)
 		return
 	}
@@ -208,24 +236,7 @@ func (s *server) originOf(ctx context.Context, d *modelData) error {
 			d.ByID[m.ID] = v.Name
 		}
 	}
-	d.Names, err = s.names(ctx)
-	return err
-}
-
-func (s *server) promote(c *gin.Context) {
-	if err := s.Loop.Promote(c.Request.Context(), c.Param("id"), actor(c)); err != nil {
-		s.fail(c, err)
-		return
-	}
-	done(c, "/admin/models", "promoted")
-}
-
-func (s *server) rollback(c *gin.Context) {
-	if _, err := s.Loop.Rollback(c.Request.Context(), actor(c)); err != nil {
-		s.fail(c, err)
-		return
-	}
-	done(c, "/admin/models", "rolledback")
+	return nil
 }
 
 // --- reported tasks
@@ -251,52 +262,4 @@ func (s *server) unhold(c *gin.Context) {
 		return
 	}
 	done(c, "/admin/held", "released")
-}
-
-// --- audit
-
-type auditData struct {
-	Query   audit.Query
-	Entries []audit.Entry
-	Older   int64 // id to go on from; 0: no more
-	Verdict *audit.Verdict
-	Names   map[string]string // of actors
-}
-
-func (s *server) auditPage(c *gin.Context) {
-	var q audit.Query
-	var err error
-	for name, at := range map[string]*string{"actor": &q.Actor, "act": &q.Act, "subject": &q.Subject} {
-		if *at, err = textParam(c.Query(name)); err != nil {
-			s.fail(c, err)
-			return
-		}
-	}
-	if before := c.Query("before"); before != "" {
-		if q.Before, err = strconv.ParseInt(before, 10, 64); err != nil || q.Before < 1 {
-			s.fail(c, bad("before", "must be a positive number"))
-			return
-		}
-	}
-	d := auditData{Query: q}
-	if d.Entries, err = s.Audit.Search(c.Request.Context(), q); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if d.Names, err = s.names(c.Request.Context()); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if n := len(d.Entries); n == 100 {
-		d.Older = d.Entries[n-1].ID
-	}
-	if c.Query("verify") == "yes" {
-		v, err := s.Audit.Verify(c.Request.Context())
-		if err != nil {
-			s.fail(c, err)
-			return
-		}
-		d.Verdict = &v
-	}
-	s.render(c, http.StatusOK, "audit", view{Title: "Audit log", Nav: "audit", Data: d})
 }

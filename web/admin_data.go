@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -281,13 +282,13 @@ func (s *server) erase(c *gin.Context) {
 	var d eraseData
 	for name, at := range map[string]*string{"kind": &d.Subject.Kind, "id": &d.Subject.ID} {
 		var err error
-		if *at, err = formValue(c, name, 200); err != nil {
+		if *at, err = formValue(c, name, 600); err != nil {
 			s.fail(c, err)
 			return
 		}
 	}
 	sure := c.PostForm("sure") == "yes"
-	r, err := s.Erase(c.Request.Context(), d.Subject, actor(c), !sure)
+	r, err := s.eraseNamed(c, &d.Subject, !sure)
 	if err != nil {
 		p, known := problemOf(err)
 		if !known || p.Status >= 500 {
@@ -302,6 +303,18 @@ func (s *server) erase(c *gin.Context) {
 		d.Preview, d.Done = nil, &r
 	}
 	s.showErase(c, http.StatusOK, d)
+}
+
+// eraseNamed erases what an admin named; whose completion one is need not be said.
+func (s *server) eraseNamed(c *gin.Context, subject *labeling.Subject, dry bool) (labeling.ErasureReport, error) {
+	if subject.Kind == "completion" && !strings.Contains(subject.ID, "/") {
+		owner, err := s.Labeling.OwnerOf(c.Request.Context(), subject.ID)
+		if err != nil {
+			return labeling.ErasureReport{}, err
+		}
+		*subject = labeling.PartOf("completion", owner, subject.ID)
+	}
+	return s.Erase(c.Request.Context(), *subject, actor(c), dry)
 }
 
 // --- exports

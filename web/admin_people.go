@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,11 +16,13 @@ import (
 func (s *server) peopleRoutes() {
 	s.route(admins, get, "/admin/people", s.peoplePage)
 	s.route(admins, post, "/admin/people", s.createUser)
-	s.route(admins, post, "/admin/people/:id/password", s.resetPassword)
-	s.route(admins, post, "/admin/people/:id/link", s.linkPassword)
-	s.route(admins, post, "/admin/people/:id/role", s.changeRole)
-	s.route(admins, post, "/admin/people/:id/disable", s.userAct(s.Accounts.Disable, "disabled"))
-	s.route(admins, post, "/admin/people/:id/enable", s.userAct(s.Accounts.Enable, "enabled"))
+	s.route(admins, get, personPath, s.personPage)
+	s.route(admins, post, personPath+"/password", s.resetPassword)
+	s.route(admins, post, personPath+"/sessions", s.userAct(s.endAllSessions, "sessions"))
+	s.route(admins, post, personPath+"/link", s.linkPassword)
+	s.route(admins, post, personPath+"/role", s.changeRole)
+	s.route(admins, post, personPath+"/disable", s.userAct(s.Accounts.Disable, "disabled"))
+	s.route(admins, post, personPath+"/enable", s.userAct(s.Accounts.Enable, "enabled"))
 	s.route(admins, post, "/admin/invitations", s.invite)
 	s.route(admins, post, "/admin/invitations/:id/revoke", s.revokeInvitation)
 	s.route(anyone, get, "/join/:token", s.joinPage)
@@ -29,19 +30,32 @@ func (s *server) peopleRoutes() {
 	s.route(labelers, get, "/label/guideline", s.guidelinePage)
 }
 
+const personPath = "/admin/people/:id"
+
+// peoplePerPage is how many accounts the list shows at once.
+const peoplePerPage = 50
+
 type peopleData struct {
 	People      []account.User
+	Filter      account.UserFilter
+	State       string // of the filter: "", active, disabled
+	Next        string // address to go on after; empty: no more
 	Invitations []account.Invitation
 	Projects    []labeling.Project
 	Names       map[string]string // e-mail addresses by user id
 	Roles       []account.Role    // that the admin may give
+	All         []account.Role    // that there are
 
 	Created  *account.User // somebody who has a new password
 	Password string        // of Created, shown once
 	Link     string        // made just now, shown once
 	Made     *account.Invitation
 	Error    string
+	Form     newPerson // what was typed into a form that was refused
 }
+
+// newPerson is the form for an account.
+type newPerson struct{ Email, Name, Role string }
 
 // Project is the name of a project.
 func (d peopleData) Project(id string) string {
@@ -53,14 +67,41 @@ func (d peopleData) Project(id string) string {
 	return ""
 }
 
-func (s *server) peoplePage(c *gin.Context) { s.showPeople(c, http.StatusOK, peopleData{}) }
+func (s *server) peoplePage(c *gin.Context) {
+	var d peopleData
+	for name, at := range map[string]*string{"q": &d.Filter.Text, "after": &d.Filter.After, "state": &d.State} {
+		var err error
+		if *at, err = textParam(c.Query(name)); err != nil {
+			s.fail(c, err)
+			return
+		}
+	}
+	if d.Filter.Role = account.Role(c.Query("role")); d.Filter.Role != "" && !d.Filter.Role.Valid() {
+		s.fail(c, bad("role", "is not one of the roles"))
+		return
+	}
+	switch disabled := d.State == "disabled"; d.State {
+	case "":
+	case "active", "disabled":
+		d.Filter.Disabled = &disabled
+	default:
+		s.fail(c, bad("state", "must be active or disabled"))
+		return
+	}
+	s.showPeople(c, http.StatusOK, d)
+}
 
 func (s *server) showPeople(c *gin.Context, code int, d peopleData) {
 	ctx := c.Request.Context()
 	var err error
-	if d.People, err = s.Accounts.Users(ctx); err != nil {
+	d.Filter.Limit = peoplePerPage + 1
+	if d.People, err = s.Accounts.FindUsers(ctx, d.Filter); err != nil {
 		s.fail(c, err)
 		return
+	}
+	if len(d.People) > peoplePerPage {
+		d.People = d.People[:peoplePerPage]
+		d.Next = d.People[peoplePerPage-1].Email
 	}
 	if d.Invitations, err = s.Accounts.Invitations(ctx); err != nil {
 		s.fail(c, err)
@@ -70,21 +111,26 @@ func (s *server) showPeople(c *gin.Context, code int, d peopleData) {
 		s.fail(c, err)
 		return
 	}
-	d.Roles, d.Names = user(c).Role.Managed(), map[string]string{}
-	for _, u := range d.People {
-		d.Names[u.ID] = u.Email
+	var makers []string
+	for _, i := range d.Invitations {
+		makers = append(makers, i.CreatedBy)
 	}
+	if d.Names, err = s.Accounts.Addresses(ctx, makers); err != nil {
+		s.fail(c, err)
+		return
+	}
+	d.Roles, d.All = user(c).Role.Managed(), account.Roles
 	s.render(c, code, "people", view{Title: "People", Nav: "people", Note: note(c), Data: d})
 }
 
 // refusePeople shows the page again with what was wrong about the form.
-func (s *server) refusePeople(c *gin.Context, err error) {
+func (s *server) refusePeople(c *gin.Context, err error, form newPerson) {
 	p, known := problemOf(err)
 	if !known || p.Status >= 500 {
 		s.fail(c, err)
 		return
 	}
-	s.showPeople(c, p.Status, peopleData{Error: p.in(s.language(c)).Detail})
+	s.showPeople(c, p.Status, peopleData{Error: p.in(s.language(c)).Detail, Form: form})
 }
 
 // formValues reads short fields of the posted form.
@@ -114,80 +160,10 @@ func (s *server) createUser(c *gin.Context) {
 	}
 	u, password, err := s.Accounts.CreateUser(c.Request.Context(), n)
 	if err != nil {
-		s.refusePeople(c, err)
+		s.refusePeople(c, err, newPerson{n.Email, n.Name, role})
 		return
 	}
 	s.showPeople(c, http.StatusOK, peopleData{Created: &u, Password: password})
-}
-
-func (s *server) resetPassword(c *gin.Context) {
-	u, err := s.target(c)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	password, err := s.Accounts.SetPassword(c.Request.Context(), u.ID, "", actor(c))
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.showPeople(c, http.StatusOK, peopleData{Created: &u, Password: password})
-}
-
-// linkPassword makes a link with which the user chooses a password.
-func (s *server) linkPassword(c *gin.Context) {
-	u, err := s.target(c)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	i, token, err := s.Accounts.InvitePassword(c.Request.Context(), u.ID, user(c))
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.showPeople(c, http.StatusOK, peopleData{Made: &i, Link: s.joinURL(c, token)})
-}
-
-// target is the user that an act is about: one that the role of who acts manages.
-func (s *server) target(c *gin.Context) (account.User, error) {
-	u, err := s.Accounts.User(c.Request.Context(), c.Param("id"))
-	if err == nil && !user(c).Role.Manages(u.Role) {
-		err = status(http.StatusForbidden, "only an owner changes the account of an admin or owner")
-	}
-	return u, err
-}
-
-func (s *server) userAct(act func(ctx context.Context, id, actor string) error, note string) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		u, err := s.target(c)
-		if err == nil {
-			err = act(c.Request.Context(), u.ID, actor(c))
-		}
-		if err != nil {
-			s.fail(c, err)
-			return
-		}
-		done(c, "/admin/people", note)
-	}
-}
-
-func (s *server) changeRole(c *gin.Context) {
-	u, err := s.target(c)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	role := account.Role(c.PostForm("role"))
-	if role.Valid() && !user(c).Role.Manages(role) {
-		s.fail(c, status(http.StatusForbidden, "only an owner makes admins and owners"))
-		return
-	}
-	if err := s.Accounts.SetRole(c.Request.Context(), u.ID, role, actor(c)); err != nil {
-		s.fail(c, err)
-		return
-	}
-	done(c, "/admin/people", "role")
 }
 
 // invite makes a link to join.
@@ -215,20 +191,20 @@ func (s *server) invite(c *gin.Context) {
 		}
 		v, err := strconv.Atoi(field.text)
 		if err != nil || v < 1 || v > field.most {
-			s.refusePeople(c, bad(name, fmt.Sprintf("must be a whole number from 1 to %d", field.most)))
+			s.refusePeople(c, bad(name, fmt.Sprintf("must be a whole number from 1 to %d", field.most)), newPerson{})
 			return
 		}
 		field.set(v)
 	}
 	if project != "" {
 		if _, err := s.Labeling.Project(c.Request.Context(), project); err != nil {
-			s.refusePeople(c, bad("project", "is not one of the projects"))
+			s.refusePeople(c, bad("project", "is not one of the projects"), newPerson{})
 			return
 		}
 	}
 	i, token, err := s.Accounts.Invite(c.Request.Context(), n)
 	if err != nil {
-		s.refusePeople(c, err)
+		s.refusePeople(c, err, newPerson{})
 		return
 	}
 	s.showPeople(c, http.StatusOK, peopleData{Made: &i, Link: s.joinURL(c, token)})

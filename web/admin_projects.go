@@ -10,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // projectPages are the settings of labeling projects.
@@ -50,7 +51,7 @@ type projectsData struct {
 }
 
 func (s *server) projectsPage(c *gin.Context) {
-	s.showAllProjects(c, http.StatusOK, labeling.Project{Overlap: 1, PromptCap: 200, ValidShare: 0.125, Lease: 30 * time.Minute}, "")
+	s.showAllProjects(c, http.StatusOK, labeling.Project{Overlap: s.Settings.Int(setting.ProjectOverlap), PromptCap: s.Settings.Int(setting.ProjectCap), ValidShare: 0.125, Lease: 30 * time.Minute}, "")
 }
 
 func (s *server) showAllProjects(c *gin.Context, code int, p labeling.Project, wrong string) {
@@ -104,7 +105,7 @@ func projectForm(c *gin.Context, p *labeling.Project) error {
 }
 
 func (s *server) createProject(c *gin.Context) {
-	p := labeling.Project{Lease: 30 * time.Minute}
+	p := labeling.Project{Overlap: s.Settings.Int(setting.ProjectOverlap), PromptCap: s.Settings.Int(setting.ProjectCap), Lease: 30 * time.Minute}
 	err := projectForm(c, &p)
 	if err == nil {
 		p.Name, err = formValue(c, "name", 1000)

@@ -44,6 +44,7 @@ func nextConfig(rounds []loop.Round) loop.Config {
 	}
 	c := rounds[0].Config
 	c.Seed++
+	c.Canary = c.Canary.OrDefault()
 	return c
 }
 
@@ -231,8 +232,11 @@ type roundData struct {
 	CanCancel bool
 	Stopped   *loop.Alarm // keeps the round's run from going on
 	Curves    curvesData
-	Former    []loop.Round // whose curves can be laid over
-	Samples   bool         // what the policy said on the way can be read
+	Former    []loop.Round   // whose curves can be laid over
+	Samples   bool           // what the policy said on the way can be read
+	Blind     []comparedWith // comparisons of its policy with the one that served before
+	Holds     bool           // a gate does
+	CanRetry  bool
 }
 
 // stageStep is one stage on the way, for the strip on top.
@@ -249,7 +253,8 @@ func (s *server) roundPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	d := roundData{Round: r, CanCancel: !r.Stage.Ended(), Path: stagePath(r)}
+	d := roundData{Round: r, CanCancel: !r.Stage.Ended(), Path: stagePath(r), Holds: r.Held != "" && !r.Stage.Ended(),
+		CanRetry: r.BrokeAt != "" && (r.Stage == loop.StageFailed || r.Stage == loop.StageCancelled)}
 	if err := s.live(c, &d); err != nil {
 		s.fail(c, err)
 		return
@@ -282,6 +287,10 @@ func (s *server) roundPage(c *gin.Context) {
 		}
 		d.Versions = append(d.Versions, v)
 	}
+	if d.Blind, err = s.comparedWith(ctx, r.PolicyVersionID, r.InitVersionID); err != nil {
+		s.fail(c, err)
+		return
+	}
 	if d.Names, err = s.names(ctx); err != nil {
 		s.fail(c, err)
 		return
@@ -295,11 +304,12 @@ func stagePath(r loop.Round) []stageStep {
 	if broke {
 		now = r.BrokeAt
 	}
-	at := slices.Index(loop.Stages, now)
+	path := r.Config.Path()
+	at := slices.Index(path, now)
 	if at < 0 {
-		at = len(loop.Stages) // of a round that broke off, where the stage is not known
+		at = len(path) // of a round that broke off, where the stage is not known
 	}
-	for i, st := range loop.Stages {
+	for i, st := range path {
 		step := stageStep{Name: st, State: "ahead"}
 		switch {
 		case now == loop.StageDone && i == at:
@@ -308,7 +318,7 @@ func stagePath(r loop.Round) []stageStep {
 			step.State = "broke"
 		case i == at:
 			step.State = "now"
-		case i < at && at < len(loop.Stages):
+		case i < at && at < len(path):
 			step.State = "past"
 		}
 		out = append(out, step)

@@ -111,8 +111,8 @@ func TestBadInput(t *testing.T) {
 		check("round "+id, ada.get("/admin/rounds/"+id))
 		check("events "+id, ada.get("/admin/api/rounds/"+id+"/events"))
 		for _, p := range []string{"rounds/" + id + "/cancel", "rounds/" + id + "/proceed", "rounds/" + id + "/pause", "rounds/" + id + "/resume", "rounds/" + id + "/retry", "rounds/" + id + "/promote", "rounds/" + id + "/decline", "schedules/" + id + "/enable",
-			"schedules/" + id + "/remove", "models/" + id + "/promote", "people/" + id + "/password", "people/" + id + "/disable", "people/" + id + "/enable", "keys/" + id + "/revoke", "held/" + id + "/release"} {
-			check(p, ada.form("/admin/"+p))
+			"schedules/" + id + "/remove", "models/" + id + "/promote", "models/" + id + "/canary", "models/" + id + "/plan", "canaries/" + id + "/advance", "canaries/" + id + "/pause", "canaries/" + id + "/resume", "canaries/" + id + "/abort", "planned/" + id + "/cancel", "people/" + id + "/password", "people/" + id + "/disable", "people/" + id + "/enable", "keys/" + id + "/revoke", "held/" + id + "/release"} {
+			check(p, ada.form("/admin/"+p, "reason", "because", "step", "0", "at", "2100-01-01T04:00"))
 		}
 		check("model "+id, ada.get("/admin/models/"+id))
 		check("docs "+id, ada.get("/docs/"+id))
@@ -130,6 +130,17 @@ func TestBadInput(t *testing.T) {
 		{"config", `{"max_kl":-1}`}, {"config", `{"ppo":{"clip":-1}}`}, {"config", `{"reward":{"lr":-1}}`}} {
 		check(fmt.Sprintf("round %.60q", f), ada.form("/admin/rounds", f...))
 		check(fmt.Sprintf("schedule %.60q", f), ada.form("/admin/schedules", append([]string{"cron", "0 3 * * *"}, f...)...))
+	}
+	for _, f := range [][]string{{}, {"reason", ""}, {"reason", "\xff"}, {"reason", strings.Repeat("r", 501)}, {"reason", "r", "shares", "x"}, {"reason", "r", "shares", "10, 1"}, {"reason", "r", "shares", "100"}, {"reason", "r", "shares", "NaN"},
+		{"reason", "r", "answers", "1"}, {"reason", "r", "answers", "1e99"}, {"reason", "r", "answers", "Inf"}, {"reason", "r", "minutes", "-1"}, {"reason", "r", "minutes", "NaN"}, {"reason", "r", "slower", "0"}, {"reason", "r", "errors", "101"}, {"reason", "r", "cut", "NaN"}} {
+		check(fmt.Sprintf("canary %.60q", f), ada.form("/admin/models/"+w.version.ID+"/canary", f...))
+	}
+	for _, at := range []string{"", "x", "2001-01-01T04:00", "2100-02-30T04:00", "\xff", strings.Repeat("1", 50)} {
+		check(fmt.Sprintf("plan %.30q", at), ada.form("/admin/models/"+w.version.ID+"/plan", "reason", "r", "at", at))
+	}
+	for _, f := range [][]string{{"step", "nowhere"}, {"step", "data", "k", "x"}, {"step", "data", "config", "{"}, {"step", "data", "config", "\xff"}, {"step", "parts", "parts", "everything"}, {"step", "summary", "setup", "x"},
+		{"step", "training", "hours", "NaN"}, {"step", "training", "preset", "\x00"}, {"step", "training", "go", "preset", "preset", "none"}, {"step", "summary", "go", "save", "name", " "}, {"step", "summary", "go", "schedule", "cron", "\xff"}} {
+		check(fmt.Sprintf("wizard %.60q", f), ada.form("/admin/rounds/new", f...))
 	}
 	for _, cron := range []string{"", "x", "* * * *", "61 * * * *", "* * * * * *", "@every 1s\x00", "\xff", strings.Repeat("*", 300)} {
 		check(fmt.Sprintf("cron %.30q", cron), ada.form("/admin/schedules", "cron", cron))

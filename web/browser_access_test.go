@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +15,10 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/oidc"
 )
 
 // axeTags are the rules that every page keeps: WCAG 2.2 at level AA, and axe's best practice.
@@ -115,7 +118,9 @@ func (w *world) pagesOf(here map[string][]string) []string {
 
 // fullWorld has something to show on every page. pages are those for people who have signed in, open the others.
 func fullWorld(t *testing.T) (w *world, pages, open []string) {
-	w = newWorld(t)
+	w = newWorld(t, func(_ *Config, d *Deps) {
+		d.Providers = []*oidc.Provider{oidc.New(oidc.Config{Name: "work", Title: "Example Work", Issuer: "https://id.example.com", ClientID: "x"}, &http.Client{})}
+	})
 	ada := w.user("ada", account.RoleOwner)
 	mina := w.user("mina", account.RoleLabeler)
 	w.user("tomas", account.RoleLabeler)
@@ -126,10 +131,12 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 	for range eachProject {
 		w.addTask(says("Tell a story about a fox and a drum with a happy ending."), demoAnswers...)
 	}
+	w.someCanary(w.version.ID)
 	held := w.addTask(says("Tell a story about a bear."), demoAnswers[:2]...)
 	_, err = w.pool.Exec(t.Context(), `UPDATE tasks SET held = 'pii' WHERE id = $1`, held.ID)
 	w.must(err)
 	imported := w.dataAndQuality(mina)
+	judged, closed := w.comparisons(ended, mina, "Tell a story about a fox and a drum with a happy ending.", demoAnswers...)
 	w.must(w.labeling.RefreshDashboard(t.Context(), w.project.ID))
 	engine := w.someEngines()
 	w.someUsage("ada")
@@ -148,23 +155,36 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		manual = append(manual, "/docs/"+p.Name)
 	}
 	pages = w.pagesOf(map[string][]string{
-		"/label":                       label,
-		"/label/guideline":             {"/label/guideline" + at},
-		"/label/history":               {"/label/history" + at},
-		"/label/me":                    {"/label/me" + at},
-		"/label/qualify":               {"/label/qualify" + at},
-		"/label/write":                 {"/label/write" + at},
-		"/admin/rounds/:id":            {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
-		"/admin/rounds/:id/samples":    {"/admin/rounds/" + ended.ID + "/samples", "/admin/rounds/" + round.ID + "/samples"},
-		"/admin/rounds/:id/curves.csv": nil, // a file
-		"/admin/models/:id":            {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID},
-		"/admin/lineage":               {"/admin/lineage", "/admin/lineage?kind=labeler&id=" + mina.ID},
-		"/admin/keys/:id":              {"/admin/keys/" + key.ID},
-		"/admin/engines/:id":           {engine},
-		"/account/export":              nil, // a file
-		"/docs/:page":                  manual,
-		"/docs":                        nil,
-		"/login":                       nil,
+		"/label":                        label,
+		"/label/guideline":              {"/label/guideline" + at},
+		"/label/history":                {"/label/history" + at},
+		"/label/me":                     {"/label/me" + at},
+		"/label/qualify":                {"/label/qualify" + at},
+		"/label/write":                  {"/label/write" + at},
+		"/admin/rounds/:id":             {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
+		"/admin/models/:id":             {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID},
+		"/admin/compare/:id":            {judged, closed},
+		"/admin/compare/:id/pairs":      {closed + "/pairs"},
+		"/admin/compare/:id/pairs.csv":  nil, // files
+		"/admin/compare/:id/pairs.json": nil,
+		"/admin/lineage":                {"/admin/lineage", "/admin/lineage?kind=labeler&id=" + mina.ID},
+		"/admin/keys/:id":               {"/admin/keys/" + key.ID},
+		"/admin/engines/:id":            {engine},
+		"/account/export":               nil, // a file
+		"/docs/:page":                   manual,
+		"/docs":                         nil,
+		"/login":                        nil,
+		"/login/link":                   nil, // for those who have not signed in
+
+		"/login/with/:provider":          nil, // lead elsewhere
+		"/login/with/:provider/callback": nil,
+		"/account/link/:provider":        nil,
+		"/admin/people/:id":              {"/admin/people/" + mina.ID},
+		"/admin/audit/entry/:entry":      {"/admin/audit/entry/" + w.someChange(mina)},
+		"/admin/audit/log.csv":           nil, // files
+		"/admin/audit/log.jsonl":         nil,
+		"/admin/rounds/:id/samples":      {"/admin/rounds/" + ended.ID + "/samples", "/admin/rounds/" + round.ID + "/samples"},
+		"/admin/rounds/:id/curves.csv":   nil, // a file
 
 		"/admin/labeling/tasks/:id":      {"/admin/labeling/tasks/" + held.ID},
 		"/admin/labeling/people/:id":     {"/admin/labeling/people/" + mina.ID},
@@ -180,7 +200,33 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/chat/shared/:token":            {w.sharedChat()},
 		"/join/:token":                   nil, // for those who have not signed in
 	})
-	return w, append(pages, "/admin/nothing"), []string{"/login", "/join/" + token, "/join/" + strings.Repeat("a", 43)}
+	return w, append(pages, "/admin/nothing"), []string{"/login", "/login/link", "/join/" + token, "/join/" + strings.Repeat("a", 43)}
+}
+
+// someChange changes the role of somebody, and back, and returns the entry of it in the audit log.
+func (w *world) someChange(u account.User) string {
+	w.Helper()
+	w.must(w.accounts.SetRole(w.Context(), u.ID, account.RoleReviewer, "system"))
+	w.must(w.accounts.SetRole(w.Context(), u.ID, u.Role, "system"))
+	return strconv.Itoa(w.count(`SELECT max(id) FROM audit WHERE act = 'user.role'`))
+}
+
+// someCanary has a version answer a tenth of the requests, and wait for its promotion besides.
+func (w *world) someCanary(id string) registry.Canary {
+	w.Helper()
+	ctx := w.Context()
+	c, err := w.loop.StartCanary(ctx, id, "user:"+id, "wins 58% of 400 blind comparisons", registry.DefaultCanary())
+	w.must(err)
+	w.must(w.loop.AdvanceCanary(ctx, c.ID, 0, "canary", "100 answers at 1% of the requests, no guard tripped"))
+	var list []registry.Observation
+	for i := range 600 {
+		reward := float64(i%7) / 3
+		list = append(list, registry.Observation{CanaryID: c.ID, Canary: i%6 == 0, Milliseconds: 120 + i%90, Failed: i%199 == 3, Cut: i%11 == 2, Repeating: i%61 == 5, Reward: &reward})
+	}
+	w.must(w.registry.Observe(ctx, list))
+	_, err = w.loop.PlanPromotion(ctx, id, "2100-03-01T04:00", "Asia/Taipei", "user:"+id, "few customers ask at that time")
+	w.must(err)
+	return c
 }
 
 // someUsage gives a person keys of all kinds, and use of several models.

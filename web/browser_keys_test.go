@@ -17,28 +17,7 @@ func TestLookKeys(t *testing.T) {
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)
 	w.user("nora", account.RoleAnalyst)
-	walk := func(name, who, tag, theme string, width, height int64, pages map[string]string) {
-		t.Run(name, func(t *testing.T) {
-			v := *w
-			v.T = t
-			b := v.open(width, height, false)
-			b.visit("/login")
-			b.show(tag, theme)
-			b.signIn(who + "@example.com")
-			b.show(tag, theme)
-			for page, path := range pages {
-				b.visit(path)
-				if page == "engine" {
-					b.until(`document.querySelectorAll(".chart canvas").length === 2`)
-				}
-				b.drawn()
-				b.fitsWidth()
-				b.named()
-				b.axe()
-				b.wholeShot(page)
-			}
-		})
-	}
+	walk := w.lookAt
 	walk("empty", "ada", "en", "light", 1280, 900, map[string]string{"keys": "/admin/keys"})
 	k := w.usedKey()
 	_, secret := w.key("shop")
@@ -56,6 +35,55 @@ func TestLookKeys(t *testing.T) {
 	w.slot.Set(nil)
 	walk("nothing serves", "nora", "en", "light", 1280, 900, map[string]string{"none": "/admin/engine"})
 	w.slot.Set(tinyServed(t, w.version, template, 1))
+}
+
+// lookAt walks pages as somebody sees them: nothing may be wider than the window, everything has a name, no script fails.
+func (w *world) lookAt(name, who, tag, theme string, width, height int64, pages map[string]string) {
+	w.Run(name, func(t *testing.T) {
+		v := *w
+		v.T = t
+		b := v.open(width, height, false)
+		b.visit("/login")
+		b.show(tag, theme)
+		b.signIn(who + "@example.com")
+		b.show(tag, theme)
+		for page, path := range pages {
+			b.visit(path)
+			if page == "engine" {
+				b.until(`document.querySelectorAll(".chart canvas").length === 2`)
+			}
+			b.drawn()
+			b.fitsWidth()
+			b.named()
+			b.axe()
+			b.wholeShot(page)
+		}
+	})
+}
+
+// TestLookCustomer walks what customers read of themselves and of the API, and what admins read of customers' feedback and of other
+// engines.
+func TestLookCustomer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("ada", account.RoleOwner)
+	w.lookAt("empty", "ada", "en", "light", 1280, 900, map[string]string{"usage": "/account/usage", "data": "/account/data", "keys": "/account/keys", "engines": "/admin/engines", "feedback": "/admin/labeling/feedback"})
+	w.usedKey()
+	eve := w.anon()
+	eve.login("acme@example.com", testPassword)
+	secret := eve.ownKey("shop")
+	id, _ := w.withKey(secret).chat(asks("Which birds sing at night?", `,"n":2,"user":"reader-7"`))
+	w.withKey(secret).json(post, "/v1/chat/completions/"+id+"/feedback", `{"rating":-1,"preferred":1,"correction":"Nightingales do, and some robins near street lamps.","tags":["too short","wrong"],"comment":"The first names no bird."}`).want(t, http.StatusCreated)
+	other, _ := w.withKey(secret).chat(asks("And by day?", ""))
+	w.withKey(secret).json(post, "/v1/chat/completions/"+other+"/feedback", `{"rating":1}`).want(t, http.StatusCreated)
+	eve.form("/account/erase", "what", "completion", "part", other, "sure", "yes", "password", testPassword).want(t, http.StatusOK)
+	w.someEngines()
+	own := map[string]string{"usage": "/account/usage", "data": "/account/data", "keys": "/account/keys", "reference": "/docs/reference", "rewards": "/docs/rewards"}
+	house := map[string]string{"engines": "/admin/engines", "feedback": "/admin/labeling/feedback", "erase": "/admin/erase", "docs-engines": "/docs/engines"}
+	for who, pages := range map[string]map[string]string{"acme": own, "ada": house} {
+		w.lookAt("wide "+who, who, "en", "light", 1280, 900, pages)
+		w.lookAt("phone zh dark "+who, who, "zh-Hant", "dark", 360, 740, pages)
+	}
 }
 
 // TestKeyByHand makes a key on the page, rotates it and revokes it, by keyboard and pointer.

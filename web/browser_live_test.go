@@ -58,7 +58,7 @@ func (w *world) trains() {
 	w.must((&checkpoint.Checkpoint{Model: m, Tokenizer: tok, Card: checkpoint.Card{Kind: "sft"}}).Save(folder, "F32"))
 	digest, err := blobs.Put(ctx, folder)
 	w.must(err)
-	w.must(w.loop.Promote(ctx, w.register(registry.Version{Kind: registry.SFT, Name: "small-sft", Digest: digest}).ID, "system"))
+	w.must(w.loop.Promote(ctx, w.register(registry.Version{Kind: registry.SFT, Name: "small-sft", Digest: digest}).ID, "system", ""))
 	for i := range 40 {
 		w.splitPrompt(fmt.Sprintf("say word %d", i), []string{labeling.Train, labeling.Train, labeling.Valid, labeling.Test}[i%4])
 	}

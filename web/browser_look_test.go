@@ -36,6 +36,7 @@ func TestLook(t *testing.T) {
 	for range 2 {
 		w.addTask(says("Tell a story about a fox and a drum with a happy ending."), demoAnswers...)
 	}
+	_, closed := w.comparisons(round, people[0], "Tell a story about a fox and a drum with a happy ending.", demoAnswers...)
 	for _, size := range []struct {
 		name          string
 		width, height int64
@@ -49,8 +50,8 @@ func TestLook(t *testing.T) {
 			b.shot("login")
 			b.fitsWidth()
 			b.signIn("ada@example.com")
-			for _, p := range []struct{ name, path string }{{"rounds", "/admin"}, {"round", "/admin/rounds/" + round.ID}, {"samples", "/admin/rounds/" + round.ID + "/samples"}, {"models", "/admin/models"},
-				{"model", "/admin/models/" + second.ID}, {"lineage", "/admin/lineage?kind=labeler&id=" + people[0].ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"key", "/admin/keys/" + key.ID}, {"engine", "/admin/engine"}, {"audit", "/admin/audit?verify=yes"},
+			for _, p := range []struct{ name, path string }{{"rounds", "/admin"}, {"round", "/admin/rounds/" + round.ID}, {"samples", "/admin/rounds/" + round.ID + "/samples"}, {"round-new", "/admin/rounds/new"}, {"docs-rounds", "/docs/rounds"}, {"models", "/admin/models"},
+				{"model", "/admin/models/" + second.ID}, {"compare", "/admin/compare"}, {"comparison", closed}, {"pairs", closed + "/pairs"}, {"lineage", "/admin/lineage?kind=labeler&id=" + people[0].ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"key", "/admin/keys/" + key.ID}, {"engine", "/admin/engine"}, {"person", "/admin/people/" + people[0].ID}, {"audit", "/admin/audit?act=user."}, {"sessions", "/account/sessions"}, {"components", "/dev/components"}, {"health", "/admin/health"}, {"settings", "/admin/settings"},
 				{"account", "/account"}, {"docs", "/docs/ranking"}, {"missing", "/admin/nothing"}, {"chat", "/chat"}, {"label", "/label"}} {
 				if p.name == "missing" {
 					b.allow("404")
@@ -145,7 +146,7 @@ func (w *world) finishedRound() loop.Round {
 			policy_version_id = $6, ended_at = now() WHERE id = $1`, r.ID, raw, ids[0], ids[1], reward.ID, policy.ID)
 		return err
 	}))
-	w.must(w.loop.Promote(ctx, policy.ID, "user:"+w.version.ID))
+	w.must(w.loop.Promote(ctx, policy.ID, "user:"+w.version.ID, ""))
 	r, err = w.loop.View(ctx, r.ID)
 	w.must(err)
 	w.sampled(r, w.splitPrompt("Tell a story about a fox and a drum with a happy ending.", labeling.Test), demoAnswers[1], demoAnswers[3], demoAnswers[2])

@@ -237,7 +237,7 @@ func (b *tab) drawn() {
 	b.Helper()
 	b.until(`document.readyState === "complete"`)
 	eval[bool](b, `window.paintedAt = 0; document.fonts.ready.then(() => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => { window.paintedAt = performance.now(); })))); true`)
-	b.until(`window.paintedAt && document.getAnimations().every((a) => a.playState !== "running")`)
+	b.until(`window.paintedAt && document.getAnimations().every((a) => a.playState !== "running" || a.effect.getComputedTiming().iterations === Infinity)`)
 }
 
 func eval[T any](b *tab, js string) T {

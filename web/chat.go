@@ -11,6 +11,7 @@ import (
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/web/conversation"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // chatPerMinute bounds the questions of one person at the chat page.
@@ -49,7 +50,7 @@ type chatData struct {
 func (s *server) chatPage(c *gin.Context) {
 	d := chatData{User: user(c).ID}
 	if v, err := s.Serving.Acquire(); err == nil {
-		d.Serving, d.Context, d.Most = v.Name, v.Context, min(s.MaxTokens, max(v.Context/2, 1))
+		d.Serving, d.Context, d.Most = v.Name, v.Context, min(s.Settings.Int(setting.AnswerTokens), max(v.Context/2, 1))
 		v.Release()
 	}
 	s.render(c, http.StatusOK, "chat", view{Title: "Chat", Nav: "chat", Data: d})

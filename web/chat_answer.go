@@ -14,6 +14,7 @@ import (
 	"github.com/rankloop/rankloop/model/decode"
 	"github.com/rankloop/rankloop/web/conversation"
 	"github.com/rankloop/rankloop/web/openai"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // chatAlternatives is how many of the likeliest tokens stand beside each token of an answer.
@@ -61,7 +62,7 @@ func (s *server) chatAnswer(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	v, err := s.Serving.Acquire()
+	v, counted, err := s.Serving.AcquireFor("person " + me)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -72,7 +73,7 @@ func (s *server) chatAnswer(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	j.endpoint, j.userID, j.conversation = "/chat", me, id
+	j.endpoint, j.userID, j.conversation, j.counted = "/chat", me, id, counted
 	j.offered, j.asked = conv.Training, conv.Training
 	j.params.Logprobs = chatAlternatives
 	answering, err := s.start(c, j)
@@ -119,7 +120,7 @@ func chatRequest(before []conversation.Turn, in answerIn) *openai.ChatRequest {
 // a quarter, or as much as is asked for up to half; and says how many it left out. The system prompt stays. A last question that
 // is too long by itself is refused.
 func (s *server) fittingJob(v *Served, r *openai.ChatRequest) (j *job, left int, err error) {
-	most := min(openai.Value(r.MaxTokens, max(v.Context/4, 1)), max(v.Context/2, 1), s.MaxTokens)
+	most := min(openai.Value(r.MaxTokens, max(v.Context/4, 1)), max(v.Context/2, 1), s.Settings.Int(setting.AnswerTokens))
 	r.MaxTokens, r.MaxCompletionTokens = &most, nil
 	var system []openai.ChatMessage
 	turns := r.Messages
@@ -211,7 +212,7 @@ func (s *server) endAnswer(c *gin.Context, j *job, question conversation.Turn, i
 		j.finish = "cancelled"
 	}
 	if err := s.record(c, j); err != nil {
-		s.Log.Error("usage not recorded", "request", requestID(c.Request), "error", err)
+		s.Log.ErrorContext(c.Request.Context(), "usage not recorded", "request", requestID(c.Request), "error", err)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), 5*time.Second)
 	defer cancel()
@@ -239,7 +240,7 @@ func (s *server) endAnswer(c *gin.Context, j *job, question conversation.Turn, i
 		}
 	}
 	if cause != nil && j.finish != "cancelled" {
-		s.Log.Error("answer cut", "request", requestID(c.Request), "error", cause)
+		s.Log.ErrorContext(c.Request.Context(), "answer cut", "request", requestID(c.Request), "error", cause)
 		p, _ := problemOf(cause)
 		send(gin.H{"error": p.in(s.language(c)).Detail})
 		return

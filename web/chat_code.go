@@ -50,26 +50,26 @@ func codeOf(r *openai.ChatRequest, base string) code {
 	return code{Curl: curlCode(r, base), Python: pythonCode(r, base), JavaScript: scriptCode(r, base), Go: goCode(r, base)}
 }
 
-// setting is a parameter that the request sets.
-type setting struct {
+// codeSetting is a parameter that the request sets.
+type codeSetting struct {
 	name, goName string
 	value        string // as all the languages write numbers
 	integer      bool
 }
 
-func settingsOf(r *openai.ChatRequest) (list []setting) {
+func settingsOf(r *openai.ChatRequest) (list []codeSetting) {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	if r.Temperature != nil {
-		list = append(list, setting{"temperature", "Temperature", number(*r.Temperature), false})
+		list = append(list, codeSetting{"temperature", "Temperature", number(*r.Temperature), false})
 	}
 	if r.TopP != nil {
-		list = append(list, setting{"top_p", "TopP", number(*r.TopP), false})
+		list = append(list, codeSetting{"top_p", "TopP", number(*r.TopP), false})
 	}
 	if r.MaxTokens != nil {
-		list = append(list, setting{"max_tokens", "MaxTokens", strconv.Itoa(*r.MaxTokens), true})
+		list = append(list, codeSetting{"max_tokens", "MaxTokens", strconv.Itoa(*r.MaxTokens), true})
 	}
 	if r.Seed != nil {
-		list = append(list, setting{"seed", "Seed", strconv.FormatInt(*r.Seed, 10), true})
+		list = append(list, codeSetting{"seed", "Seed", strconv.FormatInt(*r.Seed, 10), true})
 	}
 	return list
 }

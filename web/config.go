@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/registry"
@@ -16,6 +17,9 @@ import (
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/audit"
 	"github.com/rankloop/rankloop/web/conversation"
+	"github.com/rankloop/rankloop/web/health"
+	"github.com/rankloop/rankloop/web/oidc"
+	"github.com/rankloop/rankloop/web/setting"
 	"github.com/rankloop/rankloop/web/stored"
 )
 
@@ -23,9 +27,10 @@ import (
 type Config struct {
 	HTTPS           bool          // people reach it by https (a proxy ends TLS): Secure cookies and HSTS
 	TrustedProxies  []string      // addresses or networks whose X-Forwarded-For is believed; none
-	LabelsPerMinute int           // rankings and skips of one person; 60
-	MaxTokens       int           // most tokens of one answer; 512
+	LabelsPerMinute int           // rankings and skips of one person, where no admin has set another number; 60
+	MaxTokens       int           // most tokens of one answer, likewise; 512
 	RequestTimeout  time.Duration // of anything but a stream; 30 s
+	Components      bool          // admins see /dev/components, the parts of the design system
 	Version         string        // of the program, shown in the footer
 }
 
@@ -52,6 +57,7 @@ type Deps struct {
 	Audit         *audit.Store
 	Labeling      *labeling.Store
 	Registry      *registry.Store
+	Settings      *setting.Store
 	Stored        *stored.Store
 	Runs          *run.Store
 	Loop          Loop
@@ -63,12 +69,17 @@ type Deps struct {
 	Awaited     func(context.Context) bool // whether AfterSubmit may have anything to do; nil: always
 	OnPrompt    OnPrompt                   // runs in the transaction of the usage row, for keys that consent; may be nil
 
+	Providers []*oidc.Provider  // that people may sign in by, beside passwords
+	Observe   func(Observation) // hears how requests were answered while a canary is under way, and must not block; may be nil
+
 	Uploads       string                 // folder for files that are to be imported
 	WebhookSecret func(id string) string // what a webhook's signatures are checked with
 	Erase         Erase
 	Consent       Consent
 
+	Health health.Sources              // what /admin/health looks at
 	Meter  *Meter                      // what is measured of the API, for /metrics; nil: one of its own
+	Tracer trace.Tracer                // of requests; nil: off
 	Ping   func(context.Context) error // whether the database answers
 	JobsUI http.Handler                // job queue's own pages, shown to admins at /admin/jobs; may be nil
 	Log    *slog.Logger                // nil: slog.Default()
@@ -76,10 +87,12 @@ type Deps struct {
 
 func (d Deps) validate() error {
 	switch {
-	case d.Accounts == nil, d.Conversations == nil, d.Audit == nil, d.Labeling == nil, d.Registry == nil, d.Stored == nil, d.Runs == nil:
+	case d.Accounts == nil, d.Conversations == nil, d.Audit == nil, d.Labeling == nil, d.Registry == nil, d.Settings == nil, d.Stored == nil, d.Runs == nil:
 		return errors.New("web: a room is missing")
 	case d.Uploads == "", d.WebhookSecret == nil, d.Erase == nil, d.Consent == nil:
 		return errors.New("web: a folder for uploads, secrets of webhooks, erasure and consent are needed")
+	case d.Health.Store == nil, d.Health.Audit == nil:
+		return errors.New("web: sources of the health page are needed")
 	case d.Loop == nil, d.Serving == nil, d.Rewards == nil, d.Ping == nil, d.ProjectID == "":
 		return errors.New("web: loop, serving, rewards, ping and project are needed")
 	}
@@ -105,6 +118,13 @@ type Loop interface {
 	OrderTasks(ctx context.Context, projectID string, prompts int, actor string) error // lets the serving policy answer prompts outside any round
 	SampleFeedback(ctx context.Context, tx pgx.Tx, batch string) error                 // has the serving policy answer the prompt of a feedback's task
 	Decide(ctx context.Context, id, actor string, promote bool) error
+	Override(ctx context.Context, id, actor, reason string) error // goes on although a gate holds
+	// Fit says what a round would take, with as much of PPO as the seconds leave room for; 0: all of it.
+	Fit(ctx context.Context, projectID string, c loop.Config, seconds float64) (loop.Config, loop.Forecast, error)
+	Templates(ctx context.Context, projectID string) ([]loop.Template, error)
+	FindTemplate(ctx context.Context, projectID, ref string) (loop.Template, error)
+	SaveTemplate(ctx context.Context, t loop.Template, actor string) (loop.Template, error)
+	RemoveTemplate(ctx context.Context, projectID, id, actor string) error
 	Alarms(ctx context.Context, roundID string, limit int) ([]loop.Alarm, error)
 	ResumeAlarm(ctx context.Context, id, actor, reason string, limit *float64) error // goes on with a round that an alarm stopped
 	Timeline(ctx context.Context, r loop.Round) ([]loop.StageTime, error)
@@ -129,7 +149,28 @@ type Loop interface {
 	EnableSchedule(ctx context.Context, id, actor string, on bool) error
 	RemoveSchedule(ctx context.Context, id, actor string) error
 
-	Promote(ctx context.Context, versionID, actor string) error           // lets the version answer customers, or a reward model score for trainers
-	Rollback(ctx context.Context, actor string) (registry.Version, error) // lets the former one serve again
-	RewardModel(ctx context.Context) (registry.Version, error)            // scores for outside trainers
+	Comparisons(ctx context.Context, versionID string, limit int) ([]loop.Comparison, error) // of a version, or all
+	Comparison(ctx context.Context, id string) (loop.Comparison, error)
+	StartComparison(ctx context.Context, n loop.NewComparison) (loop.Comparison, error)
+	CompareReport(ctx context.Context, c loop.Comparison) (loop.CompareReport, error) // as it stands
+	ComparePairs(ctx context.Context, c loop.Comparison, from, limit int) ([]loop.ComparePair, error)
+	LookEarly(ctx context.Context, id, actor string) error
+	CloseComparison(ctx context.Context, id, actor string) error
+	ReopenComparison(ctx context.Context, id, actor string) error
+	SettleComparison(ctx context.Context, id, projectID, actor string) error // judgements become preference data
+	DeleteComparison(ctx context.Context, id, actor string) error
+
+	Promote(ctx context.Context, versionID, actor, reason string) error           // lets the version answer customers, or a reward model score for trainers
+	Rollback(ctx context.Context, actor, reason string) (registry.Version, error) // lets the former one serve again
+	RewardModel(ctx context.Context) (registry.Version, error)                    // scores for outside trainers
+
+	StartCanary(ctx context.Context, versionID, actor, reason string, c registry.CanaryConfig) (registry.Canary, error)
+	AdvanceCanary(ctx context.Context, id string, step int, actor, reason string) error // to its next share, or to the promotion
+	PauseCanary(ctx context.Context, id, actor, reason string) error
+	ResumeCanary(ctx context.Context, id, actor, reason string) error
+	AbortCanary(ctx context.Context, id, actor, reason string) error
+	Canary(ctx context.Context, id string) (loop.CanaryView, error)
+	OpenCanary(ctx context.Context) (loop.CanaryView, error) // that is under way
+	PlanPromotion(ctx context.Context, versionID, at, zone, actor, reason string) (registry.Planned, error)
+	CancelPlanned(ctx context.Context, id, actor, reason string) error
 }

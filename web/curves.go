@@ -108,8 +108,8 @@ var lineNames = map[string]sentence{
 // unseen are figures that say where a step stands, and are no curve.
 var unseen = []string{"iteration", "epoch", "model"}
 
-// figure is a chart of a page: what is drawn where scripts do not run, what a script makes of it, and the same numbers as a table.
-type figure struct {
+// curveFigure is a chart of a page: what is drawn where scripts do not run, what a script makes of it, and the same numbers as a table.
+type curveFigure struct {
 	ID      string
 	Kind    string
 	Title   string   // "" where the name of its metric is the title
@@ -133,8 +133,8 @@ const (
 )
 
 // newFigure makes a chart; say translates a name.
-func newFigure(say func(sentence) string, title sentence, kind string, metrics []string, all map[string]curve, limits []float64) figure {
-	f := figure{ID: strings.ReplaceAll("curve-"+kind+"-"+metrics[0], ".", "-"), Kind: kind, Metrics: metrics, Limits: limits}
+func newFigure(say func(sentence) string, title sentence, kind string, metrics []string, all map[string]curve, limits []float64) curveFigure {
+	f := curveFigure{ID: strings.ReplaceAll("curve-"+kind+"-"+metrics[0], ".", "-"), Kind: kind, Metrics: metrics, Limits: limits}
 	if title != "" {
 		f.Title = say(title)
 	}
@@ -174,13 +174,13 @@ func tableOf(lines []curve) (rows []figureRow) {
 }
 
 // Any says whether the chart has anything to show.
-func (f figure) Any() bool { return len(f.Rows) > 0 }
+func (f curveFigure) Any() bool { return len(f.Rows) > 0 }
 
 // Join is a list for a script.
-func (figure) Join(list []string) string { return strings.Join(list, "|") }
+func (curveFigure) Join(list []string) string { return strings.Join(list, "|") }
 
 // Bounds are the limits for a script.
-func (f figure) Bounds() string {
+func (f curveFigure) Bounds() string {
 	var out []string
 	for _, l := range f.Limits {
 		out = append(out, strconv.FormatFloat(l, 'g', 6, 64))
@@ -189,7 +189,7 @@ func (f figure) Bounds() string {
 }
 
 // figuresOf are the charts of one run: those shown first, and the others by name.
-func figuresOf(say func(sentence) string, kind string, all map[string]curve, limits map[string][]float64) (first, others []figure) {
+func figuresOf(say func(sentence) string, kind string, all map[string]curve, limits map[string][]float64) (first, others []curveFigure) {
 	shown := map[string]bool{}
 	for _, c := range charts {
 		if c.kind == kind {

@@ -22,6 +22,7 @@ import (
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/conversation"
 	"github.com/rankloop/rankloop/web/openai"
+	"github.com/rankloop/rankloop/web/setting"
 	"github.com/rankloop/rankloop/web/stored"
 )
 
@@ -71,10 +72,12 @@ func problemOf(err error) (p *problem, known bool) {
 		versions *registry.InvalidError
 		runs     *run.InvalidError
 		said     *conversation.InvalidError
+		settings *setting.InvalidError
 		models   *model.InvalidError
 		frozen   *labeling.FrozenError
 		tooLarge *http.MaxBytesError
 		tooMany  *account.LimitError
+		busy     *decode.BusyError
 	)
 	is := func(targets ...error) bool {
 		for _, t := range targets {
@@ -100,6 +103,8 @@ func problemOf(err error) (p *problem, known bool) {
 		return invalid(runs.Field, runs.Reason), true
 	case errors.As(err, &said):
 		return invalid(said.Field, said.Reason), true
+	case errors.As(err, &settings):
+		return invalid(settings.Field, settings.Reason), true
 	case errors.As(err, &models):
 		return invalid(models.Field, models.Reason), true
 	case errors.As(err, &tooLarge):
@@ -112,7 +117,7 @@ func problemOf(err error) (p *problem, known bool) {
 		return status(http.StatusUnauthorized, "sign in first"), true
 	case is(ErrNoReward):
 		return status(http.StatusNotFound, "there is no reward model yet: promote a policy that was trained by one, or a reward model"), true
-	case is(account.ErrNotFound, conversation.ErrNotFound, stored.ErrNotFound, labeling.ErrNotFound, loop.ErrNotFound, registry.ErrNotFound, run.ErrNotFound):
+	case is(account.ErrNotFound, conversation.ErrNotFound, setting.ErrNotFound, stored.ErrNotFound, labeling.ErrNotFound, loop.ErrNotFound, registry.ErrNotFound, run.ErrNotFound):
 		return status(http.StatusNotFound, "there is no such thing, or not for you"), true
 	case errors.As(err, &frozen):
 		return status(http.StatusConflict, fmt.Sprintf("this ranking is frozen by the snapshot %s", frozen.Snapshot)), true
@@ -126,17 +131,26 @@ func problemOf(err error) (p *problem, known bool) {
 		return status(http.StatusConflict, "this project takes no more prompts from you: its limit for one person is reached"), true
 	case is(conversation.ErrFull):
 		return status(http.StatusConflict, "you keep as much as one person may here: delete some of it, or begin a new conversation"), true
+	case is(setting.ErrConflict):
+		return status(http.StatusConflict, "somebody else has changed this setting since you opened the page: look at its history, and decide again"), true
 	case is(account.ErrConflict):
 		return status(http.StatusConflict, "that is taken, or the last owner or admin would be gone"), true
 	case is(labeling.ErrConflict):
 		return status(http.StatusConflict, "the task is in another state by now: its lease ran out, or it was submitted before"), true
 	case is(loop.ErrConflict):
 		return status(http.StatusConflict, "the round is in another state, or another round is still open"), true
+	case is(registry.ErrCanaryOpen):
+		return status(http.StatusConflict, "another canary is under way: abort it first, or let it end"), true
+	case is(registry.ErrCanaryEnded):
+		return status(http.StatusConflict, "the canary has ended, or moved on to another step: look at it again"), true
 	case is(registry.ErrConflict, run.ErrConflict):
-		return status(http.StatusConflict, "there is nothing to go back to, or the state has changed"), true
+		return status(http.StatusConflict, "there is nothing to go back to, the weights were removed, or the state has changed: look at it again"), true
 	case is(decode.ErrBusy, decode.ErrMemory, decode.ErrClosed, account.ErrBusy, ErrNotServing, context.DeadlineExceeded), unavailable(err):
 		p := status(http.StatusServiceUnavailable, "the service is busy or not ready; try again")
 		p.Retry = time.Second
+		if errors.As(err, &busy) {
+			p.Retry = max(p.Retry, busy.After)
+		}
 		return p, true
 	case is(context.Canceled): // the client has gone
 		return status(499, "client closed request"), true
@@ -180,7 +194,7 @@ func (s *server) fail(c *gin.Context, err error) {
 	if e == nil {
 		p, known := problemOf(err)
 		if !known || p.Status >= 500 && !errors.Is(err, decode.ErrBusy) && !errors.Is(err, decode.ErrMemory) {
-			s.Log.Error("request failed", "request", id, "method", c.Request.Method, "route", c.FullPath(), "status", p.Status, "error", err)
+			s.Log.ErrorContext(c.Request.Context(), "request failed", "request", id, "method", c.Request.Method, "route", c.FullPath(), "status", p.Status, "error", err)
 		}
 		if c.Writer.Written() {
 			return

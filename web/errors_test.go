@@ -25,7 +25,7 @@ var roomErrors = map[error]int{
 	loop.ErrNotFound: 404, loop.ErrConflict: 409, &loop.InvalidError{}: 400,
 	registry.ErrNotFound: 404, registry.ErrConflict: 409, &registry.InvalidError{}: 400,
 	run.ErrNotFound: 404, run.ErrConflict: 409, &run.InvalidError{}: 400,
-	decode.ErrBusy: 503, decode.ErrMemory: 503, decode.ErrClosed: 503, ErrNotServing: 503, &model.InvalidError{}: 400,
+	decode.ErrBusy: 503, decode.ErrMemory: 503, decode.ErrClosed: 503, ErrNotServing: 503, registry.ErrCanaryOpen: 409, registry.ErrCanaryEnded: 409, &model.InvalidError{}: 400,
 	context.DeadlineExceeded: 503, &http.MaxBytesError{Limit: 5}: 413,
 	&pgconn.PgError{Code: "57P01"}: 503, &pgconn.PgError{Code: "25006"}: 503, &pgconn.PgError{Code: "53100"}: 503, &pgconn.PgError{Code: "57014"}: 503,
 }

@@ -72,7 +72,7 @@ func (s *server) exportSnapshot(c *gin.Context) {
 	case err == nil || errors.Is(err, errSent):
 		out.begin()
 	case out.begun:
-		s.Log.Error("export broken off", "request", requestID(c.Request), "snapshot", id, "error", err)
+		s.Log.ErrorContext(c.Request.Context(), "export broken off", "request", requestID(c.Request), "snapshot", id, "error", err)
 		panic(http.ErrAbortHandler) // a half file must not look whole
 	default:
 		for _, name := range []string{"Content-Length", "Content-Range", "Content-Disposition", "ETag", "Repr-Digest", "Accept-Ranges"} {

@@ -34,6 +34,7 @@ var helpTitles = []struct {
 	{"quality", "Quality of the labels"},
 	{"admin", "Running labeling"},
 	{"rounds", "Rounds and models"},
+	{"compare", "Comparing two models"},
 	{"reward", "Reward models"},
 	{"ppo", "Training by PPO"},
 	{"grpo", "Training by GRPO"},
@@ -50,6 +51,7 @@ var helpTitles = []struct {
 	{"api", "The API"},
 	{"feedback", "Feedback"},
 	{"rewards", "Rewards for other trainers"},
+	{"operations", "Operations"},
 	{"security", "Accounts, keys and privacy"},
 }
 

@@ -77,13 +77,13 @@ func (s *server) join(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	ctx, token, agent := c.Request.Context(), c.Param("token"), c.Request.UserAgent()
+	ctx, token := c.Request.Context(), c.Param("token")
 	var session string
 	var u account.User
 	if i.ForPassword() {
-		session, u, err = s.Accounts.JoinPassword(ctx, token, password, agent)
+		session, u, err = s.Accounts.JoinPassword(ctx, token, password, from(c))
 	} else {
-		session, u, i, err = s.Accounts.Join(ctx, token, account.NewUser{Email: d.Email, Name: d.Name, Password: password}, agent)
+		session, u, i, err = s.Accounts.Join(ctx, token, account.NewUser{Email: d.Email, Name: d.Name, Password: password}, from(c))
 	}
 	var wrong *account.InvalidError
 	switch {

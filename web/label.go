@@ -10,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // otherCallsPerMinute bounds what the labeling page asks for besides rankings: drafts, renewals, claims.
@@ -60,7 +61,7 @@ type projectBody struct {
 
 // inProject carries out an act of the labeler in the project that the body names.
 func (s *server) inProject(c *gin.Context, act func(ctx context.Context, projectID, labelerID string) (*labeling.Assignment, error)) {
-	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.Settings.Int(setting.LabelsPerMinute))) {
 		return
 	}
 	var b projectBody
@@ -115,7 +116,7 @@ type draftBody struct {
 
 func (s *server) saveDraft(c *gin.Context) {
 	var b draftBody
-	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.Settings.Int(setting.LabelsPerMinute))) {
 		return
 	}
 	err := readJSON(c, &b, false)
@@ -138,7 +139,7 @@ type submitBody struct {
 }
 
 func (s *server) submit(c *gin.Context) {
-	if s.limited(c, s.labels, s.LabelsPerMinute) {
+	if s.limited(c, s.labels, s.Settings.Int(setting.LabelsPerMinute)) {
 		return
 	}
 	var b submitBody
@@ -170,7 +171,7 @@ type acknowledgeBody struct {
 
 // acknowledge notes that the labeler has read the new instructions.
 func (s *server) acknowledge(c *gin.Context) {
-	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.Settings.Int(setting.LabelsPerMinute))) {
 		return
 	}
 	var b acknowledgeBody
@@ -186,7 +187,7 @@ type skipBody struct {
 }
 
 func (s *server) skip(c *gin.Context) {
-	if s.limited(c, s.labels, s.LabelsPerMinute) {
+	if s.limited(c, s.labels, s.Settings.Int(setting.LabelsPerMinute)) {
 		return
 	}
 	var b skipBody
@@ -198,7 +199,7 @@ func (s *server) skip(c *gin.Context) {
 }
 
 func (s *server) renew(c *gin.Context) {
-	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) || s.emptyBody(c) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.Settings.Int(setting.LabelsPerMinute))) || s.emptyBody(c) {
 		return
 	}
 	a, err := s.Labeling.Renew(c.Request.Context(), c.Param("id"), user(c).ID)
@@ -210,7 +211,7 @@ func (s *server) renew(c *gin.Context) {
 }
 
 func (s *server) release(c *gin.Context) {
-	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) || s.emptyBody(c) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.Settings.Int(setting.LabelsPerMinute))) || s.emptyBody(c) {
 		return
 	}
 	s.noContent(c, s.Labeling.Release(c.Request.Context(), c.Param("id"), user(c).ID))

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // screenRoutes are the routes that the ranking page needs besides those that other clients use too.
@@ -25,7 +26,7 @@ type nextBody struct {
 
 // next is claim for a page that fetches ahead: it gives a task that the browser does not have.
 func (s *server) next(c *gin.Context) {
-	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.Settings.Int(setting.LabelsPerMinute))) {
 		return
 	}
 	var b nextBody

@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // labelPages are the pages of labelers: one for each question, their projects, their history, their own prompts.
@@ -52,6 +53,7 @@ type labelData struct {
 	Several   bool // there are other projects to change to
 	Flags     []flag
 	OpenLimit int
+	Compare   []labeling.Project // other ones in which two models are compared and something is open
 }
 
 // flag is a flag as the page shows it; Letter is the key that sets it.
@@ -112,10 +114,15 @@ func (s *server) projects(c *gin.Context) (chosen *labeling.Project, all []label
 			return &all[i], all, nil
 		}
 	}
-	if len(all) == 1 {
+	if all = listed(all); len(all) == 1 {
 		return &all[0], all, nil
 	}
 	return nil, all, nil
+}
+
+// listed are the projects to choose from: a comparison for people in the room is for who has its address.
+func listed(all []labeling.Project) []labeling.Project {
+	return slices.DeleteFunc(slices.Clone(all), func(p labeling.Project) bool { return p.Comparison == labeling.CompareRoom })
 }
 
 func (s *server) labelPage(c *gin.Context) {
@@ -126,9 +133,31 @@ func (s *server) labelPage(c *gin.Context) {
 	case p == nil:
 		s.showProjects(c, all)
 	default:
-		s.render(c, http.StatusOK, questionPages[p.Question], view{Title: string(questionTitles[p.Question]), Nav: "label", Note: note(c), Data: labelData{Project: *p, Several: len(all) > 1, Flags: flagList(),
-			OpenLimit: labeling.OpenLimit}})
+		compare, err := s.comparedElsewhere(c, *p, all)
+		if err != nil {
+			s.fail(c, err)
+			return
+		}
+		s.render(c, http.StatusOK, questionPages[p.Question], view{Title: string(questionTitles[p.Question]), Nav: "label", Note: note(c), Data: labelData{Project: *p, Several: len(listed(all)) > 1, Flags: flagList(),
+			OpenLimit: labeling.OpenLimit, Compare: compare}})
 	}
+}
+
+// comparedElsewhere are the comparisons that wait for labelers beside the project on the page.
+func (s *server) comparedElsewhere(c *gin.Context, here labeling.Project, all []labeling.Project) (out []labeling.Project, err error) {
+	for _, p := range all {
+		if p.Comparison != labeling.CompareLabelers || p.ID == here.ID {
+			continue
+		}
+		open, err := s.Labeling.Open(c.Request.Context(), p.ID)
+		if err != nil {
+			return nil, err
+		}
+		if open > 0 {
+			out = append(out, p)
+		}
+	}
+	return out, nil
 }
 
 // projectChoice is a project in the list to choose from.
@@ -144,7 +173,7 @@ func (s *server) pickerPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	s.showProjects(c, all)
+	s.showProjects(c, listed(all))
 }
 
 func (s *server) showProjects(c *gin.Context, all []labeling.Project) {
@@ -240,7 +269,7 @@ func ranksText(ranks []int) string {
 
 // reopenPast takes up past work; the labeling page then shows it before anything new.
 func (s *server) reopenPast(c *gin.Context) {
-	if s.limited(c, s.labels, s.LabelsPerMinute) {
+	if s.limited(c, s.labels, s.Settings.Int(setting.LabelsPerMinute)) {
 		return
 	}
 	a, err := s.Labeling.ReopenAssignment(c.Request.Context(), c.Param("id"), user(c).ID)
@@ -297,7 +326,7 @@ func (s *server) showWrite(c *gin.Context, code int, p labeling.Project, several
 }
 
 func (s *server) writePrompt(c *gin.Context) {
-	if s.limited(c, s.labels, s.LabelsPerMinute) {
+	if s.limited(c, s.labels, s.Settings.Int(setting.LabelsPerMinute)) {
 		return
 	}
 	w, err := writtenForm(c)

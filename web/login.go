@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/oidc"
 )
 
 // cookieName: browsers hold __Host- cookies to Secure, Path=/ and this host; plain http on loopback needs another name.
@@ -38,7 +39,16 @@ func localPath(p string) bool {
 	}) && len(p) < 500
 }
 
-type loginData struct{ Next, Email, Error string }
+type loginData struct {
+	Next, Email, Error string
+	Providers          []*oidc.Provider
+	SignOut            *providerLink // where somebody who has just signed out here is still signed in
+}
+
+func (s *server) showLogin(c *gin.Context, code int, d loginData) {
+	d.Providers = s.Providers
+	s.render(c, code, "login", view{Title: "Sign in", Note: note(c), Data: d})
+}
 
 func (s *server) loginPage(c *gin.Context) {
 	if s.useSession(c) == nil {
@@ -49,7 +59,7 @@ func (s *server) loginPage(c *gin.Context) {
 	if !localPath(next) {
 		next = ""
 	}
-	s.render(c, http.StatusOK, "login", view{Title: "Sign in", Note: note(c), Data: loginData{Next: next}})
+	s.showLogin(c, http.StatusOK, loginData{Next: next, SignOut: s.signOutAt(c)})
 }
 
 func (s *server) login(c *gin.Context) {
@@ -68,18 +78,23 @@ func (s *server) login(c *gin.Context) {
 	var limit *account.LimitError
 	switch {
 	case errors.Is(err, account.ErrDenied):
-		s.render(c, http.StatusUnauthorized, "login", view{Title: "Sign in", Data: loginData{next, email, s.say(c, "E-mail address or password are not right.")}})
+		s.showLogin(c, http.StatusUnauthorized, loginData{Next: next, Email: email, Error: s.say(c, "E-mail address or password are not right.")})
 		return
 	case errors.As(err, &limit):
 		c.Header("Retry-After", seconds(limit.RetryAfter))
-		s.render(c, http.StatusTooManyRequests, "login", view{Title: "Sign in", Data: loginData{next, email, s.say(c, "Too many attempts. Wait a few minutes and try again.")}})
+		s.showLogin(c, http.StatusTooManyRequests, loginData{Next: next, Email: email, Error: s.say(c, "Too many attempts. Wait a few minutes and try again.")})
 		return
 	case err != nil:
 		s.fail(c, err)
 		return
 	}
-	if old, err := c.Request.Cookie(s.cookieName()); err == nil { // the session it replaces ends
-		if err := s.Accounts.Logout(c.Request.Context(), old.Value); err != nil {
+	s.enter(c, token, u, next)
+}
+
+// enter ends the session that the browser had, gives it a new one, and goes on to the page next, or to the page of the role.
+func (s *server) enter(c *gin.Context, token string, u account.User, next string) {
+	if old, err := c.Request.Cookie(s.cookieName()); err == nil {
+		if _, err := s.Accounts.Logout(c.Request.Context(), old.Value); err != nil {
 			s.fail(c, err)
 			return
 		}
@@ -91,15 +106,26 @@ func (s *server) login(c *gin.Context) {
 	c.Redirect(http.StatusSeeOther, next)
 }
 
+// from is where a session is opened.
+func from(c *gin.Context) account.From {
+	return account.From{Address: c.ClientIP(), Agent: c.Request.UserAgent()}
+}
+
+// logout ends the session here. One that a provider opened goes on there: the page says so, and has a link that ends it.
 func (s *server) logout(c *gin.Context) {
+	at := "/login"
 	if cookie, err := c.Request.Cookie(s.cookieName()); err == nil {
-		if err := s.Accounts.Logout(c.Request.Context(), cookie.Value); err != nil {
+		provider, err := s.Accounts.Logout(c.Request.Context(), cookie.Value)
+		if err != nil {
 			s.fail(c, err)
 			return
 		}
+		if provider != "" {
+			at += "?from=" + url.QueryEscape(provider)
+		}
 	}
 	s.setCookie(c, "", -1)
-	done(c, "/login", "signedout")
+	done(c, at, "signedout")
 }
 
 // homeOf is the page that a role works on.

@@ -35,6 +35,10 @@ func (s *server) lookOf(c *gin.Context) look {
 	if v.Theme != "light" && v.Theme != "dark" {
 		v.Theme = ""
 	}
+	if strings.HasPrefix(c.Request.URL.Path, "/login/with/") { // a provider's answer counts once
+		v.Here = "/login"
+		return v
+	}
 	// What a form answered has no address of its own, unless a page has the same.
 	if c.Request.Method == get || s.rules[get+" "+c.FullPath()] != denied {
 		if here := c.Request.URL.RequestURI(); localPath(here) {

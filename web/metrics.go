@@ -25,6 +25,10 @@ type Meter struct {
 	mu       sync.Mutex
 	answers  map[answered]*spent
 	refusals map[string]int64 // of limits, by what ran out
+
+	sources  *Watched // nil: the database is not asked
+	watching sync.Mutex
+	last     watched
 }
 
 // answered is a kind of answer. Routes are as they are registered, so that there are only so many.
@@ -33,9 +37,13 @@ type answered struct {
 	code          int
 }
 
+// buckets are the upper bounds of the histogram of answers in seconds: pages are meant to take less than a tenth, streams take long.
+var buckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30}
+
 type spent struct {
 	n       int64
 	seconds float64
+	within  [11]int64 // how many took no longer than each of the buckets
 }
 
 // NewMeter reads the engine of what serves.
@@ -60,6 +68,11 @@ func (m *Meter) add(a answered, took time.Duration) {
 	}
 	x.n++
 	x.seconds += took.Seconds()
+	for i, bound := range buckets {
+		if took.Seconds() <= bound {
+			x.within[i]++
+		}
+	}
 }
 
 // counted is the outermost of gin's handlers.
@@ -87,11 +100,12 @@ func (m *Meter) Handler() http.Handler {
 	return mux
 }
 
-func (m *Meter) metrics(w http.ResponseWriter, _ *http.Request) {
+func (m *Meter) metrics(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	out := exposition{bufio.NewWriter(w)}
 	m.engine(out)
 	m.http(out)
+	m.rooms(r.Context(), out)
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	out.one("go_goroutines", "gauge", "Goroutines.", float64(runtime.NumGoroutine()))
@@ -120,7 +134,7 @@ func (m *Meter) engine(out exposition) {
 		{"places", "gauge", "Most choices of one step.", float64(s.Places)},
 		{"queue_places", "gauge", "Most choices that may wait.", float64(s.Queue)},
 		{"requests_total", "counter", "Requests taken on.", float64(s.Requests)},
-		{"refused_total", "counter", "Requests sent away because the queue was full.", float64(s.Refused)},
+		{"refused_total", "counter", "Requests sent away because the queue was full or the wait too long.", float64(s.Refused)},
 		{"cancelled_total", "counter", "Requests whose callers left.", float64(s.Cancelled)},
 		{"prompt_tokens_total", "counter", "Tokens of prompts.", float64(s.PromptTokens)},
 		{"cached_tokens_total", "counter", "Tokens of prompts that were not read again.", float64(s.CachedTokens)},
@@ -153,12 +167,31 @@ func (m *Meter) http(out exposition) {
 	slices.SortFunc(list, func(a, b answered) int {
 		return cmp.Or(cmp.Compare(a.route, b.route), cmp.Compare(a.method, b.method), a.code-b.code)
 	})
-	out.head("rankloop_http_request_duration_seconds", "summary", "Answers by route, and the time they took.")
+	m.labels(out, list)
+	out.head("rankloop_http_request_duration_seconds", "histogram", "Answers by route, and the time they took.")
 	for _, a := range list {
 		x := m.answers[a]
 		labels := []string{"method", a.method, "route", a.route, "code", strconv.Itoa(a.code)}
+		for i, bound := range buckets {
+			out.value("rankloop_http_request_duration_seconds_bucket", float64(x.within[i]), append(slices.Clip(labels), "le", strconv.FormatFloat(bound, 'g', -1, 64))...)
+		}
+		out.value("rankloop_http_request_duration_seconds_bucket", float64(x.n), append(slices.Clip(labels), "le", "+Inf")...)
 		out.value("rankloop_http_request_duration_seconds_sum", x.seconds, labels...)
 		out.value("rankloop_http_request_duration_seconds_count", float64(x.n), labels...)
+	}
+}
+
+// labels counts the answers of labelers that were taken; the caller holds the lock.
+func (m *Meter) labels(out exposition, list []answered) {
+	out.head("rankloop_labels_total", "counter", "Answers of labelers, by what became of the task.")
+	for _, x := range [][2]string{{"submitted", "/label/api/assignments/:id/submit"}, {"skipped", "/label/api/assignments/:id/skip"}} {
+		var n int64
+		for _, a := range list {
+			if a.route == x[1] && a.code < 300 {
+				n += m.answers[a].n
+			}
+		}
+		out.value("rankloop_labels_total", float64(n), "what", x[0])
 	}
 }
 

@@ -52,7 +52,7 @@ func TestMetrics(t *testing.T) {
 				t.Errorf("Prometheus cannot read %q", line)
 				continue
 			}
-			if name := strings.TrimSuffix(strings.TrimSuffix(m[1], "_sum"), "_count"); !kinds[m[1]] && !kinds[name] {
+			if name := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(m[1], "_sum"), "_count"), "_bucket"); !kinds[m[1]] && !kinds[name] {
 				t.Errorf("%s has no type", m[1])
 			}
 			if out[m[1]+m[2]] != "" {

@@ -62,6 +62,8 @@ func (s *server) guard(next http.Handler) http.Handler {
 		case r.Method != http.MethodPost:
 		case r.URL.Path == importPath:
 			limit = maxUpload
+		case r.URL.Path == comparePath:
+			limit = maxBodyAPI
 		case r.URL.Path == rewardPath:
 			limit = maxBodyReward
 		}
@@ -142,7 +144,7 @@ func (s *server) recovery(c *gin.Context) {
 		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(v)
 		}
-		s.Log.Error("panic", "request", requestID(c.Request), "method", c.Request.Method, "route", c.FullPath(), "panic", v, "stack", string(debug.Stack()))
+		s.Log.ErrorContext(c.Request.Context(), "panic", "request", requestID(c.Request), "method", c.Request.Method, "route", c.FullPath(), "panic", v, "stack", string(debug.Stack()))
 		if c.Writer.Written() {
 			panic(http.ErrAbortHandler) // a half answer must not look whole
 		}

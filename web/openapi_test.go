@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/health"
 	"github.com/rankloop/rankloop/web/openai"
 )
 
@@ -54,6 +55,7 @@ func TestOpenAPI(t *testing.T) {
 		"ChatLogprobs": openai.ChatLogprobs{}, "TokenLogprob": openai.TokenLogprob{}, "Completion": openai.Completion{}, "CompletionChoice": openai.CompletionChoice{},
 		"CompletionLogprobs": openai.CompletionLogprobs{}, "TokenUsage": openai.Usage{}, "Model": openai.Model{}, "ModelList": openai.ModelList{}, "StoredChat": openai.StoredChat{},
 		"StoredList": openai.StoredList{}, "StoredMessage": openai.StoredMessage{}, "StoredMessageList": openai.List[openai.StoredMessage]{}, "StoredDeleted": openai.Deleted{}, "Engine": engineState{},
+		"Health": health.Report{}, "HealthCheck": health.Check{}, "HealthFigures": health.Figures{}, "HealthSpace": health.Space{}, "HealthMark": health.Mark{}, "HealthQueue": health.Queue{}, "HealthPage": healthView{},
 	} {
 		want, have := tagsOf(reflect.TypeOf(of)), slices.Sorted(maps.Keys(doc.Parts.Schemas[name].Properties))
 		if !slices.Equal(want, have) {

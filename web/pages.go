@@ -39,7 +39,12 @@ type view struct {
 
 // loadPages parses each page together with the layout and the parts that pages share, to be read in one language.
 func loadPages(version string, assets map[string]asset, speaks lang.Languages, l *lang.Language) (map[string]*template.Template, error) {
+	descriptions, err := described(l)
+	if err != nil {
+		return nil, err
+	}
 	funcs := template.FuncMap{
+		"described": descriptions,
 		"asset": func(name string) (string, error) {
 			a, ok := assets["/"+name]
 			if !ok {
@@ -65,6 +70,7 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"num":     num,
 		"grouped": grouped,
+		"many":    func(n int) string { return grouped(int64(n)) },
 		"pct":     l.Percent,
 		"est":     est,
 		"estpct":  func(e loop.Estimate) string { return estpct(l, e) },
@@ -73,6 +79,8 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"ms":      func(ms int64) float64 { return float64(ms) / 1000 },
 		"clip":    func(s string) string { return clipRunes(s, 300) },
 		"add":     func(a, b int) int { return a + b },
+		"add64":   func(a *int64, b int64) int64 { return *a + b },
+		"device":  func(agent string) string { return device(l, agent) },
 		"zones":   func() []string { return timeZones },
 		"columns": columnPlot,
 		"dots":    dotPlot,
@@ -81,10 +89,29 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"about":   func(d time.Duration) string { return about(l, d) },
 		"alarm":   func(rule string) string { return named(l, alarmNames, rule) },
 		"piles":   stackPlot,
+
+		"compareDots": compareDots,
+		"reward":      func(v *float64) string { return num(*v) },
+
 		"lineage": func(line []registry.Ancestor, title, desc, snapshot string) template.HTML {
 			return lineageGraph(func(k string) string { return named(l, kindNames, k) }, line, title, desc, snapshot)
 		},
+		"guard":  func(g string) string { return named(l, guardNames, g) },
+		"canary": func(state string) string { return named(l, canaryNames, state) },
+		"figure": func(v registry.Verdict, x float64) string { return figure(l, v, x) },
+		"steps":  canaryPlot,
+		"guards": func(id, title, desc string, list []registry.Verdict, allowed string) template.HTML {
+			return guardPlot(l, id, title, desc, allowed, list)
+		},
 		"stage":    func(s loop.Stage) string { return l.T(string(stageNames[s])) },
+		"part":     func(p loop.Stage) string { return named(l, partNames, p) },
+		"parthelp": func(p loop.Stage) string { return named(l, partHelp, p) },
+		"step": func(id string) string {
+			return l.T(string(wizardSteps[max(0, stepAt(id))].Name))
+		},
+		"mega":     func(bytes int64) string { return num(float64(bytes) / (1 << 20)) },
+		"zoned":    func(t time.Time, zone *time.Location) string { return t.In(zone).Format("2006-01-02 15:04 MST") },
+		"next":     func(s loop.Schedule) []time.Time { return s.Next(time.Now(), nextRuns) },
 		"role":     func(r account.Role) string { return named(l, roleNames, r) },
 		"word":     func(v any) string { return named(l, words, fmt.Sprint(v)) },
 		"scope":    func(name string) string { return named(l, scopeNames, name) },
@@ -189,6 +216,13 @@ func done(c *gin.Context, path, note string) {
 // notes are the sentences that a page may open with. The address carries only the key, never text.
 var notes = map[string]sentence{
 	"cancelled":   "The round is cancelled.",
+	"compared":    "Both versions answer now. Judging begins when they are done.",
+	"looked":      "The result so far is shown. It is marked as looked at early from now on.",
+	"reopened":    "The comparison goes on.",
+	"settled":     "The judgements are preference data now.",
+	"setup":       "The setup is saved.",
+	"setupless":   "The setup is removed.",
+	"overridden":  "The round goes on; your reason is written down.",
 	"consented":   "Prompts of this key may be trained on from now on.",
 	"confirmed":   "Confirmed: the original is gone.",
 	"declined":    "The policy was declined; the former one goes on serving.",
@@ -203,9 +237,13 @@ var notes = map[string]sentence{
 	"restored":    "The labeler may work again.",
 	"gold":        "The task is a gold task.",
 	"settings":    "The settings are changed.",
-	"ended":       "You are signed out everywhere else. Sign in again.",
+	"ended":       "You are signed out everywhere else.",
+	"linked":      "From now on you can sign in by it too.",
+	"unlinked":    "It signs you in no more, and the sessions that it opened are over.",
+	"session":     "The session is ended.",
+	"sessions":    "The person is signed out everywhere.",
 	"ordered":     "The serving policy answers the prompts now; tasks appear as they are ready.",
-	"password":    "The password is changed. Sign in with the new one.",
+	"password":    "The password is changed, and all your other sessions are over.",
 	"proceeding":  "The round goes on with the rankings it has.",
 	"paused":      "The round is paused.",
 	"resumed":     "The round goes on.",
@@ -234,11 +272,23 @@ var notes = map[string]sentence{
 	"written":     "The prompt is in the pool. Thank you.",
 	"cased":       "The use case is added.",
 	"retired":     "The use case is retired.",
+
+	"canary":        "The canary has begun.",
+	"advanced":      "The canary has moved on.",
+	"canarypaused":  "The canary stays at its share until it is resumed.",
+	"canaryresumed": "The canary goes on.",
+	"aborted":       "The canary is aborted: what serves answers everybody again.",
+	"planned":       "The promotion is planned.",
+	"unplanned":     "The planned promotion is cancelled.",
+
+	"compareclosed":  "The comparison is closed: the names are shown.",
+	"comparedeleted": "The comparison is deleted.",
 }
 
 func note(c *gin.Context) string { return string(notes[c.Query("done")]) }
 
 var stageNames = map[loop.Stage]sentence{
+	loop.StageSFT:    "Training the supervised policy",
 	loop.StageSample: "Sampling answers", loop.StageRank: "Waiting for rankings", loop.StageReward: "Training the reward model",
 	loop.StagePPO: "Training the policy (PPO)", loop.StageEvaluate: "Evaluating", loop.StageDecide: "Waiting for a decision",
 	loop.StageDone: "Done", loop.StageFailed: "Failed", loop.StageCancelled: "Cancelled",
@@ -254,8 +304,8 @@ var kindNames = map[string]sentence{
 
 // progressOf is how far a stage is, by what it counts.
 var progressOf = map[string]sentence{
-	"prompts answered": "%d of %d prompts answered", "rankings": "%d of %d rankings", "reward steps": "%d of %d reward steps",
-	"PPO steps": "%d of %d PPO steps", "prompt chunks": "%d of %d prompt chunks",
+	"training steps": "%d of %d training steps", "prompts answered": "%d of %d prompts answered", "rankings": "%d of %d rankings", "reward steps": "%d of %d reward steps",
+	"PPO steps": "%d of %d PPO steps", "prompt chunks": "%d of %d prompt chunks", "judgements": "%d of %d judgements",
 }
 
 // counted says how far a stage is; empty where there is nothing to count yet.

@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 type qualifyData struct {
@@ -22,7 +23,7 @@ type qualifyData struct {
 
 // qualifyPage shows the next item, or the result of the newest attempt.
 func (s *server) qualifyPage(c *gin.Context) {
-	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.LabelsPerMinute)) {
+	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.Settings.Int(setting.LabelsPerMinute))) {
 		return
 	}
 	s.qualify(c, nil)
@@ -66,7 +67,7 @@ func (s *server) qualify(c *gin.Context, feedback *labeling.GradedItem) {
 
 // qualifyNext begins an attempt, or goes on with one.
 func (s *server) qualifyNext(c *gin.Context) {
-	if s.limited(c, s.labels, s.LabelsPerMinute) {
+	if s.limited(c, s.labels, s.Settings.Int(setting.LabelsPerMinute)) {
 		return
 	}
 	s.qualify(c, nil)
@@ -74,7 +75,7 @@ func (s *server) qualifyNext(c *gin.Context) {
 
 // qualifyAnswer takes the answer to an item. Practice is explained at once, the test when it is over.
 func (s *server) qualifyAnswer(c *gin.Context) {
-	if s.limited(c, s.labels, s.LabelsPerMinute) {
+	if s.limited(c, s.labels, s.Settings.Int(setting.LabelsPerMinute)) {
 		return
 	}
 	var ranks []int

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 func (s *server) qualityRoutes() {
@@ -38,7 +39,7 @@ type reportBody struct {
 }
 
 func (s *server) report(c *gin.Context) {
-	if s.limited(c, s.labels, s.LabelsPerMinute) {
+	if s.limited(c, s.labels, s.Settings.Int(setting.LabelsPerMinute)) {
 		return
 	}
 	var b reportBody
@@ -70,7 +71,7 @@ func (s *server) cords(ctx context.Context) ([]pulledCord, error) {
 
 // pullCord stops the training of the project that the labeler works in.
 func (s *server) pullCord(c *gin.Context) {
-	if s.limited(c, s.labels, s.LabelsPerMinute) {
+	if s.limited(c, s.labels, s.Settings.Int(setting.LabelsPerMinute)) {
 		return
 	}
 	reason, err := formValue(c, "reason", 1000)

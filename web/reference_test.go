@@ -38,6 +38,56 @@ func TestReference(t *testing.T) {
 	w.withKey(secret).json(post, rewardPath, body[1]).want(t, http.StatusOK)
 }
 
+// TestReferenceInChinese: what is described is so in the reader's language; what is not translated says that it is English; and no
+// translation is of something that the reference no longer says.
+func TestReferenceInChinese(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.as("acme", account.RoleCustomer)
+	page := b.get("/docs/reference", "Accept-Language", "zh-TW").want(t, http.StatusOK).body
+	for _, want := range []string{"以已上線的獎勵模型為提示詞與回答的配對評分。", "每一對各有一個獎勵，依序排列", `lang="zh-Hant"`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	raw, err := docsFS.ReadFile("docs/zh-Hant/reference.json")
+	w.must(err)
+	var known map[string]string
+	w.must(json.Unmarshal(raw, &known))
+	said, err := docsFS.ReadFile("docs/openapi.json")
+	w.must(err)
+	var doc any
+	w.must(json.Unmarshal(said, &doc))
+	all := map[string]bool{}
+	var walk func(any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, x := range v {
+				if s, ok := x.(string); ok && (k == "description" || k == "summary") {
+					all[s] = true
+				}
+				walk(x)
+			}
+		case []any:
+			for _, x := range v {
+				walk(x)
+			}
+		}
+	}
+	walk(doc)
+	for en, own := range known {
+		if !all[en] || own == "" {
+			t.Errorf("openapi.json does not say %q, which is translated", en)
+		}
+	}
+	write, err := described(w.server.speaks[1])
+	w.must(err)
+	if got := string(write("Something <new>", true)); got != `<span lang="en">Something &lt;new&gt;.</span>` {
+		t.Errorf("what is not translated is written %s", got)
+	}
+}
+
 // TestExamples: every example of the reference fits what it is an example of, as far as its type goes, and calls escape what a shell would read.
 func TestExamples(t *testing.T) {
 	r, err := loadReference()

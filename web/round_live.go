@@ -36,7 +36,7 @@ var alarmNames = map[string]sentence{
 
 // curvesData are the charts of a round.
 type curvesData struct {
-	First, Others []figure
+	First, Others []curveFigure
 }
 
 // Any says whether there is anything to show yet.

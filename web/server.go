@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/web/lang"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // server is the handler behind New.
@@ -29,6 +30,7 @@ type server struct {
 	tokens    *limiter              // tokens of API requests, by key
 	flight    flights               // tokens set aside for the quotas of keys
 	joins     *limiter              // what is asked of links to join, by address
+	flows     *limiter              // sign-ins by providers that begin, by address
 	reference reference
 	scoring   turns // of outside trainers
 }
@@ -37,7 +39,9 @@ type server struct {
 func build(c Config, d Deps) (http.Handler, *server, error) {
 	c = c.withDefaults()
 	s := &server{Config: c, Deps: d, rules: map[string]access{}, scopes: map[string]string{}, streams: map[string]bool{},
-		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), tokens: newLimiter(time.Now), joins: newLimiter(time.Now), scoring: newTurns(rewardQueue)}
+		labels: newLimiter(time.Now), calls: newLimiter(time.Now), api: newLimiter(time.Now), tokens: newLimiter(time.Now), joins: newLimiter(time.Now), flows: newLimiter(time.Now), scoring: newTurns(rewardQueue)}
+	s.Settings.Usual(setting.LabelsPerMinute, float64(c.LabelsPerMinute))
+	s.Settings.Usual(setting.AnswerTokens, float64(c.MaxTokens))
 	if s.Meter == nil {
 		s.Meter = NewMeter(d.Serving)
 	}
@@ -69,6 +73,9 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 		return nil, nil, fmt.Errorf("web: trusted proxies: %w", err)
 	}
 	s.engine = e
+	if s.Tracer != nil {
+		e.Use(s.traced)
+	}
 	e.Use(s.counted, s.recovery, s.admit, s.deadline)
 	e.NoRoute(func(c *gin.Context) {
 		if shapeOf(c.Request) == shapePage {
@@ -116,9 +123,10 @@ func (s *server) routes() {
 
 	s.route(signedIn, get, "/", s.home)
 	s.route(signedIn, post, "/logout", s.logout)
-	s.route(signedIn, get, "/account", s.accountPage)
-	s.route(signedIn, post, "/account/password", s.changePassword)
-	s.route(signedIn, post, "/account/sessions", s.endSessions)
+	if s.Components {
+		s.route(admins, get, "/dev/components", s.componentsPage)
+	}
+	s.providerRoutes()
 	s.accountRoutes()
 	s.route(signedIn, get, "/docs", s.docsPage)
 	s.route(signedIn, get, "/docs/:page", s.docsPage)
@@ -138,7 +146,11 @@ func (s *server) routes() {
 	s.projectPages()
 	s.adminRoutes()
 	s.liveRoutes()
+	s.jobRoutes()
+	s.healthRoutes()
+	s.settingRoutes()
 	s.lineageRoutes()
+	s.compareRoutes()
 	s.peopleRoutes()
 	s.labelingRoutes()
 	s.dataRoutes()

@@ -22,6 +22,9 @@ type Serving interface {
 	// Acquire returns the policy that serves now; the caller must call Release once, after its last token. An engine
 	// that was replaced is closed only when all who acquired it have released it. ErrNotServing where there is none.
 	Acquire() (*Served, error)
+	// AcquireFor is Acquire for somebody's request: of the canary, if one is under way and its share takes them in. Counted says whether
+	// and where the request counts for its guards.
+	AcquireFor(somebody string) (*Served, Counted, error)
 	// AcquireVersion is Acquire of the policy of that name or version id, which may be one that served before. ErrNotServed where it is
 	// neither.
 	AcquireVersion(ref string) (*Served, error)
@@ -73,7 +76,8 @@ func (s *Served) acquire() bool {
 type Slot struct {
 	Keep int // how many of those that served last go on answering who asks for them; set it before the slot is used
 
-	p atomic.Pointer[Served]
+	p     atomic.Pointer[Served]
+	trial atomic.Pointer[trial] // the canary; nil: none
 
 	mu     sync.Mutex
 	former []*Served // kept, the newest first
@@ -90,6 +94,9 @@ func (l *Slot) Set(s *Served) {
 	l.mu.Unlock()
 	for _, f := range gone {
 		f.Release()
+	}
+	if s == nil {
+		l.SetTrial("", 0, nil)
 	}
 }
 
@@ -110,12 +117,17 @@ func (l *Slot) succeed(old, now *Served) (gone []*Served) {
 	return gone
 }
 
-// all are what can be acquired, what serves now first; l.mu is held.
+// all are what can be acquired, what serves now first, the canary last; l.mu is held.
 func (l *Slot) all() []*Served {
-	if s := l.p.Load(); s != nil {
-		return append([]*Served{s}, l.former...)
+	s := l.p.Load()
+	if s == nil {
+		return nil
 	}
-	return nil
+	all := append([]*Served{s}, l.former...)
+	if t := l.trial.Load(); t != nil {
+		all = append(all, t.served)
+	}
+	return all
 }
 
 // AcquireVersion implements Serving.

@@ -53,6 +53,7 @@ func (p Prompt) Answered(projectID string, key account.Key) labeling.Answered {
 // cost the usage row.
 func (s *server) record(c *gin.Context, j *job) error {
 	j.settle()
+	s.observe(j)
 	defer j.end() // before the answer is out: the client's next request finds its limits as they are
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), 5*time.Second)
 	defer cancel()
@@ -79,7 +80,7 @@ func (s *server) record(c *gin.Context, j *job) error {
 	if err == nil || unavailable(err) {
 		return err
 	}
-	s.Log.Warn("prompt not taken into the labeling pool", "request", requestID(c.Request), "key", j.consent().ID, "error", err)
+	s.Log.WarnContext(c.Request.Context(), "prompt not taken into the labeling pool", "request", requestID(c.Request), "key", j.consent().ID, "error", err)
 	return s.Accounts.Record(ctx, u, keep)
 }
 

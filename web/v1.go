@@ -41,16 +41,25 @@ func wrongMethodOpenAI(c *gin.Context) error {
 	return openai.MethodNotAllowed(methodName(c.Request.Method))
 }
 
-// served returns the policy under the name that a request gave; the caller releases it.
-func (s *server) served(name string) (*Served, error) {
+// served returns the policy under the name that somebody's request gave; the caller releases it. Who names a version gets that one,
+// whatever canary is under way.
+func (s *server) served(name, somebody string) (*Served, Counted, error) {
 	if name == defaultModel {
-		return s.Serving.Acquire()
+		return s.Serving.AcquireFor(somebody)
 	}
 	v, err := s.Serving.AcquireVersion(name)
 	if errors.Is(err, ErrNotServed) {
 		err = openai.ModelNotFound(name)
 	}
-	return v, err
+	return v, Counted{}, err
+}
+
+// somebody is who is answered by the same version while a canary is under way: the key, or its user where the request names one.
+func somebody(k account.Key, endUser string) string {
+	if endUser == "" {
+		return "key " + k.ID
+	}
+	return "key " + k.ID + " user " + endUser
 }
 
 func clipRunes(s string, n int) string {
@@ -79,7 +88,7 @@ func (s *server) oneModel(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	v, err := s.served(name)
+	v, _, err := s.served(name, somebody(c.MustGet(apiKey).(account.Key), ""))
 	if err != nil {
 		s.fail(c, err)
 		return

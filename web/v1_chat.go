@@ -13,6 +13,7 @@ import (
 	"github.com/rankloop/rankloop/model/token"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/openai"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // checkedBody is the body of an OpenAI request after the checks that its own parser would not make.
@@ -36,7 +37,8 @@ func (s *server) chatCompletions(c *gin.Context) {
 		s.fail(c, e)
 		return
 	}
-	v, err := s.served(r.Model)
+	k := c.MustGet(apiKey).(account.Key)
+	v, counted, err := s.served(r.Model, somebody(k, r.User))
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -47,7 +49,7 @@ func (s *server) chatCompletions(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	j.key = c.MustGet(apiKey).(account.Key)
+	j.key, j.counted = k, counted
 	j.userID = j.key.CustomerID
 	s.runChat(c, j, r)
 }
@@ -77,7 +79,7 @@ func (s *server) chatJob(v *Served, r *openai.ChatRequest) (*job, error) {
 		return nil, err
 	}
 	j.prompts = []Prompt{p}
-	if e := j.bound(r.Tokens(), s.MaxTokens); e != nil {
+	if e := j.bound(r.Tokens(), s.Settings.Int(setting.AnswerTokens)); e != nil {
 		return nil, e
 	}
 	return j, nil
@@ -159,7 +161,7 @@ func (s *server) abandon(c *gin.Context, j *job, cause error) {
 		j.finish = "cancelled"
 	}
 	if err := s.record(c, j); err != nil {
-		s.Log.Error("usage not recorded", "request", requestID(c.Request), "error", err)
+		s.Log.ErrorContext(c.Request.Context(), "usage not recorded", "request", requestID(c.Request), "error", err)
 	}
 	s.fail(c, cause)
 }
@@ -253,7 +255,7 @@ func (s *server) endStream(c *gin.Context, out sender, j *job, cause error) {
 		j.finish = "cancelled"
 	}
 	if err := s.record(c, j); err != nil {
-		s.Log.Error("usage not recorded", "request", requestID(c.Request), "error", err)
+		s.Log.ErrorContext(c.Request.Context(), "usage not recorded", "request", requestID(c.Request), "error", err)
 		if cause == nil {
 			cause = err
 		}
@@ -263,7 +265,7 @@ func (s *server) endStream(c *gin.Context, out sender, j *job, cause error) {
 		return
 	}
 	if j.finish != "cancelled" {
-		s.Log.Error("stream cut", "request", requestID(c.Request), "error", cause)
+		s.Log.ErrorContext(c.Request.Context(), "stream cut", "request", requestID(c.Request), "error", cause)
 		p, _ := problemOf(cause)
 		out.send(openai.ErrorFrame(p.openAI(requestID(c.Request))))
 	}

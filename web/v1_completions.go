@@ -14,6 +14,7 @@ import (
 	"github.com/rankloop/rankloop/model/token"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/openai"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 func (s *server) completions(c *gin.Context) {
@@ -27,7 +28,8 @@ func (s *server) completions(c *gin.Context) {
 		s.fail(c, e)
 		return
 	}
-	v, err := s.served(r.Model)
+	k := c.MustGet(apiKey).(account.Key)
+	v, counted, err := s.served(r.Model, somebody(k, r.User))
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -38,7 +40,7 @@ func (s *server) completions(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	j.key = c.MustGet(apiKey).(account.Key)
+	j.key, j.counted = k, counted
 	j.userID = j.key.CustomerID
 	ctx, err := s.start(c, j)
 	if err != nil {
@@ -89,7 +91,7 @@ func (s *server) completionJob(v *Served, r *openai.CompletionRequest) (*job, er
 	}
 	asked := openai.Value(r.MaxTokens, openai.DefaultMaxTokens)
 	j.mute = asked == 0
-	if e := j.bound(max(asked, 1), s.MaxTokens); e != nil {
+	if e := j.bound(max(asked, 1), s.Settings.Int(setting.AnswerTokens)); e != nil {
 		return nil, e
 	}
 	return j, nil

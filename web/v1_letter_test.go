@@ -215,7 +215,10 @@ type brokenServing struct{}
 
 func (brokenServing) Acquire() (*Served, error)              { panic("a secret of the inside") }
 func (brokenServing) AcquireVersion(string) (*Served, error) { panic("a secret of the inside") }
-func (brokenServing) Versions() []Version                    { panic("a secret of the inside") }
+func (brokenServing) AcquireFor(string) (*Served, Counted, error) {
+	panic("a secret of the inside")
+}
+func (brokenServing) Versions() []Version { panic("a secret of the inside") }
 
 // TestPinned: a version that served before goes on answering who pins it, as long as it is kept, and never anybody else.
 func TestPinned(t *testing.T) {

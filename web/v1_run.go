@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rankloop/rankloop/model"
 	"github.com/rankloop/rankloop/model/decode"
@@ -39,6 +40,8 @@ type job struct {
 
 	conversation string // at the chat page
 	training
+	counted Counted // for the guards of a canary
+	heard   []heard // of each choice, where it is counted
 
 	hold    *hold // what of the key's limits is set aside
 	cancel  context.CancelFunc
@@ -47,6 +50,7 @@ type job struct {
 	ended   string             // how choice 0 did
 	finish  string             // of choice 0, for the usage row
 	settled bool
+	span    trace.Span // of the work of the engine; nil: ended, or not begun
 
 	promptToks, cached, drawn int // tokens of prompts; of these, not read again; of all choices drawn, without those that end a text
 }
@@ -120,6 +124,10 @@ func (s *server) start(c *gin.Context, j *job) (context.Context, error) {
 	if err := j.submit(ctx); err != nil {
 		j.settle()
 		j.hold.end(0)
+		var refused *openai.Error
+		if !errors.As(err, &refused) && c.Request.Context().Err() == nil { // the request was right, and the engine could not take it
+			s.observe(j)
+		}
 		return nil, err
 	}
 	return ctx, nil
@@ -147,6 +155,7 @@ func (j *job) settle() {
 // end lets go of the request, whose usage is recorded by now unless it panicked. It may be called more than once.
 func (j *job) end() {
 	j.settle()
+	j.endSpan()
 	j.hold.end(j.promptToks + j.drawn)
 	j.hold = nil
 }
@@ -157,25 +166,24 @@ func (j *job) usage() openai.Usage {
 	return openai.NewUsage(j.promptToks, j.cached, j.drawn)
 }
 
-// submit queues all prompts, or none: ctx ends those that were taken on when a later one is refused.
-func (j *job) submit(ctx context.Context) error {
+// submit queues all prompts, or none.
+func (j *job) submit(ctx context.Context) (err error) {
 	r := decode.Request{Params: j.params, N: j.n, BestOf: j.draw, Echo: j.echo, Customer: "customer " + j.userID, Key: "key " + j.key.ID}
 	if j.key.ID == "" { // a person at the chat page
 		r.Customer, r.Key, r.Priority = "person "+j.userID, "person "+j.userID, decode.PriorityLabels
 	}
+	ctx = j.startSpan(ctx)
+	all := make([]decode.Request, len(j.prompts))
 	for i, p := range j.prompts {
 		r.Prompt, r.First = p.TokenIDs, i*j.draw // every choice draws from random numbers of its own
-		st, err := j.Engine.Submit(ctx, r)
-		var wrong *model.InvalidError
-		if errors.As(err, &wrong) {
-			return openai.Invalid(paramName(wrong.Field, j.param), "invalid_value", "Invalid request: %s.", wrong.Reason)
-		}
-		if err != nil {
-			return err
-		}
-		j.streams = append(j.streams, st)
+		all[i] = r
 	}
-	return nil
+	j.streams, err = j.Engine.SubmitAll(ctx, all)
+	var wrong *model.InvalidError
+	if errors.As(err, &wrong) {
+		return openai.Invalid(paramName(wrong.Field, j.param), "invalid_value", "Invalid request: %s.", wrong.Reason)
+	}
+	return err
 }
 
 // paramName is what a client calls a field of the engine's.
@@ -204,6 +212,7 @@ func (j *job) next(ctx context.Context, prompt int) (t decode.Token, more bool, 
 	t.Choice += prompt * j.n
 	if !j.mute {
 		j.training.note(t)
+		j.hear(t)
 	}
 	if t.Choice == 0 && t.Finish != "" {
 		j.ended = t.Finish

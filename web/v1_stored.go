@@ -25,7 +25,7 @@ func (j *job) store(c *gin.Context, r *openai.ChatRequest, answer openai.Chat) {
 		kept.InputUser = &r.User
 	}
 	j.keep = &stored.Completion{ID: answer.ID, CustomerID: j.userID, KeyID: j.key.ID, Model: j.Name, ModelVersion: j.VersionID,
-		Body: marshal(kept), Messages: marshal(r.Messages), Metadata: r.Metadata}
+		Body: marshal(kept), Messages: marshal(r.Messages), Metadata: r.Metadata, User: r.User}
 }
 
 // marshal is for types that always have a JSON form.

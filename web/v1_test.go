@@ -286,7 +286,7 @@ func TestPromotionKeepsStreams(t *testing.T) {
 	lines := bufio.NewReader(res.Body)
 	_, err = lines.ReadString('\n')
 	w.must(err)
-	w.must(w.loop.Promote(t.Context(), v.ID, "system"))
+	w.must(w.loop.Promote(t.Context(), v.ID, "system", ""))
 	swapped := make(chan struct{})
 	go func() { // as the program's keeper does; it may have to wait for the engine
 		defer close(swapped)

@@ -2,6 +2,7 @@ package web
 
 import (
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
 )
 
@@ -14,6 +15,7 @@ var words = map[string]sentence{
 	"claimed": "claimed", labeling.Leased: "at work", labeling.Submitted: "submitted", "revised": "revised", labeling.Reopened: "reopened",
 	labeling.Skipped: "skipped", labeling.Released: "given back", labeling.Expired: "expired",
 	"reading": "reading", "settling": "settling", "failed": "failed", "waiting": "waiting", "delivered": "delivered",
+	loop.FromCost: "the cost model and this machine's speed", loop.FromRounds: "former rounds", loop.FromPeople: "people's pace in former rounds", loop.FromNowhere: "not known: people do it",
 	labeling.FlagPII: "personal data", labeling.FlagUnsafe: "unsafe to show", "other": "another reason",
 	string(account.InvitationUsed): "used up", string(account.InvitationRevoked): "revoked", string(account.InvitationWithdrawn): "withdrawn by its maker's role",
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/migrations/pgtest"
 	"github.com/rankloop/rankloop/model"
+	"github.com/rankloop/rankloop/model/checkpoint"
 	"github.com/rankloop/rankloop/model/decode"
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/model/remote"
@@ -36,6 +37,8 @@ import (
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/audit"
 	"github.com/rankloop/rankloop/web/conversation"
+	"github.com/rankloop/rankloop/web/health"
+	"github.com/rankloop/rankloop/web/setting"
 	"github.com/rankloop/rankloop/web/stored"
 )
 
@@ -104,7 +107,8 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(w.logs, t.Output()), nil))
 	template, err := token.Chat("plain")
 	w.must(err)
-	w.loop = loop.New(loop.Deps{Pool: pool, Labeling: w.labeling, Registry: w.registry, Runs: w.runs, Template: template, Log: log, Scratch: t.TempDir(),
+	w.loop = loop.New(loop.Deps{Pool: pool, Labeling: w.labeling, Registry: w.registry, Runs: w.runs, Template: template, Log: log, Scratch: t.TempDir(), Blobs: checkpoint.Dir(t.TempDir()),
+		Cost:   func(c model.Config, w model.Work) float64 { return float64(w.Sequences*w.Tokens) * 1e-4 },
 		Remote: &remote.Client{HTTP: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, Secrets: plainSecrets{}})
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: "river"})
 	w.must(err)
@@ -114,14 +118,14 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 	w.must(err)
 	base := w.register(registry.Version{Kind: registry.Base, Name: "tiny-base", Digest: "sha256:" + strings.Repeat("a", 64)})
 	w.version = w.register(registry.Version{Kind: registry.SFT, Name: "tiny-sft", Digest: "sha256:" + strings.Repeat("b", 64), Parents: []string{base.ID}})
-	w.must(w.loop.Promote(ctx, w.version.ID, "system"))
+	w.must(w.loop.Promote(ctx, w.version.ID, "system", ""))
 	w.slot.Set(tinyServed(t, w.version, template, 1))
 	t.Cleanup(func() { w.slot.Set(nil) })
 
-	c := Config{LabelsPerMinute: 6000, Version: "test"}
-	d := Deps{Accounts: w.accounts, Conversations: conversation.NewStore(pool), Audit: audit.NewStore(pool), Labeling: w.labeling, Registry: w.registry, Stored: stored.NewStore(pool), Runs: w.runs, Loop: w.loop, Serving: w.slot, Rewards: w.rewards,
+	c := Config{LabelsPerMinute: 6000, Version: "test", Components: true}
+	d := Deps{Accounts: w.accounts, Conversations: conversation.NewStore(pool), Audit: audit.NewStore(pool), Labeling: w.labeling, Registry: w.registry, Settings: setting.NewStore(pool), Stored: stored.NewStore(pool), Runs: w.runs, Loop: w.loop, Serving: w.slot, Rewards: w.rewards,
 		ProjectID: w.project.ID, AfterSubmit: w.loop.RankingSubmitted, OnPrompt: w.joinPool, Ping: pool.Ping, Log: log,
-		Uploads: t.TempDir(), WebhookSecret: func(id string) string { return "whsec_" + id }, Erase: w.erase, Consent: w.consent}
+		Uploads: t.TempDir(), WebhookSecret: func(id string) string { return "whsec_" + id }, Erase: w.erase, Consent: w.consent, JobsUI: http.NotFoundHandler(), Health: w.sources()}
 	for _, f := range change {
 		f(&c, &d)
 	}
@@ -132,6 +136,21 @@ func newWorld(t *testing.T, change ...func(*Config, *Deps)) *world {
 	w.http.Start()
 	t.Cleanup(w.http.Close)
 	return w
+}
+
+// sources are what the health page looks at in the program, but for migrations.
+func (w *world) sources() health.Sources {
+	return health.Sources{Store: health.NewStore(w.pool), Audit: audit.NewStore(w.pool), Dir: w.TempDir(), Pools: 8,
+		Leases: func(ctx context.Context) (l health.Leases, err error) {
+			var late time.Duration
+			l.Open, l.Expired, late, err = w.labeling.LeaseState(ctx)
+			l.OldestSeconds = late.Seconds()
+			return l, err
+		},
+		Webhooks: func(ctx context.Context) (h health.Webhooks, err error) {
+			h.Waiting, h.Failed, err = w.labeling.DeliveryState(ctx)
+			return h, err
+		}}
 }
 
 // tinyModel is a policy of 0.8 M random weights over GPT-2's vocabulary: it babbles, broken characters too.

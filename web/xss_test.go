@@ -14,6 +14,7 @@ import (
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // payloads are texts that would do something if a page let them.
@@ -94,7 +95,11 @@ func TestTextStaysText(t *testing.T) {
 	}
 	all := strings.Join(payloads, "\n")
 	v := w.register(registry.Version{Kind: registry.Policy, Name: "evil " + all, Digest: "sha256:" + repeat("e"), Parents: []string{w.version.ID}, Metrics: map[string]float64{"<script>alert(1)</script>": 1}})
-	w.must(w.loop.Promote(ctx, v.ID, `user:<script>alert(1)</script>`))
+	w.must(w.loop.Promote(ctx, v.ID, `user:<script>alert(1)</script>`, all))
+	_, err := w.loop.StartCanary(ctx, w.version.ID, `user:<script>alert(1)</script>`, all, registry.DefaultCanary())
+	w.must(err)
+	_, err = w.loop.PlanPromotion(ctx, w.version.ID, "2100-01-01T04:00", "", `user:<script>alert(1)</script>`, all)
+	w.must(err)
 	cfg := loop.DefaultConfig()
 	r, err := w.loop.Start(ctx, w.project.ID, `<img src=x onerror=alert(1)>`, cfg)
 	w.must(err)
@@ -109,12 +114,20 @@ func TestTextStaysText(t *testing.T) {
 	_, err = w.pool.Exec(ctx, `UPDATE rounds SET report = $2 WHERE id = $1`, r.ID, report)
 	w.must(err)
 	w.sampled(r, w.splitPrompt("asked: "+all, labeling.Test), all)
+	_, err = w.pool.Exec(ctx, `UPDATE rounds SET held = 'kl', finding = $2, overrides = jsonb_build_array(jsonb_build_object('gate', $2::text, 'finding', $2::text, 'reason', $2::text, 'actor', $2::text, 'at', now())) WHERE id = $1`, r.ID, all)
+	w.must(err)
+	setup, err := w.loop.SaveTemplate(ctx, loop.Template{ProjectID: w.project.ID, Name: `<script>alert(1)</script>"'{{.}}`, Config: cfg}, "system")
+	w.must(err)
 	evil, err := w.labeling.CreateProject(ctx, labeling.Project{Name: `<script>alert(1)</script>` + "\u202e", Instructions: all}, "system")
 	w.must(err)
 	evil.Instructions = strings.Join(payloads[5:], "\n")
 	_, err = w.labeling.UpdateProject(ctx, evil, "system", nil)
 	w.must(err)
 	_, err = w.labeling.AddUseCase(ctx, evil.ID, all[:1500], "system")
+	w.must(err)
+	most := 700.0
+	w.must(w.server.Settings.Set(ctx, setting.NewChange{Name: setting.AnswerTokens, Value: &most, Actor: `user:<script>alert(1)</script>`, Reason: strings.Join(payloads[:20], " ")}))
+	_, err = w.pool.Exec(ctx, `INSERT INTO river.river_queue (name, updated_at, paused_at) VALUES ($1, now(), now())`, payloads[1])
 	w.must(err)
 	own, err := w.accounts.UserByEmail(ctx, "ada@example.com")
 	w.must(err)
@@ -123,8 +136,9 @@ func TestTextStaysText(t *testing.T) {
 	w.must(err)
 	_, err = w.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: own.ID, Ranks: []int{1, 2}, Comment: all, IdempotencyKey: task.ID}, nil)
 	w.must(err)
-	for _, p := range []string{"/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
-		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/" + r.ID, "/admin/rounds/" + r.ID + "/samples", "/admin/models", "/admin/models/" + v.ID, "/admin/people", "/admin/keys", "/admin/audit", "/account", "/label", "/chat", "/docs", "/docs/security"} {
+	judged, closed := w.comparisons(loop.Round{PolicyVersionID: v.ID}, own, all[:1500], all, "other")
+	for _, p := range []string{judged, closed, closed + "/pairs", "/admin/compare", "/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
+		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/new", "/admin/rounds/new?setup=" + setup.ID, "/admin/rounds/" + r.ID, "/admin/rounds/" + r.ID + "/samples", "/admin/models", "/admin/models/" + v.ID, "/admin/models/" + w.version.ID, "/admin/people", "/admin/people/" + own.ID, "/admin/keys", "/admin/audit", "/admin/audit/entry/3", "/admin/settings", "/admin/health", "/account", "/account/sessions", "/label", "/chat", "/docs", "/docs/security"} {
 		for _, language := range []string{"zh-TW", "en"} {
 			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
 				t.Errorf("%s in %s: %v", p, language, found)
@@ -139,13 +153,20 @@ func TestTextStaysText(t *testing.T) {
 	for _, q := range payloads {
 		for _, got := range []answer{
 			ada.get("/admin/audit?actor=" + escape(q) + "&act=" + escape(q)),
+			ada.get("/admin/audit?q=" + escape(q) + "&from=" + escape(q)),
+			ada.get("/admin/people?q=" + escape(q) + "&after=" + escape(q)),
 			ada.get("/docs/" + escape(q)),
 			w.anon().get("/login?next=" + escape(q)),
 			w.anon().form("/login", "email", q, "password", q, "next", q),
 			ada.form("/admin/rounds", "k", q, "promotion", q),
 			ada.form("/admin/schedules", "cron", q),
+			ada.form("/admin/models/"+v.ID+"/canary", "reason", q, "shares", q),
+			ada.form("/admin/models/"+v.ID+"/plan", "reason", q, "at", q, "time_zone", q),
+			ada.form("/admin/compare", "a", q, "b", q, "project", "", "list", q, "category", q, "seed", q),
 			ada.form("/admin/people", "email", q, "name", q, "role", q),
 			ada.form("/admin/keys", "customer", q, "name", q),
+			ada.form("/admin/settings", "name", "answers.max_tokens", "value", q, "was", q, "reason", q),
+			ada.get("/admin/settings?name=" + escape(q)),
 			ada.get("/admin/rounds/" + escape(q)),
 			ada.form("/admin/projects", "name", q, "question", q, "languages", q, "instructions", q),
 			ada.form("/admin/projects/"+evil.ID, "k", q, "instructions", q),

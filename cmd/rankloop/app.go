@@ -25,6 +25,7 @@ import (
 	"github.com/rankloop/rankloop/model/train"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/conversation"
 	"github.com/rankloop/rankloop/web/stored"
 )
 
@@ -92,8 +93,9 @@ func newApp(ctx context.Context, db *database, c appConfig, log *slog.Logger) (*
 	}
 	a.runs = run.NewStore(db.Jobs)
 	a.loop = loop.New(loop.Deps{Pool: db.Jobs, Labeling: labeling.NewStore(db.Jobs), Registry: a.registry, Runs: a.runs, Blobs: a.blobs,
-		Template: a.template, Judge: c.Judge, Log: log, Scratch: filepath.Join(c.Dir, "scratch"),
-		Remote: &remote.Client{HTTP: engineClient(c.EngineNetworks)}, Secrets: keys})
+		Template: a.template, Judge: c.Judge, Log: log, Scratch: filepath.Join(c.Dir, "scratch"), ChatRatings: a.chatRatings,
+		Remote: &remote.Client{HTTP: engineClient(c.EngineNetworks)}, Secrets: keys,
+		Cost: machineCost()})
 	if err := a.makeClient(c); err != nil {
 		return nil, err
 	}
@@ -103,6 +105,16 @@ func newApp(ctx context.Context, db *database, c appConfig, log *slog.Logger) (*
 		return nil, fmt.Errorf("project: %w", err)
 	}
 	return a, nil
+}
+
+// chatRatings counts what people think of versions' answers at the chat page.
+func (a *app) chatRatings(ctx context.Context, versions []string, since time.Time) (map[string]loop.Ratings, error) {
+	said, err := conversation.NewStore(a.db.Pool).ThumbsOf(ctx, versions, since)
+	out := map[string]loop.Ratings{}
+	for id, n := range said {
+		out[id] = loop.Ratings{Rated: n[0] + n[1], Down: n[1]}
+	}
+	return out, err
 }
 
 // makeClient registers every kind of job, whether or not this process takes any: a leader that does not know a kind would
@@ -119,15 +131,17 @@ func (a *app) makeClient(c appConfig) error {
 	})
 	trains := train.Worker{Registry: a.registry, Blobs: a.blobs, Scratch: filepath.Join(c.Dir, "scratch")}
 	run.AddWorkers(workers, a.runs, append(a.loop.Kinds(), trains.Kinds()...), run.Options{Dir: filepath.Join(c.Dir, "runs"), Slice: c.Slice, Logger: a.log})
+	river.AddWorker(workers, &verifyAuditWorker{sources: healthSources(a.db.Jobs, a.db.URL, c.Dir, 0)})
 	cfg := &river.Config{
 		Schema: "river", Logger: a.log, Workers: workers,
+		Middleware: a.db.traces.jobs(),
 		JobTimeout: time.Minute, RescueStuckJobsAfter: 90 * time.Second, MaxAttempts: 10, SoftStopTimeout: 20 * time.Second,
 	}
 	if c.Work {
 		cfg.Queues = map[string]river.QueueConfig{
 			river.QueueDefault: {MaxWorkers: 4}, run.Queue: {MaxWorkers: 1}, loop.QueueRollout: {MaxWorkers: 1},
 		}
-		cfg.PeriodicJobs = append(loop.PeriodicJobs(), append(run.PeriodicJobs(), append(labeling.PeriodicJobs(), labeling.DataJobs()...)...)...)
+		cfg.PeriodicJobs = append(loop.PeriodicJobs(), append(run.PeriodicJobs(), append(labeling.PeriodicJobs(), append(labeling.DataJobs(), verifyDaily())...)...)...)
 	}
 	client, err := river.NewClient(riverpgxv5.New(a.db.Jobs), cfg)
 	if err != nil {
@@ -174,7 +188,7 @@ func (a *app) ensureStarter(ctx context.Context) error {
 			if m.kind != registry.SFT {
 				return nil
 			}
-			return a.registry.Promote(ctx, tx, loop.Channel, v.ID, "system")
+			return a.registry.Promote(ctx, tx, loop.Channel, v.ID, "system", "the starter model")
 		})
 		if err != nil {
 			return err

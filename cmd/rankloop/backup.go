@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/rankloop/rankloop/migrations"
+	"github.com/rankloop/rankloop/web/health"
 )
 
 // A backup is a gzipped tar: head.json; the rows of each table in parts, tables/NAME/000000 and so on; the files of the data folder
@@ -71,12 +72,15 @@ func (c backupCmd) Run(ctx context.Context, std streams) (err error) {
 	var files int
 	err = c.with(ctx, std, func(a *app) error {
 		rows, files, err = a.backup(ctx, out, newProgress(std.err))
-		return err
+		if f, ok := out.(*os.File); err == nil && ok && c.File != "-" {
+			err = errors.Join(f.Sync(), f.Close(), os.Rename(f.Name(), c.File))
+		}
+		if err != nil {
+			return err
+		}
+		return health.NewStore(a.db.Pool).Mark(ctx, health.MarkBackup, true, fmt.Sprintf("%d rows, %d files", rows, files))
 	})
 	if err != nil || c.File == "-" {
-		return err
-	}
-	if err := errors.Join(out.(*os.File).Sync(), out.(*os.File).Close(), os.Rename(c.File+".part", c.File)); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(std.out, "%s: %d rows, %d files\n", c.File, rows, files)

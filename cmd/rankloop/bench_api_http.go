@@ -80,7 +80,7 @@ func (a *app) promoteNothing(ctx context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
-		return a.registry.Promote(ctx, tx, loop.Channel, v.ID, "system")
+		return a.registry.Promote(ctx, tx, loop.Channel, v.ID, "system", "")
 	})
 }
 

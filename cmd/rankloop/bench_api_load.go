@@ -99,7 +99,7 @@ func short(d time.Duration) string { return d.Round(10 * time.Microsecond).Strin
 // overload is four times what can be served.
 func (l *apiLab) overload(ctx context.Context) ([]bar, error) {
 	places := max(1, l.Streams/4) // few, as each more of them makes all slower
-	e := l.engine(places, max(2, places/2))
+	e := l.engine(places, 4*places)
 	defer e.Close()
 	var ratios, refusals, goodputs, recoveries []float64
 	accepted, refused := 0, 0

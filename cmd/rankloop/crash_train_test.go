@@ -156,7 +156,7 @@ func addSmallPolicy(t *testing.T, a *app) {
 		if err != nil {
 			return err
 		}
-		if err := a.registry.Promote(ctx, tx, loop.Channel, v.ID, "test"); err != nil {
+		if err := a.registry.Promote(ctx, tx, loop.Channel, v.ID, "test", ""); err != nil {
 			return err
 		}
 		for i := range 40 {

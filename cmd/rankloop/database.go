@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rankloop/rankloop/migrations"
@@ -24,10 +25,11 @@ type databaseFlags struct {
 
 // database is an open, migrated Postgres; a private one ends with it.
 type database struct {
-	URL   string
-	Pool  *pgxpool.Pool // requests of people and customers
-	Jobs  *pgxpool.Pool // background work, so that training cannot starve labels
-	local *localpg.Server
+	URL    string
+	Pool   *pgxpool.Pool // requests of people and customers
+	Jobs   *pgxpool.Pool // background work, so that training cannot starve labels
+	local  *localpg.Server
+	traces *tracing // nil: off
 }
 
 // open starts or reaches Postgres, migrates it and opens the pools. With share, a private Postgres that another rankloop keeps
@@ -49,8 +51,8 @@ func (f databaseFlags) open(ctx context.Context, dir string, share bool, log *sl
 		return nil, fmt.Errorf("migrate: %w", err)
 	}
 	var err error
-	if db.Pool, err = openPool(ctx, db.URL, "rankloop", 5*time.Second); err == nil {
-		db.Jobs, err = openPool(ctx, db.URL, "rankloop-jobs", time.Minute)
+	if db.traces, err = openTracing(ctx); err == nil {
+		err = db.connect(ctx)
 	}
 	if err == nil {
 		err = checkDurable(ctx, db.Pool)
@@ -60,6 +62,14 @@ func (f databaseFlags) open(ctx context.Context, dir string, share bool, log *sl
 		return nil, err
 	}
 	return db, nil
+}
+
+// connect opens the pools.
+func (db *database) connect(ctx context.Context) (err error) {
+	if db.Pool, err = openPool(ctx, db.URL, "rankloop", 5*time.Second, db.traces.queries()); err == nil {
+		db.Jobs, err = openPool(ctx, db.URL, "rankloop-jobs", time.Minute, db.traces.queries())
+	}
+	return err
 }
 
 // private starts the Postgres of a data folder, and makes it where there is none.
@@ -80,12 +90,15 @@ func (db *database) Close() {
 			p.Close()
 		}
 	}
+	limit, end := context.WithTimeout(context.Background(), 3*time.Second)
+	defer end()
+	db.traces.Close(limit)
 	if db.local != nil {
 		db.local.Stop()
 	}
 }
 
-func openPool(ctx context.Context, url, name string, statement time.Duration) (*pgxpool.Pool, error) {
+func openPool(ctx context.Context, url, name string, statement time.Duration, traces pgx.QueryTracer) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("database url: %w", err)
@@ -93,6 +106,7 @@ func openPool(ctx context.Context, url, name string, statement time.Duration) (*
 	cfg.MaxConns = int32(4*runtime.NumCPU() + 4)
 	cfg.MaxConnLifetime = 30 * time.Minute
 	cfg.HealthCheckPeriod = 15 * time.Second
+	cfg.ConnConfig.Tracer = traces
 	cfg.ConnConfig.ConnectTimeout = 3 * time.Second
 	p := cfg.ConnConfig.RuntimeParams
 	p["application_name"] = name
@@ -168,5 +182,5 @@ func (c migrateStatusCmd) Run(ctx context.Context, io streams) error {
 
 // newLog returns a logger that writes lines for people; nothing it is given may be a secret or a body.
 func newLog(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	return slog.New(traceHandler{slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})})
 }

@@ -85,7 +85,7 @@ func (c demoCmd) Run(ctx context.Context, std streams) error {
 	if err := d.people(ctx); err != nil {
 		return err
 	}
-	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: 60_000})
+	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: 60_000, Components: true})
 	if err != nil {
 		return err
 	}

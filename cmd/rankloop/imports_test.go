@@ -23,13 +23,16 @@ var plan = map[string]struct {
 	libraries []string
 	why       string
 }{
-	"cmd/rankloop":       {[]string{"*"}, []string{"gin", "pgx", "river", "migrate"}, "joins the rooms"},
+	"cmd/rankloop":       {[]string{"*"}, []string{"gin", "pgx", "river", "riverui", "migrate"}, "joins the rooms"},
 	"web":                {[]string{"web/*", "labeling", "reward", "ppo", "ppo/loop", "model/*"}, []string{"gin", "pgx"}, "shows what the rooms know; never queues jobs"},
 	"web/openai":         {nil, nil, "wire types only"},
 	"web/account":        {nil, []string{"pgx"}, "people and keys know nothing of models"},
 	"web/audit":          {nil, []string{"pgx"}, "reads the log"},
+	"web/health":         {[]string{"web/audit"}, []string{"pgx"}, "looks at the server, and asks the other rooms by functions that it is given"},
+	"web/setting":        {nil, []string{"pgx"}, "numbers by name"},
 	"web/stored":         {nil, []string{"pgx"}, "answers that customers keep are JSON to it"},
 	"web/conversation":   {nil, []string{"pgx"}, "what people said, and nothing of who answers"},
+	"web/oidc":           {nil, nil, "asks who somebody is by a client that it is given; knows no accounts"},
 	"web/lang":           {nil, nil, "sentences know no page"},
 	"labeling":           {nil, []string{"pgx", "river"}, "text and ids only: a labeler's work outlives any model"},
 	"labeling/simulate":  {nil, nil, "labels through HTTP as people do"},
@@ -60,6 +63,7 @@ var libraries = map[string]string{
 	"pgx":     "github.com/jackc/pgx",
 	"river":   "github.com/riverqueue/river",
 	"migrate": "github.com/golang-migrate/migrate",
+	"riverui": "riverqueue.com/riverui",
 }
 
 func TestImportPlan(t *testing.T) {

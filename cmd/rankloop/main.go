@@ -27,16 +27,18 @@ const (
 type cli struct {
 	ConfigFile kong.ConfigFlag `help:"Read flags from this JSON file." placeholder:"FILE"`
 
-	Demo    demoCmd    `cmd:"" help:"Run the whole loop here: private Postgres, starter model, simulated labelers." group:"Server"`
-	Serve   serveCmd   `cmd:"" help:"Serve the web pages and the API." group:"Server"`
-	Work    workCmd    `cmd:"" help:"Run the background jobs: sampling, training, evaluation." group:"Server"`
-	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up or down, or show where it is." group:"Server"`
-	Admin   adminCmd   `cmd:"" help:"Create people and API keys." group:"Server"`
-	Round   roundCmd   `cmd:"" help:"Start, list, watch and cancel rounds." group:"Server"`
-	Backup  backupCmd  `cmd:"" help:"Write database and files to one file, while the server works." group:"Server"`
-	Restore restoreCmd `cmd:"" help:"Read such a file into an empty database and folder." group:"Server"`
-	Audit   auditCmd   `cmd:"" help:"Search or verify the audit log." group:"Server"`
-	Doctor  doctorCmd  `cmd:"" help:"Check what this machine has and lacks." group:"Server"`
+	Demo     demoCmd     `cmd:"" help:"Run the whole loop here: private Postgres, starter model, simulated labelers." group:"Server"`
+	Serve    serveCmd    `cmd:"" help:"Serve the web pages and the API." group:"Server"`
+	Work     workCmd     `cmd:"" help:"Run the background jobs: sampling, training, evaluation." group:"Server"`
+	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up or down, or show where it is." group:"Server"`
+	Admin    adminCmd    `cmd:"" help:"Create people and API keys." group:"Server"`
+	User     userCmd     `cmd:"" help:"List accounts, reset passwords, change roles, disable." group:"Server"`
+	Round    roundCmd    `cmd:"" help:"Start, list, watch and cancel rounds." group:"Server"`
+	Backup   backupCmd   `cmd:"" help:"Write database and files to one file, while the server works." group:"Server"`
+	Restore  restoreCmd  `cmd:"" help:"Read such a file into an empty database and folder." group:"Server"`
+	Audit    auditCmd    `cmd:"" help:"Search or verify the audit log." group:"Server"`
+	Settings settingsCmd `cmd:"" help:"List and change the settings that hold while the program runs." group:"Server"`
+	Doctor   doctorCmd   `cmd:"" help:"Check what this machine has and lacks." group:"Server"`
 
 	Tokenize   tokenizeCmd   `cmd:"" help:"Text to token ids and back, a JSON line each." group:"Offline"`
 	Score      scoreCmd      `cmd:"" help:"Log-probabilities of texts or ids, a JSON line each." group:"Offline"`

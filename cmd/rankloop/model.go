@@ -22,7 +22,9 @@ type modelCmd struct {
 	Convert   modelConvertCmd   `cmd:"" help:"Make a model folder of a llama2.c checkpoint, or of a folder with weights of another type."`
 	List      modelListCmd      `cmd:"" help:"List the versions, newest first."`
 	Promote   modelPromoteCmd   `cmd:"" help:"Let a version answer customers."`
+	Canary    modelCanaryCmd    `cmd:"" help:"Let a version answer a share of the requests, watched by guards, before it answers all."`
 	Rollback  modelRollbackCmd  `cmd:"" help:"Let the version that served before serve again."`
+	Compare   modelCompareCmd   `cmd:"" help:"Compare two versions on the same prompts, blind where people judge."`
 	Lineage   modelLineageCmd   `cmd:"" help:"Show what a version was made from, and what learned from whom."`
 	GC        modelGCCmd        `cmd:"" name:"gc" help:"Remove weights that nobody needs any more."`
 	Attention modelAttentionCmd `cmd:"" help:"Show what each token of a text looks at, as a heat map."`
@@ -108,51 +110,5 @@ func (c modelListCmd) Run(ctx context.Context, std streams) error {
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", v.Name, v.Kind, v.CreatedAt.Format(time.DateTime), mark, v.ID)
 		}
 		return tw.Flush()
-	})
-}
-
-type modelPromoteCmd struct {
-	serverFlags
-	Model string `arg:"" help:"Name or id of a version."`
-	JSON  bool   `name:"json" help:"Print the version as JSON."`
-}
-
-func (modelPromoteCmd) Help() string { return "Example:\n  rankloop model promote policy-3" }
-
-func (c modelPromoteCmd) Run(ctx context.Context, std streams) error {
-	return c.with(ctx, std, func(a *app) error {
-		v, err := a.version(ctx, c.Model)
-		if err != nil {
-			return err
-		}
-		if err := a.loop.Promote(ctx, v.ID, "command line"); err != nil {
-			return err
-		}
-		if c.JSON {
-			return json.NewEncoder(std.out).Encode(v)
-		}
-		_, err = fmt.Fprintf(std.out, "%s serves now\n", v.Name)
-		return err
-	})
-}
-
-type modelRollbackCmd struct {
-	serverFlags
-	JSON bool `name:"json" help:"Print the version as JSON."`
-}
-
-func (modelRollbackCmd) Help() string { return "Example:\n  rankloop model rollback" }
-
-func (c modelRollbackCmd) Run(ctx context.Context, std streams) error {
-	return c.with(ctx, std, func(a *app) error {
-		v, err := a.loop.Rollback(ctx, "command line")
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			return json.NewEncoder(std.out).Encode(v)
-		}
-		_, err = fmt.Fprintf(std.out, "%s serves again\n", v.Name)
-		return err
 	})
 }

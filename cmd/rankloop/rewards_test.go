@@ -105,7 +105,7 @@ func TestRewardServed(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.loop.Promote(ctx, v.ID, "test"); err != nil {
+		if err := a.loop.Promote(ctx, v.ID, "test", ""); err != nil {
 			t.Fatal(err)
 		}
 		code, got, header := ask()

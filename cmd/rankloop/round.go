@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -20,42 +19,11 @@ type roundCmd struct {
 	Proceed roundProceedCmd `cmd:"" help:"Train on the rankings that are in, without the rest."`
 	Pause   roundPauseCmd   `cmd:"" help:"Stop an open round where it stands, until it is resumed."`
 	Resume  roundResumeCmd  `cmd:"" help:"Go on with a paused round."`
-	Retry   roundRetryCmd   `cmd:"" help:"Go on with a failed round at the stage that failed."`
-	Cancel  roundCancelCmd  `cmd:"" help:"Cancel an open round; rankings stay."`
-}
+	Retry   roundRetryCmd   `cmd:"" help:"Go on with a failed or cancelled round at the stage where it broke off."`
+	Cancel  roundCancelCmd  `cmd:"" help:"Cancel an open round; rankings stay, and its training can be gone on with by retry."`
 
-type roundStartCmd struct {
-	serverFlags
-	ConfigJSON string `name:"round-config" help:"JSON file that overrides the defaults of a round." placeholder:"FILE" type:"existingfile"`
-	JSON       bool   `name:"json" help:"Print the round as JSON."`
-}
-
-func (roundStartCmd) Help() string {
-	return "Example:\n  rankloop round start --round-config round.json\nwhere round.json may hold {\"prompts\": 1000, \"k\": 6, \"promotion\": \"manual\"}."
-}
-
-func (c roundStartCmd) Run(ctx context.Context, std streams) error {
-	cfg := loop.DefaultConfig()
-	if c.ConfigJSON != "" {
-		b, err := os.ReadFile(c.ConfigJSON)
-		if err != nil {
-			return err
-		}
-		if err := strictJSON(b, &cfg); err != nil {
-			return usageError{fmt.Errorf("%s: %w", c.ConfigJSON, err)}
-		}
-	}
-	return c.with(ctx, std, func(a *app) error {
-		r, err := a.loop.Start(ctx, a.project.ID, "command line", cfg)
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			return json.NewEncoder(std.out).Encode(r)
-		}
-		_, err = fmt.Fprintf(std.out, "round %d %s\n", r.Number, r.ID)
-		return err
-	})
+	Override roundOverrideCmd `cmd:"" help:"Let a round go on that a gate holds."`
+	Template templateCmd      `cmd:"" help:"Setups by name."`
 }
 
 // with runs f on the joined rooms.
@@ -145,10 +113,22 @@ func (c roundShowCmd) Run(ctx context.Context, std streams) error {
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return json.NewEncoder(std.out).Encode(r)
+		times, err := a.loop.StageTimes(ctx, r.ID)
+		if err != nil {
+			return err
 		}
-		fmt.Fprintln(std.out, roundLine(r))
+		if c.JSON {
+			return json.NewEncoder(std.out).Encode(struct {
+				loop.Round
+				Times []loop.TimedStage
+			}{r, times})
+		}
+		fmt.Fprintln(std.out, roundLine(r)+etaOf(ctx, a, r))
+		for _, t := range times {
+			if t.EndedAt != nil {
+				fmt.Fprintf(std.out, "  %s took %s\n", t.Stage, t.EndedAt.Sub(t.BeganAt).Round(time.Second))
+			}
+		}
 		alarms, err := a.loop.Alarms(ctx, r.ID, 20)
 		if err != nil {
 			return err
@@ -165,22 +145,32 @@ func (c roundShowCmd) Run(ctx context.Context, std streams) error {
 	})
 }
 
-type roundWatchCmd struct{ roundArg }
+type roundWatchCmd struct {
+	roundArg
+	JSON bool `name:"json" help:"One JSON line per change, the round with its progress."`
+}
 
 func (roundWatchCmd) Help() string { return "Example:\n  rankloop round watch" }
 
 func (c roundWatchCmd) Run(ctx context.Context, std streams) error {
 	return c.with(ctx, std, func(a *app) error {
 		show := newProgress(std.err)
+		var last string
 		for {
 			r, err := c.find(ctx, a)
 			if err != nil {
 				return err
 			}
 			c.Round = r.ID
-			if r.Stage.Ended() || r.Stage == loop.StageDecide {
+			if now := fmt.Sprint(r.Stage, r.Progress, r.PausedAt, r.Held); c.JSON && now != last {
+				if err := json.NewEncoder(std.out).Encode(r); err != nil {
+					return err
+				}
+				last = now
+			}
+			if r.Stage.Ended() || r.Stage == loop.StageDecide || r.Held != "" {
 				show.end()
-				return writeReport(std.out, r)
+				return c.ended(std, r)
 			}
 			show.show(fmt.Sprintf("round %d: %s", r.Number, r.Stage), r.Progress.Done, r.Progress.Total, r.Progress.Unit)
 			select {
@@ -192,6 +182,18 @@ func (c roundWatchCmd) Run(ctx context.Context, std streams) error {
 	})
 }
 
+// ended shows a round that has come to its end, or waits for a person.
+func (c roundWatchCmd) ended(std streams, r loop.Round) error {
+	switch {
+	case c.JSON:
+		return nil
+	case r.Report == nil && r.Error == "":
+		_, err := fmt.Fprintln(std.out, roundLine(r))
+		return err
+	}
+	return writeReport(std.out, r)
+}
+
 // roundLine says where a round stands.
 func roundLine(r loop.Round) string {
 	line := fmt.Sprintf("round %d: %s", r.Number, r.Stage)
@@ -200,6 +202,9 @@ func roundLine(r loop.Round) string {
 	}
 	if r.BrokeAt != "" {
 		line += fmt.Sprintf(" in stage %s", r.BrokeAt)
+	}
+	if r.Held != "" && !r.Stage.Ended() {
+		line += fmt.Sprintf(", held by the gate %s: %s; 'rankloop round override' lets it go on", r.Held, r.Finding)
 	}
 	if r.Progress.Total > 0 {
 		line += fmt.Sprintf(", %d of %d %s", r.Progress.Done, r.Progress.Total, r.Progress.Unit)

@@ -45,9 +45,12 @@ type serveCmd struct {
 	Addr        string        `help:"Address of the pages and the API." default:"127.0.0.1:8080"`
 	BehindProxy bool          `help:"A proxy in front ends TLS; needed to listen on an address that others can reach."`
 	LabelRPM    int           `name:"label-rpm" help:"Label requests of one person a minute." default:"60"`
+	Patience    float64       `default:"0.25" help:"How long a request of the API may have to wait for a place, as a share of the time that its own answer takes; one that would wait longer is refused with 503 and the time to come again. People at the chat page wait."`
 	KVCache     int64         `name:"kv-cache" help:"MB of memory for the keys and values of answers under way and of prompts that may come again; while a promoted policy takes over the former one has as much." default:"1024"`
-	KeepFormer  int           `name:"keep-former" help:"Policies that served before and go on answering requests that pin them by name or id; each takes memory for its weights." default:"1"`
+	KeepFormer  int           `name:"keep-former" help:"Policies that served before and go on answering requests that pin them by name or id; each takes memory for its weights, and a rollback to one of them loads nothing. A canary takes as much besides while it is under way." default:"1"`
 	MetricsAddr string        `help:"Address of /metrics for Prometheus and of /debug/pprof/; only this machine may reach it. Empty is none." placeholder:"127.0.0.1:9464"`
+	OIDC        string        `name:"oidc" help:"JSON file that names the OpenID Connect providers people may sign in by, beside passwords; see the manual, 'Accounts, keys and privacy'." placeholder:"FILE" type:"path"`
+	Components  bool          `help:"Serve /dev/components to admins: every part of the design system with canned data."`
 	Work        bool          `help:"Run the background jobs in this process too." negatable:"" default:"true"`
 	Slice       time.Duration `help:"Length of a training slice." default:"30s"`
 }
@@ -72,10 +75,17 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 	if c.KeepFormer < 0 {
 		return usageError{fmt.Errorf("--keep-former %d: 0 or more is wanted", c.KeepFormer)}
 	}
+	if c.Patience <= 0 {
+		return usageError{fmt.Errorf("--patience %g: more than 0 is wanted", c.Patience)}
+	}
 	if c.KVCache < 1 {
 		return usageError{fmt.Errorf("--kv-cache %d: at least 1 MB is wanted", c.KVCache)}
 	}
 	networks, err := c.prefixes()
+	if err != nil {
+		return err
+	}
+	providers, err := loadProviders(ctx, c.OIDC)
 	if err != nil {
 		return err
 	}
@@ -84,7 +94,7 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer a.db.Close()
-	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: c.LabelRPM, BehindProxy: c.BehindProxy, Weights: c.Weights, KVCache: c.KVCache << 20, KeepFormer: c.KeepFormer, MetricsAddr: c.MetricsAddr})
+	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: c.LabelRPM, BehindProxy: c.BehindProxy, Weights: c.Weights, KVCache: c.KVCache << 20, Patience: c.Patience, KeepFormer: c.KeepFormer, MetricsAddr: c.MetricsAddr, Providers: providers, Components: c.Components})
 	if err != nil {
 		return err
 	}

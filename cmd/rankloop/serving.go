@@ -25,6 +25,8 @@ import (
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/audit"
 	"github.com/rankloop/rankloop/web/conversation"
+	"github.com/rankloop/rankloop/web/oidc"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // checkServing is how often the serving pointer is read where no notification came.
@@ -35,9 +37,12 @@ type serverOptions struct {
 	LabelsPerMinute int
 	BehindProxy     bool
 	Weights         model.Weights // of the policy; empty is float32
+	Patience        float64       // how long requests of the API wait for a place, see decode.EngineOptions; 0 is its default
 	KVCache         int64         // bytes for the keys and values of its requests; 0 is the engine's default
 	KeepFormer      int           // policies that served before and answer who pins them
 	MetricsAddr     string        // of /metrics; empty is nowhere
+	Providers       []*oidc.Provider
+	Components      bool // the page of the design system's parts
 }
 
 // server is a listening web server together with the keeper of its policy.
@@ -73,35 +78,46 @@ func (s *server) Close() {
 // listen serves pages and API until Close.
 func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*server, error) {
 	slot := &web.Slot{Keep: opt.KeepFormer}
-	keeper := &keeper{app: a, slot: slot, weights: cmp.Or(opt.Weights, model.WeightsFloat32), memory: opt.KVCache}
+	keeper := &keeper{app: a, slot: slot, weights: cmp.Or(opt.Weights, model.WeightsFloat32), memory: opt.KVCache, patience: opt.Patience}
 	if err := keeper.loadFormer(ctx); err != nil {
 		return nil, err
 	}
 	if err := keeper.load(ctx); err != nil {
 		return nil, err
 	}
-	meter := web.NewMeter(slot)
-	handler, err := web.New(web.Config{LabelsPerMinute: opt.LabelsPerMinute, HTTPS: opt.BehindProxy, Version: version}, web.Deps{
-		Accounts: a.accounts, Conversations: conversation.NewStore(a.db.Pool), Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Stored: a.stored, Runs: a.runs, Loop: a.loop,
-		Serving: slot, Rewards: &rewards{app: a}, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Meter: meter, Ping: a.db.Pool.Ping, Log: a.log,
-		Uploads: filepath.Join(a.dir, "uploads"), WebhookSecret: a.webhooks.secret, Erase: a.erase, Consent: a.consent,
+	running, cancel := context.WithCancel(context.Background())
+	jobs, err := a.jobsUI(running)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	meter, scores := web.NewMeter(slot), &rewards{app: a}
+	watch := newObserver(a, scores)
+	a.watch(meter)
+	handler, err := web.New(web.Config{LabelsPerMinute: opt.LabelsPerMinute, HTTPS: opt.BehindProxy, Version: version, Components: opt.Components}, web.Deps{
+		Accounts: a.accounts, Conversations: conversation.NewStore(a.db.Pool), Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Settings: setting.NewStore(a.db.Pool), Stored: a.stored, Runs: a.runs, Loop: a.loop,
+		Serving: slot, Rewards: scores, Observe: watch.take, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Meter: meter, Tracer: a.db.traces.web(), Ping: a.db.Pool.Ping, Log: a.log,
+		Uploads: filepath.Join(a.dir, "uploads"), WebhookSecret: a.webhooks.secret, Erase: a.erase, Consent: a.consent, JobsUI: jobs, Health: a.db.health(a.dir), Providers: opt.Providers,
 	})
 	if err != nil {
+		cancel()
 		return nil, err
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
+		cancel()
 		return nil, fmt.Errorf("listen: %w (another program may use the port; choose one with --addr)", err)
 	}
 	var metrics net.Listener
 	if opt.MetricsAddr != "" {
 		if metrics, err = net.Listen("tcp", opt.MetricsAddr); err != nil {
 			l.Close()
+			cancel()
 			return nil, fmt.Errorf("listen for metrics: %w (another program may use the port; choose one with --metrics-addr)", err)
 		}
 	}
-	running, cancel := context.WithCancel(context.Background())
 	s := &server{http: web.NewServer(handler), listener: l, slot: slot, cancel: cancel, restore: spareProcessor()}
+	s.done.Go(func() { watch.run(running) })
 	s.done.Add(2)
 	go func() {
 		defer s.done.Done()
@@ -133,11 +149,14 @@ func (a *app) joinPool(ctx context.Context, tx pgx.Tx, key account.Key, p web.Pr
 // keeper keeps a slot on the promoted policy: it loads the weights that the registry's pointer names and swaps them in, while
 // streams under way finish on the old ones.
 type keeper struct {
-	app     *app
-	slot    *web.Slot
-	weights model.Weights
-	memory  int64  // of the engine, for keys and values
-	id      string // of the version that serves
+	app      *app
+	slot     *web.Slot
+	weights  model.Weights
+	memory   int64   // of the engine, for keys and values
+	patience float64 // of the engine
+	id       string  // of the version that serves
+	canary   string  // id of the canary that is loaded; empty: none
+	trial    *web.Served
 }
 
 func (k *keeper) run(ctx context.Context) {
@@ -181,21 +200,44 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// load swaps in the version that the pointer names, if it is another one. The blob store checks the digest.
+// load swaps in the version that the pointer names, if it is another one, and the canary beside it. What the slot holds already, a canary
+// that was promoted or a former version that is rolled back to, serves at once. The blob store checks the digest of what is loaded.
 func (k *keeper) load(ctx context.Context) error {
-	v, err := k.app.registry.Serving(ctx, loop.Channel)
-	if errors.Is(err, registry.ErrNotFound) || err == nil && v.ID == k.id {
+	v, canary, err := k.app.registry.Routing(ctx, loop.Channel)
+	if errors.Is(err, registry.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	served, err := k.open(ctx, v)
-	if err != nil {
-		return err
+	if v.ID != k.id && !k.slot.Recall(v.ID) {
+		served, err := k.open(ctx, v)
+		if err != nil {
+			return err
+		}
+		k.slot.Set(served)
 	}
-	k.slot.Set(served)
 	k.id = v.ID
+	return k.loadCanary(ctx, canary)
+}
+
+// loadCanary lets the canary answer its share; nil: there is none. Its weights and its engine come on top of what serves and served.
+func (k *keeper) loadCanary(ctx context.Context, c *registry.Canary) error {
+	if c == nil {
+		k.slot.SetTrial("", 0, nil)
+		k.canary, k.trial = "", nil
+		return nil
+	}
+	if c.ID != k.canary {
+		k.slot.SetTrial("", 0, nil)
+		k.canary, k.trial = "", nil
+		served, err := k.open(ctx, c.Version)
+		if err != nil {
+			return fmt.Errorf("canary: %w", err)
+		}
+		k.canary, k.trial = c.ID, served
+	}
+	k.slot.SetTrial(c.ID, c.Share, k.trial)
 	return nil
 }
 
@@ -245,6 +287,6 @@ func (k *keeper) open(ctx context.Context, v registry.Version) (*web.Served, err
 	if cp.Model.Pack(k.weights); k.weights != model.WeightsFloat32 {
 		digest = cp.Model.Digest() // rounded weights are others
 	}
-	return &web.Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(cp.Model, cp.Tokenizer, decode.EngineOptions{Memory: k.memory}), Tokenizer: cp.Tokenizer,
+	return &web.Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(cp.Model, cp.Tokenizer, decode.EngineOptions{Memory: k.memory, Patience: k.patience}), Tokenizer: cp.Tokenizer,
 		Template: k.app.template, Context: cp.Model.Config().Context, Digest: digest}, nil
 }

@@ -13,7 +13,8 @@ import (
 )
 
 var (
-	// ErrBusy says that the engine's queue is full, or the key's share of it; try again later.
+	// ErrBusy says that the engine's queue is full, or the key's share of it, or that the wait would be long; try again later. What
+	// Submit returns is a *BusyError.
 	ErrBusy = errors.New("decode: busy")
 	// ErrMemory says that a request needs more memory for keys and values than the engine has.
 	ErrMemory = errors.New("decode: not enough memory")
@@ -46,6 +47,9 @@ type EngineOptions struct {
 	Memory    int64 // bytes for keys and values; 1 GiB, at least one text as long as the context
 	Page      int   // positions of a page of it, a multiple of 16; 32
 	Chunk     int   // most tokens of prompts that are read in one step; 128
+	// Patience is how long a request of PriorityAPI may have to wait for a place, as a share of the time that its own answer takes;
+	// one that would wait longer is refused. 0.25
+	Patience float64
 }
 
 func (o EngineOptions) withDefaults(context int) EngineOptions {
@@ -62,6 +66,9 @@ func (o EngineOptions) withDefaults(context int) EngineOptions {
 		o.Memory = 1 << 30
 	}
 	set(&o.Page, 32)
+	if o.Patience <= 0 {
+		o.Patience = .25
+	}
 	return o
 }
 
@@ -95,10 +102,11 @@ type Engine struct {
 	wake chan struct{} // something waits, or closed
 	done chan struct{}
 
-	mu     sync.Mutex // guards what follows
-	closed bool
-	queue  *queue
-	stats  Stats
+	mu       sync.Mutex // guards what follows
+	closed   bool
+	queue    *queue
+	forecast forecast
+	stats    Stats
 
 	batch *batch // the goroutine's alone
 }
@@ -129,6 +137,7 @@ func newEngine(m *model.Transformer, tok token.Tokenizer, opt EngineOptions) *En
 	probe := m.NewPages(opt.Page, 0)
 	opt.Memory = max(opt.Memory, int64(probe.Need(m.Config().Context))*probe.PageBytes())
 	e := &Engine{m: m, tok: tok, opt: opt, queue: newQueue(opt.Queue), wake: make(chan struct{}, 1), done: make(chan struct{}), batch: newBatch(m, opt)}
+	e.forecast = forecast{places: opt.MaxBatch, chunk: opt.Chunk, context: m.Config().Context, patience: opt.Patience}
 	e.stats.Places, e.stats.Queue = opt.MaxBatch, opt.Queue
 	e.stats.PagesTotal, e.stats.PageBytes = e.batch.pages.Total(), e.batch.pages.PageBytes()
 	return e
@@ -171,31 +180,49 @@ func (e *Engine) check(r *Request) error {
 	return checkPrompt(e.m, r.Prompt)
 }
 
-// Submit queues a request. It fails with ErrBusy where the queue is full, ErrMemory where the request needs more memory than there
-// is, ErrClosed after Close, and *model.InvalidError where the request makes no sense: before anything is allocated or computed. When
-// ctx ends before the answer does, so does the answer, at the next token, with ctx's error.
+// Submit queues a request. It fails with ErrBusy where the queue is full or the request would wait too long (see
+// EngineOptions.Patience), ErrMemory where the request needs more memory than there is, ErrClosed after Close, and *model.InvalidError
+// where the request makes no sense: before anything is allocated or computed. When ctx ends before the answer does, so does the
+// answer, at the next token, with ctx's error.
 func (e *Engine) Submit(ctx context.Context, r Request) (*Stream, error) {
-	if err := e.check(&r); err != nil {
+	streams, err := e.SubmitAll(ctx, []Request{r})
+	if err != nil {
 		return nil, err
 	}
-	if need := e.batch.need(&r); need > e.batch.pages.Total() {
-		return nil, fmt.Errorf("%w: %d choices of %d tokens and what they answer need %d pages, there are %d", ErrMemory, r.choices(), len(r.Prompt), need, e.batch.pages.Total())
+	return streams[0], nil
+}
+
+// SubmitAll is Submit of requests of one key and priority that belong together: all of them are queued, or none. What they wait for
+// each other does not count.
+func (e *Engine) SubmitAll(ctx context.Context, rs []Request) ([]*Stream, error) {
+	for i := range rs {
+		r := &rs[i]
+		if err := e.check(r); err != nil {
+			return nil, err
+		}
+		if need := e.batch.need(r); need > e.batch.pages.Total() {
+			return nil, fmt.Errorf("%w: %d choices of %d tokens and what they answer need %d pages, there are %d", ErrMemory, r.choices(), len(r.Prompt), need, e.batch.pages.Total())
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
 		return nil, ErrClosed
 	}
-	if !e.queue.fits(r.Priority, r.Key) {
+	if err := e.room(rs); err != nil {
 		e.stats.Refused++
-		return nil, fmt.Errorf("%w: %d requests are waiting", ErrBusy, e.queue.size)
+		return nil, err
 	}
-	r.Prompt = slices.Clone(r.Prompt)
-	f := &flow{Request: r, ctx: ctx, Stream: newStream(), usage: Usage{Prompt: len(r.Prompt)}}
-	e.queue.push(f)
-	e.stats.Requests++
+	out := make([]*Stream, len(rs))
+	for i, r := range rs {
+		r.Prompt = slices.Clone(r.Prompt)
+		f := &flow{Request: r, ctx: ctx, Stream: newStream(), usage: Usage{Prompt: len(r.Prompt)}}
+		e.queue.push(f)
+		e.stats.Requests++
+		out[i] = f.Stream
+	}
 	e.nudge()
-	return f.Stream, nil
+	return out, nil
 }
 
 func (e *Engine) nudge() {

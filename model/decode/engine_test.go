@@ -58,7 +58,7 @@ func read(t testing.TB, s *Stream) (c Completion, text string) {
 // Many callers at once, more than there are places: each gets what it would get alone.
 func TestEngineEqualsGenerate(t *testing.T) {
 	m := newModel(t, "llama", 50)
-	e := engine(t, m, nil, EngineOptions{MaxBatch: 5})
+	e := engine(t, m, nil, EngineOptions{MaxBatch: 5, Patience: patient})
 	ask := prompts(40, 50)
 	var wg sync.WaitGroup
 	for i, ids := range ask {
@@ -195,7 +195,7 @@ func longModel(t *testing.T) *model.Transformer {
 }
 
 func TestEngineBusyAndCancel(t *testing.T) {
-	e := engine(t, longModel(t), nil, EngineOptions{MaxBatch: 1, Queue: 1})
+	e := engine(t, longModel(t), nil, EngineOptions{MaxBatch: 1, Queue: 1, Patience: patient})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	first := slow(ctx, t, e)
@@ -246,7 +246,7 @@ func expired() context.Context {
 
 // A reader that does not read holds up nobody.
 func TestEngineSlowReader(t *testing.T) {
-	e := engine(t, newModel(t, "gpt2", 50), nil, EngineOptions{MaxBatch: 2})
+	e := engine(t, newModel(t, "gpt2", 50), nil, EngineOptions{MaxBatch: 2, Patience: patient})
 	req := Request{Prompt: []int32{1, 2}, Params: Params{MaxTokens: 40, Temperature: 1, IgnoreEOS: true}}
 	var unread []*Stream
 	for range 20 {
@@ -265,7 +265,7 @@ func TestEngineSlowReader(t *testing.T) {
 }
 
 func TestEngineCloseDrains(t *testing.T) {
-	e := NewEngine(newModel(t, "gpt2", 50), nil, EngineOptions{MaxBatch: 3})
+	e := NewEngine(newModel(t, "gpt2", 50), nil, EngineOptions{MaxBatch: 3, Patience: patient})
 	var streams []*Stream
 	for i := range 30 {
 		s, err := e.Submit(context.Background(), Request{Prompt: []int32{1}, Params: Params{MaxTokens: 20, Temperature: 1, Seed: uint64(i), IgnoreEOS: true}})

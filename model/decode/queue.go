@@ -27,14 +27,15 @@ func newQueue(most int) *queue {
 	return q
 }
 
-// fits says whether a request of that key may wait: a key may take as many places as are left free, so that there is always room
+// fits says whether a request of that key may wait beside so many choices more of it: a key may take as many places as are left free, so that there is always room
 // for others (Choudhury and Hahne 1998, Dynamic Queue Length Thresholds, with α = 1).
-func (q *queue) fits(p Priority, key string) bool {
-	taken := 0
+func (q *queue) fits(p Priority, key string, more int) bool {
+	taken := more
 	if l := q.lines[p.rank()][key]; l != nil {
-		taken = l.places
+		taken += l.places
 	}
-	return q.size < q.most && taken < q.most-q.size
+	size := q.size + more
+	return size < q.most && taken < q.most-size
 }
 
 // push lets a request wait.

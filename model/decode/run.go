@@ -155,6 +155,7 @@ func (e *Engine) admit() {
 // count writes down what is held.
 func (e *Engine) count() {
 	b := e.batch
+	e.forecast.look(b.flows)
 	e.stats.Active = 0
 	for _, f := range b.flows {
 		e.stats.Active += len(f.seats)
@@ -301,6 +302,7 @@ func (e *Engine) deliver(took time.Duration) {
 	defer e.mu.Unlock()
 	e.stats.Steps++
 	e.stats.Busy += took
+	e.forecast.took(took)
 	for i, s := range b.seats {
 		if !s.fresh {
 			s.feed = s.feed[len(b.ids[i]):]
@@ -385,6 +387,9 @@ func (e *Engine) write(s *seat) bool {
 	if f.echoed != nil {
 		f.setEcho(f.echoed)
 		f.echoed = nil
+	}
+	if s.finish != "" {
+		e.forecast.ended(s)
 	}
 	if f.BestOf > max(f.N, 1) {
 		s.kept, s.sum = append(s.kept, t), s.sum+float64(t.Logprob)

@@ -159,7 +159,7 @@ func TestLongPromptsInChunks(t *testing.T) {
 // Who leaves is gone before the next token, with places and memory.
 func TestCancelledWithinAToken(t *testing.T) {
 	m := mixModels(t)[0]
-	e := newEngine(m, nil, EngineOptions{MaxBatch: 1})
+	e := newEngine(m, nil, EngineOptions{MaxBatch: 1, Patience: patient})
 	ctx, cancel := context.WithCancel(context.Background())
 	first, err := e.Submit(ctx, Request{Prompt: counting(5, 0), N: 2, Params: Params{MaxTokens: 50, IgnoreEOS: true}})
 	if err != nil {
@@ -198,7 +198,7 @@ func TestCancelledWithinAToken(t *testing.T) {
 // Keys get like shares of the tokens, however many requests one of them sends, and there is room in the queue for others.
 func TestFairness(t *testing.T) {
 	m := mixModels(t)[0]
-	e := newEngine(m, nil, EngineOptions{MaxBatch: 2, Queue: 32})
+	e := newEngine(m, nil, EngineOptions{MaxBatch: 2, Queue: 32, Patience: patient})
 	p := Params{MaxTokens: 5, IgnoreEOS: true}
 	greedy, taken := []*asked{}, 0
 	for {
@@ -243,7 +243,7 @@ func TestFairness(t *testing.T) {
 // Requests of people in the house go before those of customers, and these before rollouts, which pause meanwhile.
 func TestPriorities(t *testing.T) {
 	m := mixModels(t)[0]
-	e := newEngine(m, nil, EngineOptions{MaxBatch: 2})
+	e := newEngine(m, nil, EngineOptions{MaxBatch: 2, Patience: patient})
 	ask := func(p Priority) *asked {
 		return &asked{stream: submit(t, e, Request{Prompt: counting(4, 0), N: 2, Priority: p, Params: Params{MaxTokens: 4, IgnoreEOS: true}})}
 	}

@@ -8,4 +8,9 @@
 // index allows one per channel. Promote moves the pointer, and appends the audit row and the notification on "serving" to
 // the same transaction, so a server that hears of it finds it done. Every row remembers the one to go back to: Rollback
 // serves that version again, and a second Rollback goes back one further (it never flips between two).
+//
+// A canary is a version beside the one that serves: it answers a share of the requests, always of the same customers, which grows
+// step by step until it is promoted. Servers write down how both sides answered (Observe), guards compare them (Judge); whoever moves
+// the canary (ppo/loop) does so in one transaction with its history, its audit row and the notification. A unique index allows one
+// canary in a channel. A pointer that moves ends it.
 package registry

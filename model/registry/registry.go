@@ -13,6 +13,10 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict says that the act does not fit the present state: there is nothing to roll back to.
 	ErrConflict = errors.New("conflict")
+	// ErrCanaryOpen says that another canary is under way in the channel.
+	ErrCanaryOpen = errors.New("a canary is under way")
+	// ErrCanaryEnded says that a canary has ended, or stands at another step by now.
+	ErrCanaryEnded = errors.New("the canary has ended or moved on")
 )
 
 // InvalidError says which field of the input is wrong and why.
@@ -83,6 +87,7 @@ type Promotion struct {
 	Channel  string     `json:"channel"`
 	Version  Version    `json:"version"`
 	Actor    string     `json:"actor"`
+	Reason   string     `json:"reason"`   // of a person or a guard; may be empty
 	Rollback bool       `json:"rollback"` // made by a rollback
 	Live     bool       `json:"live"`
 	Since    time.Time  `json:"since"`

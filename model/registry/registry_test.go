@@ -53,12 +53,12 @@ func (s *shelf) version(kind, name string, parents ...string) Version {
 }
 
 func (s *shelf) promote(channel, id string) error {
-	return s.tx(func(tx pgx.Tx) error { return s.store.Promote(s.Context(), tx, channel, id, "user:admin") })
+	return s.tx(func(tx pgx.Tx) error { return s.store.Promote(s.Context(), tx, channel, id, "user:admin", "") })
 }
 
 func (s *shelf) rollback(channel string) (v Version, err error) {
 	err = s.tx(func(tx pgx.Tx) error {
-		v, err = s.store.Rollback(s.Context(), tx, channel, "user:admin")
+		v, err = s.store.Rollback(s.Context(), tx, channel, "user:admin", "worse")
 		return err
 	})
 	return v, err
@@ -276,7 +276,7 @@ func TestPromotionIsOneTransaction(t *testing.T) {
 	hear("default a") // before the next promotion, which a late listener would see instead
 	stop := errors.New("no")
 	if err := s.tx(func(tx pgx.Tx) error {
-		return errors.Join(s.store.Promote(t.Context(), tx, "default", b.ID, "user:1"), stop)
+		return errors.Join(s.store.Promote(t.Context(), tx, "default", b.ID, "user:1", ""), stop)
 	}); !errors.Is(err, stop) {
 		t.Fatal(err)
 	}
@@ -449,7 +449,7 @@ func TestCollect(t *testing.T) {
 	if err := promote(policies[4]); !errors.Is(err, ErrConflict) || s.serving("default") != "policy-1" {
 		t.Errorf("what went serves: %v", err)
 	}
-	err = s.tx(func(tx pgx.Tx) error { _, err := s.store.Rollback(ctx, tx, "default", "test"); return err })
+	err = s.tx(func(tx pgx.Tx) error { _, err := s.store.Rollback(ctx, tx, "default", "test", ""); return err })
 	if !errors.Is(err, ErrConflict) || s.serving("default") != "policy-1" {
 		t.Errorf("rolled back to what went: %v", err)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // Collect marks the versions whose weights nobody needs any more, and returns them, oldest first; their rows stay, so that lineages
-// stay whole. Weights are kept of what serves and the last keep that served in each channel, of the last keep versions of each kind, of
+// stay whole. Weights are kept of what serves, is a canary or waits for its promotion, of the last keep that served in each channel, of the last keep versions of each kind, of
 // needed, of what these were made from directly, and of the base and supervised models that they descend from.
 func (s *Store) Collect(ctx context.Context, tx pgx.Tx, keep int, needed []string) ([]Version, error) {
 	if keep < 1 {
@@ -23,6 +23,8 @@ func (s *Store) Collect(ctx context.Context, tx pgx.Tx, keep int, needed []strin
 	rows, err := tx.Query(ctx, `
 		WITH RECURSIVE kept (id) AS (
 			SELECT version_id FROM serving WHERE live
+			UNION SELECT version_id FROM canaries WHERE ended_at IS NULL
+			UNION SELECT version_id FROM planned_promotions WHERE state = 'planned'
 			UNION SELECT version_id FROM (SELECT version_id, row_number() OVER (PARTITION BY channel ORDER BY id DESC) AS n FROM serving) h WHERE n <= $1
 			UNION SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY kind ORDER BY created_at DESC, id DESC) AS n FROM model_versions) l WHERE n <= $1
 			UNION SELECT unnest($2::uuid[])

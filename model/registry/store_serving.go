@@ -10,8 +10,8 @@ import (
 
 // Promote makes the version the one that serves in the channel. One transaction holds the pointer, its history, the
 // audit row and the notification. Promoting what is live already changes nothing. Promotions of one channel wait for one
-// another.
-func (s *Store) Promote(ctx context.Context, tx pgx.Tx, channel, versionID, actor string) error {
+// another. A canary of the channel ends: as promoted where it is this version. The reason may be empty.
+func (s *Store) Promote(ctx context.Context, tx pgx.Tx, channel, versionID, actor, reason string) error {
 	if channel == "" {
 		return &InvalidError{"channel", "is empty"}
 	}
@@ -25,7 +25,7 @@ func (s *Store) Promote(ctx context.Context, tx pgx.Tx, channel, versionID, acto
 	if live != nil && live.version == versionID {
 		return nil
 	}
-	next := pointer{version: versionID}
+	next := pointer{version: versionID, reason: reason}
 	if live != nil {
 		next.former = &live.id
 	}
@@ -37,15 +37,15 @@ func (s *Store) Promote(ctx context.Context, tx pgx.Tx, channel, versionID, acto
 
 // Rollback serves the version again that served before the live one was promoted, and returns it. Repeated, it goes back
 // further. ErrNotFound where nothing serves, ErrConflict where there is nothing to go back to.
-func (s *Store) Rollback(ctx context.Context, tx pgx.Tx, channel, actor string) (Version, error) {
-	v, err := rollback(ctx, tx, channel, actor)
+func (s *Store) Rollback(ctx context.Context, tx pgx.Tx, channel, actor, reason string) (Version, error) {
+	v, err := rollback(ctx, tx, channel, actor, reason)
 	if err != nil {
 		return Version{}, fmt.Errorf("registry: roll back %s: %w", channel, err)
 	}
 	return v, nil
 }
 
-func rollback(ctx context.Context, tx pgx.Tx, channel, actor string) (Version, error) {
+func rollback(ctx context.Context, tx pgx.Tx, channel, actor, reason string) (Version, error) {
 	live, err := lockLive(ctx, tx, channel)
 	switch {
 	case err != nil:
@@ -55,7 +55,7 @@ func rollback(ctx context.Context, tx pgx.Tx, channel, actor string) (Version, e
 	case live.former == nil:
 		return Version{}, fmt.Errorf("nothing served before: %w", ErrConflict)
 	}
-	var next pointer
+	next := pointer{reason: reason}
 	if err := tx.QueryRow(ctx, `SELECT version_id::text, former FROM serving WHERE id = $1`, *live.former).
 		Scan(&next.version, &next.former); err != nil {
 		return Version{}, err
@@ -71,6 +71,7 @@ type pointer struct {
 	id      int64
 	version string
 	former  *int64
+	reason  string // why it is to serve
 }
 
 // lockLive makes acts on the channel wait for one another until the transaction ends, and returns the live row, nil when
@@ -94,8 +95,8 @@ func (p pointer) set(ctx context.Context, tx pgx.Tx, channel, actor string, isRo
 		return err
 	}
 	set, err := tx.Exec(ctx, `
-		INSERT INTO serving (channel, version_id, former, rollback, actor)
-		SELECT $1, id, $3, $4, $5 FROM model_versions WHERE id = $2 AND weights_gone_at IS NULL`, channel, p.version, p.former, isRollback, actor)
+		INSERT INTO serving (channel, version_id, former, rollback, actor, reason)
+		SELECT $1, id, $3, $4, $5, $6 FROM model_versions WHERE id = $2 AND weights_gone_at IS NULL`, channel, p.version, p.former, isRollback, actor, p.reason)
 	if err != nil {
 		return err
 	}
@@ -106,12 +107,15 @@ func (p pointer) set(ctx context.Context, tx pgx.Tx, channel, actor string, isRo
 		}
 		return fmt.Errorf("the weights of %s were removed: %w", v.Name, ErrConflict)
 	}
+	if err := endBy(ctx, tx, channel, p.version, actor, p.reason); err != nil {
+		return err
+	}
 	act := "model.promote"
 	if isRollback {
 		act = "model.rollback"
 	}
-	_, err = tx.Exec(ctx, `SELECT audit_append($1, $2, $3, jsonb_build_object('channel', $4::text)), pg_notify($5, $4::text)`,
-		actor, act, p.version, channel, NotifyChannel)
+	_, err = tx.Exec(ctx, `SELECT audit_append($1, $2, $3, jsonb_build_object('channel', $4::text, 'reason', $6::text)), pg_notify($5, $4::text)`,
+		actor, act, p.version, channel, NotifyChannel, p.reason)
 	return err
 }
 
@@ -127,20 +131,29 @@ func (s *Store) Serving(ctx context.Context, channel string) (Version, error) {
 
 // ServingHistory returns what served in the channel, newest first, at most limit.
 func (s *Store) ServingHistory(ctx context.Context, channel string, limit int) ([]Promotion, error) {
+	return s.history(ctx, `s.channel = $1`, channel, limit)
+}
+
+// ServedWhen returns when a version served, in any channel, newest first, at most limit.
+func (s *Store) ServedWhen(ctx context.Context, versionID string, limit int) ([]Promotion, error) {
+	return s.history(ctx, `s.version_id = $1::uuid`, versionID, limit)
+}
+
+func (s *Store) history(ctx context.Context, where, of string, limit int) ([]Promotion, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT s.id, s.channel, s.actor, s.rollback, s.live, s.since, s.until, `+columns+`
+		SELECT s.id, s.channel, s.actor, s.reason, s.rollback, s.live, s.since, s.until, `+columns+`
 		FROM serving s JOIN model_versions v ON v.id = s.version_id
-		WHERE s.channel = $1 ORDER BY s.id DESC LIMIT $2`, channel, limit)
+		WHERE `+where+` ORDER BY s.id DESC LIMIT $2`, of, limit)
 	if err != nil {
-		return nil, fmt.Errorf("registry: history of %s: %w", channel, err)
+		return nil, fmt.Errorf("registry: history of %s: %w", of, err)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Promotion, error) {
 		var p Promotion
-		err := row.Scan(append([]any{&p.ID, &p.Channel, &p.Actor, &p.Rollback, &p.Live, &p.Since, &p.Until}, p.Version.fields()...)...)
+		err := row.Scan(append([]any{&p.ID, &p.Channel, &p.Actor, &p.Reason, &p.Rollback, &p.Live, &p.Since, &p.Until}, p.Version.fields()...)...)
 		return p, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("registry: history of %s: %w", channel, err)
+		return nil, fmt.Errorf("registry: history of %s: %w", of, err)
 	}
 	return list, nil
 }

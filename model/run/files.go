@@ -12,6 +12,8 @@ import (
 // The state of a run after step S of epoch E is the folder <Options.Dir>/run/<run id>/E-S.state. It appears by a rename,
 // whole and on disk, before the row names it.
 const (
+	cancelledKept = 30 * 24 * time.Hour // is how long a run that was cancelled can be gone on with
+
 	stateDir    = "run"
 	tmpPrefix   = ".tmp-"
 	sweepMinAge = time.Hour // of files that no row names, and that a worker may be about to name

@@ -129,10 +129,11 @@ func (s *Store) Metrics(ctx context.Context, id string, sinceStep int) ([]Point,
 	return points, nil
 }
 
-// Cancel ends the run. What works on it stops within seconds and can't write any more.
+// Cancel ends the run. What works on it stops within seconds and can't write any more. The last state that was committed
+// is kept for cancelledKept.
 func (s *Store) Cancel(ctx context.Context, tx pgx.Tx, id string) error {
 	_, err := s.change(ctx, tx, "cancel", id, `
-		UPDATE runs AS r SET state = 'cancelled', epoch = epoch + 1, heartbeat_at = NULL, finished_at = now(), state_file = ''
+		UPDATE runs AS r SET state = 'cancelled', epoch = epoch + 1, heartbeat_at = NULL, finished_at = now()
 		WHERE id = $1 AND state IN ('queued', 'running', 'paused') RETURNING `+columns)
 	return err
 }
@@ -144,11 +145,11 @@ func (s *Store) Pause(ctx context.Context, tx pgx.Tx, id string) error {
 	return err
 }
 
-// Resume goes on with a paused or failed run at its last committed step.
+// Resume goes on with a paused, failed or cancelled run at its last committed step. ErrConflict where the state of that step is gone.
 func (s *Store) Resume(ctx context.Context, tx pgx.Tx, id string) error {
 	r, err := s.change(ctx, tx, "resume", id, `
 		UPDATE runs AS r SET state = 'queued', epoch = epoch + 1, live_step = step, heartbeat_at = NULL, restarts = 0, error = '', finished_at = NULL
-		WHERE id = $1 AND state IN ('paused', 'failed') RETURNING `+columns)
+		WHERE id = $1 AND (state IN ('paused', 'failed') OR state = 'cancelled' AND (step = 0 OR state_file <> '')) RETURNING `+columns)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -185,6 +186,10 @@ func (s *Store) Sweep(ctx context.Context, dir string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if _, err := s.pool.Exec(ctx, `UPDATE runs SET state_file = '' WHERE state = 'cancelled' AND state_file <> '' AND finished_at < now() - make_interval(secs => $1)`,
+		cancelledKept.Seconds()); err != nil {
+		return fmt.Errorf("run: sweep: %w", err)
 	}
 	for _, e := range entries {
 		if !isID(e.Name()) {

@@ -247,7 +247,12 @@ func TestPauseResumeCancel(t *testing.T) {
 	if !errors.Is(conflict, ErrConflict) {
 		t.Errorf("pausing a cancelled run: %v, want ErrConflict", conflict)
 	}
-	// Its files go with the next sweep that finds them old.
+	// Its state stays for who thinks better of it, and goes when nobody has for long.
+	b.sweep(r)
+	if _, err := os.Stat(statePath(b.dir, cancelled.StateFile)); err != nil {
+		t.Errorf("the state of a cancelled run: %v", err)
+	}
+	b.exec(`UPDATE runs SET finished_at = now() - interval '31 days'`)
 	b.sweep(r)
 	if _, err := os.Stat(runDir(b.dir, r.ID)); !os.IsNotExist(err) {
 		t.Errorf("files of a cancelled run after the sweep: %v", err)

@@ -64,7 +64,7 @@ func TestCollect(t *testing.T) {
 	if gone, err = b.loop.Collect(ctx, 1, "ada", false); err != nil || len(gone) != 2 || sizes() != before-2 {
 		t.Fatalf("%+v, %v, %d of %d folders", gone, err, sizes(), before)
 	}
-	if err := b.loop.Promote(ctx, gone[0].ID, "ada"); !errors.Is(err, registry.ErrConflict) {
+	if err := b.loop.Promote(ctx, gone[0].ID, "ada", ""); !errors.Is(err, registry.ErrConflict) {
 		t.Errorf("promoted without weights: %v", err)
 	}
 	r, err := b.loop.Start(ctx, b.project.ID, "test", smallRound())

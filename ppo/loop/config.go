@@ -3,6 +3,8 @@ package loop
 import (
 	"fmt"
 
+	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/model/train"
 	"github.com/rankloop/rankloop/ppo"
 	"github.com/rankloop/rankloop/reward"
 )
@@ -14,7 +16,8 @@ func DefaultConfig() Config {
 	return Config{
 		K: 4, Prompts: 512, Overlap: 3, OverlapShare: 0.15,
 		EvalPrompts: 1000, EvalSamples: 1, MaxTokens: p.MaxTokens,
-		MaxKL: 30, Promotion: PromoteIfBetter, Relabel: RelabelConfig{Probe: 64, Prompts: 256}, Alarms: DefaultLimits(), Reward: r, PPO: p,
+		SFT:   train.Config{Epochs: 2, LR: 3e-4, Warmup: 10, Floor: 0.1},
+		MaxKL: 30, Promotion: PromoteIfBetter, Canary: registry.DefaultCanary(), Relabel: RelabelConfig{Probe: 64, Prompts: 256}, Alarms: DefaultLimits(), Reward: r, PPO: p,
 	}
 }
 
@@ -43,14 +46,24 @@ func (c Config) Validate() error {
 		return bad("max_kl", "%g; a positive limit is wanted", c.MaxKL)
 	case !(c.RewardAccuracyBelow >= 0 && c.RewardAccuracyBelow < 1):
 		return bad("reward_accuracy_below", "%g is not a share from 0 to below 1", c.RewardAccuracyBelow)
-	case c.Promotion != PromoteIfBetter && c.Promotion != PromoteByHand:
-		return bad("promotion", "%q is none of %s, %s", c.Promotion, PromoteIfBetter, PromoteByHand)
+	case c.Promotion != PromoteIfBetter && c.Promotion != PromoteByHand && c.Promotion != PromoteByCanary:
+		return bad("promotion", "%q is none of %s, %s, %s", c.Promotion, PromoteIfBetter, PromoteByHand, PromoteByCanary)
 	}
-	if err := c.Relabel.validate(); err != nil {
+	if err := c.Canary.OrDefault().Validate(); err != nil {
 		return err
 	}
 	if err := c.Alarms.validate(); err != nil {
 		return err
+	}
+	for _, check := range []func() error{c.checkParts, c.Gates.validate, c.Relabel.validate} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	if c.Has(StageSFT) {
+		if err := c.SFT.Validate(); err != nil {
+			return bad("sft", "%v", err)
+		}
 	}
 	if len(c.Without) > maxWithout {
 		return bad("without", "%d; at most %d can be left out", len(c.Without), maxWithout)

@@ -9,6 +9,9 @@
 // After a promotion a round may go on watching: some of the new policy's own answers are ranked, and where the reward model is
 // stale on them more tasks are ordered (relabel.go).
 //
+// A comparison (compare.go) asks people what the reward model cannot be trusted with: which of two versions is better, blind. Its
+// prompts, answers and judgements are a project of labeling's own kind; whose an answer is stands in the loop's tables alone.
+//
 // The order and the roles are InstructGPT's (Ouyang et al. 2022, figure 2): the KL reference stays the supervised
 // policy in every round, the initial policy is the one that serves, the value model starts from the reward model.
 package loop

@@ -30,6 +30,7 @@ func (l *Loop) Kinds() []run.Kind {
 		return l.fail(ctx, tx, *v.RoundID, v.Kind+": "+cause.Error())
 	}
 	return []run.Kind{
+		{Name: KindSFT, New: l.newSFT, Prepare: l.publishSFT, Finish: l.finishSFT, Failed: failed},
 		{Name: KindReward, New: l.newReward, Prepare: l.publishReward, Finish: l.finishReward, Failed: failed},
 		{Name: KindPPO, New: l.newPPO, Prepare: l.publishPolicy, Finish: l.finishPPO, Failed: failed, Halted: l.halted},
 		{Name: KindEvaluate, New: l.newEvaluation, Finish: l.finishEvaluation, Failed: failed},
@@ -143,24 +144,9 @@ func (l *Loop) groups(cp *checkpoint.Checkpoint, items []labeling.RankedPrompt) 
 // references are the answers whose mean reward becomes zero: people's demonstrations, or the SFT policy's own
 // answers where there are none (Ziegler et al. 2019 normalise on samples as well).
 func (l *Loop) references(ctx context.Context, r Round, sft *checkpoint.Checkpoint) ([]model.Sequence, error) {
-	demos, err := l.Labeling.Demonstrations(ctx, r.ProjectID, maxReferences)
-	if err != nil {
-		return nil, err
-	}
-	var out []model.Sequence
-	room := sft.Model.Config().Context
-	for _, d := range demos {
-		prompt, err := promptIDs(sft.Tokenizer, l.Template, labeling.Prompt{ID: d.ID, Messages: d.Messages})
-		if err != nil {
-			return nil, err
-		}
-		seq := join(prompt, append(sft.Tokenizer.Encode(" "+d.Response), int32(sft.Model.Config().EOS)))
-		if len(seq.IDs) <= room {
-			out = append(out, seq)
-		}
-	}
-	if len(out) > 0 {
-		return out, nil
+	out, err := l.demonstrations(ctx, r, sft, maxReferences)
+	if err != nil || len(out) > 0 {
+		return out, err
 	}
 	prompts, err := l.prompts(ctx, r, sft, labeling.Train, maxReferences)
 	if err != nil {
@@ -242,7 +228,7 @@ func (l *Loop) finishReward(ctx context.Context, tx pgx.Tx, v run.Run, trainer r
 			return err
 		}
 		r.RewardVersionID = version.ID
-		return l.startPPO(ctx, tx, r)
+		return l.leave(ctx, tx, r, r.Config.Gates.accuracy(report))
 	})
 }
 

@@ -25,6 +25,7 @@ type ppoRun struct {
 	round  Round
 	init   *checkpoint.Checkpoint
 	digest string
+	kl     *float64 // of the newest iteration, nats per response; nil: none was finished since the run was loaded
 }
 
 // Step does one unit. Where that makes an alarm go off the run halts: after the step, or, where a guard of ppo saw it first, without it.
@@ -48,6 +49,9 @@ func (t *ppoRun) Step(ctx context.Context) (run.Metrics, error) {
 		}
 	}
 	maps.Copy(m, said)
+	if kl, ok := m["kl"]; ok {
+		t.kl = &kl
+	}
 	if trip := t.watch.see(step+1, m); trip != nil {
 		return m, &run.HaltError{Err: trip}
 	}
@@ -129,6 +133,10 @@ func (r Round) policyParents() []string { return []string{r.InitVersionID, r.Rew
 
 func (l *Loop) finishPPO(ctx context.Context, tx pgx.Tx, v run.Run, trainer run.Trainer) error {
 	t := trainer.(*ppoRun)
+	kl, err := l.lastKL(ctx, t, v.ID)
+	if err != nil {
+		return err
+	}
 	return l.finish(ctx, tx, v, func(r *Round) error {
 		version, err := l.Registry.Register(ctx, tx, registry.Version{Kind: "policy", Name: fmt.Sprintf("policy-%d", r.Number), Digest: t.digest,
 			Parents: r.policyParents(), RoundID: &r.ID, RunID: &v.ID, Snapshot: &r.SnapshotID})
@@ -136,6 +144,20 @@ func (l *Loop) finishPPO(ctx context.Context, tx pgx.Tx, v run.Run, trainer run.
 			return err
 		}
 		r.PolicyVersionID = version.ID
-		return l.startEvaluation(ctx, tx, r)
+		return l.leave(ctx, tx, r, r.Config.Gates.kl(kl))
 	})
+}
+
+// lastKL is the KL of the last iteration, wherever the run was loaded since.
+func (l *Loop) lastKL(ctx context.Context, t *ppoRun, runID string) (kl float64, err error) {
+	if t.kl != nil {
+		return *t.kl, nil
+	}
+	points, err := l.Runs.Metrics(ctx, runID, -1)
+	for _, p := range points {
+		if v, ok := p.Metrics["kl"]; ok {
+			kl = v
+		}
+	}
+	return kl, err
 }

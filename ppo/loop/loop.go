@@ -34,8 +34,13 @@ type Deps struct {
 	Log      *slog.Logger
 	Scratch  string // folder for weights on their way to the blob store
 
+	// ChatRatings counts what people said of versions' answers at the chat page since then; nil: nothing is said there.
+	ChatRatings func(ctx context.Context, versions []string, since time.Time) (map[string]Ratings, error)
+
 	Remote  *remote.Client // asks other engines; nil: none is asked
 	Secrets Secrets        // keeps their keys
+
+	Cost Cost // of work on this machine, for forecasts; needed by those alone
 }
 
 // Loop starts rounds and moves them on.
@@ -76,43 +81,127 @@ func (l *Loop) start(ctx context.Context, tx pgx.Tx, projectID, actor string, c 
 	if err := l.mayTrain(ctx, tx, projectID); err != nil {
 		return Round{}, err
 	}
-	serving, err := l.Registry.Serving(ctx, Channel)
-	if errors.Is(err, registry.ErrNotFound) {
-		return Round{}, &InvalidError{"policy", "no policy is serving yet: promote one first"}
-	}
-	if err != nil {
+	r := Round{ProjectID: projectID, Actor: actor, Config: c}
+	if err := l.startFrom(ctx, &r); err != nil {
 		return Round{}, err
 	}
-	sft, err := l.reference(ctx, serving)
-	if err != nil {
-		return Round{}, err
-	}
-	init := serving
-	if c.Retrain {
-		init = sft
-	}
-	r, err := l.insert(ctx, tx, Round{ProjectID: projectID, Actor: actor, Config: c, InitVersionID: init.ID, SFTVersionID: sft.ID})
+	first := c.Path()[0]
+	r, err := l.insert(ctx, tx, r, first)
 	if err != nil {
 		return r, err
 	}
 	if err := audit(ctx, tx, actor, "round.start", r.ID, map[string]any{"number": r.Number, "config": c}); err != nil {
 		return r, err
 	}
-	if !c.Retrain {
-		slow, err := l.slow(ctx, tx)
-		if err != nil {
-			return r, err
-		}
-		return r, l.enqueue.insert(ctx, tx, sampleArgs{RoundID: r.ID, Slow: slow})
+	if err := r.tell(ctx, tx, "round.started", map[string]any{"stages": c.Path(), "by": actor}); err != nil {
+		return r, err
 	}
-	err = l.startReward(ctx, tx, &r)
+	err = l.enter(ctx, tx, &r, first)
 	if errors.Is(err, labeling.ErrEmpty) {
-		return r, &InvalidError{"without", "nothing is left to learn from"}
+		field := "parts"
+		if len(c.Without) > 0 {
+			field = "without"
+		}
+		return r, &InvalidError{field, "nothing is left to learn from"}
 	}
 	if err != nil {
 		return r, err
 	}
 	return r, l.save(ctx, tx, r)
+}
+
+// startFrom finds the versions that a round begins with.
+func (l *Loop) startFrom(ctx context.Context, r *Round) error {
+	c := r.Config
+	base, err := l.base(ctx, c)
+	if err != nil {
+		return err
+	}
+	sft := base
+	if base.Kind != registry.Base {
+		if sft, err = l.reference(ctx, base); err != nil {
+			return err
+		}
+	}
+	if c.Retrain || c.Has(StageSFT) && c.Base == "" {
+		base = sft
+	}
+	r.InitVersionID, r.SFTVersionID = base.ID, sft.ID
+	if c.Snapshot != "" {
+		snap, err := l.Labeling.SnapshotByID(ctx, c.Snapshot)
+		if errors.Is(err, labeling.ErrNotFound) || err == nil && snap.ProjectID != r.ProjectID {
+			return &InvalidError{"snapshot", "there is no such snapshot in this project"}
+		}
+		if err != nil {
+			return err
+		}
+		if snap.N == 0 {
+			return &InvalidError{"snapshot", fmt.Sprintf("%s holds no rankings", snap.Name)}
+		}
+	}
+	if c.Has(StagePPO) && !c.Has(StageReward) {
+		return l.formerReward(ctx, r)
+	}
+	return nil
+}
+
+// base is the version that a round starts from.
+func (l *Loop) base(ctx context.Context, c Config) (registry.Version, error) {
+	if c.Base == "" {
+		v, err := l.Registry.Serving(ctx, Channel)
+		if errors.Is(err, registry.ErrNotFound) {
+			return v, &InvalidError{"policy", "no policy is serving yet: promote one first"}
+		}
+		return v, err
+	}
+	v, err := l.Registry.Get(ctx, c.Base)
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
+		return v, &InvalidError{"base", "there is no such model"}
+	case err != nil:
+		return v, err
+	case v.Kind == registry.Reward:
+		return v, &InvalidError{"base", fmt.Sprintf("%s is a reward model, which answers nothing", v.Name)}
+	case v.Kind == registry.Base && !c.Has(StageSFT):
+		return v, &InvalidError{"base", fmt.Sprintf("%s has not learned to answer yet: add the supervised part, or choose another", v.Name)}
+	case v.GoneAt != nil:
+		return v, &InvalidError{"base", fmt.Sprintf("the weights of %s were removed", v.Name)}
+	}
+	return v, nil
+}
+
+// formerReward takes the reward model of before that PPO is trained by.
+func (l *Loop) formerReward(ctx context.Context, r *Round) error {
+	id := r.Config.RewardModel
+	if id == "" {
+		newest, err := l.Registry.List(ctx, registry.Reward, 1)
+		if err != nil {
+			return err
+		}
+		if len(newest) == 0 {
+			return &InvalidError{"reward_model", "there is none yet: add the part that trains one"}
+		}
+		id = newest[0].ID
+	}
+	v, err := l.Registry.Get(ctx, id)
+	switch {
+	case errors.Is(err, registry.ErrNotFound) || err == nil && v.Kind != registry.Reward:
+		return &InvalidError{"reward_model", "there is no such reward model"}
+	case err != nil:
+		return err
+	case v.GoneAt != nil:
+		return &InvalidError{"reward_model", fmt.Sprintf("the weights of %s were removed", v.Name)}
+	}
+	r.RewardVersionID = v.ID
+	if v.Snapshot == nil {
+		return nil
+	}
+	snap, err := l.Labeling.SnapshotByID(ctx, *v.Snapshot) // what its accuracy is measured on, where it is from here
+	if errors.Is(err, labeling.ErrNotFound) {
+		return nil
+	}
+	r.SnapshotID = snap.ID
+	return err
 }
 
 // reference finds the supervised policy that a policy descends from: what the KL penalty holds on to in every round.
@@ -146,22 +235,30 @@ func (l *Loop) nearest(ctx context.Context, id, kind string) (registry.Version, 
 	}
 }
 
-// Cancel ends an open round; its runs stop at their next step, and what people ranked stays.
+// runs are the ids of what was started for the round; "" where it was not.
+func (r Round) runs() []string {
+	return []string{r.SFTRunID, r.RewardRunID, r.PPORunID, r.EvaluateRunID}
+}
+
+// Cancel ends an open round; its runs stop at their next step and keep the last state that was written, so that Retry can go on from
+// it, and what people ranked stays.
 func (l *Loop) Cancel(ctx context.Context, id, actor string) error {
-	return l.change(ctx, id, func(tx pgx.Tx, r *Round) error {
-		if r.Stage.Ended() {
-			return fmt.Errorf("%w: round %d has ended", ErrConflict, r.Number)
-		}
-		if err := l.stopRuns(ctx, tx, *r); err != nil {
-			return err
-		}
-		r.Stage, r.BrokeAt = StageCancelled, r.Stage
-		return audit(ctx, tx, actor, "round.cancel", r.ID, map[string]any{"number": r.Number})
+	return again(func() error {
+		return l.change(ctx, id, func(tx pgx.Tx, r *Round) error {
+			if r.Stage.Ended() {
+				return fmt.Errorf("%w: round %d has ended", ErrConflict, r.Number)
+			}
+			if err := l.stopRuns(ctx, tx, *r); err != nil {
+				return err
+			}
+			r.Stage, r.BrokeAt = StageCancelled, r.Stage
+			return audit(ctx, tx, actor, "round.cancel", r.ID, map[string]any{"number": r.Number})
+		})
 	})
 }
 
 func (l *Loop) stopRuns(ctx context.Context, tx pgx.Tx, r Round) error {
-	for _, id := range []string{r.RewardRunID, r.PPORunID, r.EvaluateRunID} {
+	for _, id := range r.runs() {
 		if id == "" {
 			continue
 		}
@@ -181,10 +278,13 @@ func (l *Loop) Proceed(ctx context.Context, id, actor string) error {
 		if r.PausedAt != nil {
 			return fmt.Errorf("%w: round %d is paused; resume it first", ErrConflict, r.Number)
 		}
+		if r.Held != "" {
+			return fmt.Errorf("%w: a gate holds round %d; say why it may go on", ErrConflict, r.Number)
+		}
 		if err := audit(ctx, tx, actor, "round.proceed", r.ID, map[string]any{}); err != nil {
 			return err
 		}
-		return l.startReward(ctx, tx, r)
+		return l.ranked(ctx, tx, r)
 	})
 }
 
@@ -211,7 +311,10 @@ func (l *Loop) settle(ctx context.Context, tx pgx.Tx, r *Round, actor string, pr
 		if err != nil {
 			return err
 		}
-		if err := l.promote(ctx, tx, v, actor); err != nil {
+		if err := l.promote(ctx, tx, v, actor, reason); err != nil {
+			return err
+		}
+		if err := r.tell(ctx, tx, "round.promoted", map[string]any{"version": v.ID, "by": actor, "reason": reason}); err != nil {
 			return err
 		}
 		return l.startProbe(ctx, tx, r)
@@ -307,6 +410,8 @@ func (l *Loop) progress(ctx context.Context, r Round) (Progress, error) {
 			return Progress{Done: c.Tasks, Total: r.Config.Prompts, Unit: "prompts answered"}, err
 		}
 		return Progress{Done: c.Done, Total: c.Need, Unit: "rankings"}, err
+	case StageSFT:
+		return byRun(r.SFTRunID, "training steps")
 	case StageReward:
 		return byRun(r.RewardRunID, "reward steps")
 	case StagePPO:
@@ -318,22 +423,29 @@ func (l *Loop) progress(ctx context.Context, r Round) (Progress, error) {
 }
 
 // Promote lets a version answer customers, a policy or a supervised model of any round, or lets a reward model score for outside
-// trainers.
-func (l *Loop) Promote(ctx context.Context, versionID, actor string) error {
+// trainers. The reason may be empty.
+func (l *Loop) Promote(ctx context.Context, versionID, actor, reason string) error {
 	v, err := l.version(ctx, versionID)
 	if err != nil {
 		return err
 	}
-	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error { return l.promote(ctx, tx, v, actor) })
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error { return l.promote(ctx, tx, v, actor, reason) })
 }
 
 // Rollback lets the version that served before the present one serve again.
-func (l *Loop) Rollback(ctx context.Context, actor string) (v registry.Version, err error) {
+func (l *Loop) Rollback(ctx context.Context, actor, reason string) (v registry.Version, err error) {
 	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
-		if v, err = l.Registry.Rollback(ctx, tx, Channel, actor); err != nil {
+		moved, err := l.moving(ctx, tx)
+		if err != nil {
 			return err
 		}
-		return l.bringReward(ctx, tx, v.ID, actor)
+		if v, err = l.Registry.Rollback(ctx, tx, Channel, actor, reason); err != nil {
+			return err
+		}
+		if err := moved(v.ID, reason); err != nil {
+			return err
+		}
+		return l.bringReward(ctx, tx, v, actor)
 	})
 	return v, err
 }

@@ -20,6 +20,8 @@ func (l *Loop) Pause(ctx context.Context, id, actor string) error {
 			switch {
 			case r.Stage.Ended():
 				return fmt.Errorf("%w: round %d has ended", ErrConflict, r.Number)
+			case r.Held != "":
+				return fmt.Errorf("%w: round %d is held by a gate and does nothing meanwhile", ErrConflict, r.Number)
 			case r.Stage == StageDecide:
 				return fmt.Errorf("%w: round %d waits for a decision and does nothing meanwhile", ErrConflict, r.Number)
 			case r.PausedAt != nil:
@@ -60,20 +62,23 @@ func (l *Loop) Resume(ctx context.Context, id, actor string) error {
 	})
 }
 
-// Retry goes on with a failed round at the stage that failed: a run from its last committed step. ErrConflict where it did not fail,
-// where another round of the project is open, or while the Andon cord is pulled.
+// Retry goes on with a round that failed or was cancelled, at the stage where it broke off: a run from its last committed step.
+// ErrConflict where it did neither, where another round of the project is open, or while the Andon cord is pulled.
 func (l *Loop) Retry(ctx context.Context, id, actor string) error {
 	err := again(func() error {
 		return l.change(ctx, id, func(tx pgx.Tx, r *Round) error {
-			if r.Stage != StageFailed || r.BrokeAt == "" {
-				return fmt.Errorf("%w: round %d has not failed in a stage that can be tried again", ErrConflict, r.Number)
+			if r.Stage != StageFailed && r.Stage != StageCancelled || r.BrokeAt == "" {
+				return fmt.Errorf("%w: round %d has not broken off in a stage that can be tried again", ErrConflict, r.Number)
 			}
 			if err := l.mayTrain(ctx, tx, r.ProjectID); err != nil {
 				return err
 			}
-			failed := r.Error
+			failed, from := r.Error, run.Failed
+			if r.Stage == StageCancelled {
+				from = run.Cancelled
+			}
 			r.Stage, r.BrokeAt, r.Error = r.BrokeAt, "", ""
-			if err := l.goOn(ctx, tx, r, run.Failed); err != nil {
+			if err := l.goOn(ctx, tx, r, from); err != nil {
 				return err
 			}
 			return audit(ctx, tx, actor, "round.retry", r.ID, map[string]any{"number": r.Number, "stage": r.Stage, "error": failed})
@@ -103,13 +108,12 @@ func (l *Loop) mayTrain(ctx context.Context, tx pgx.Tx, projectID string) error 
 
 // goOn sets to work again what the stage of a round does. Its run is resumed if it is in the state given.
 func (l *Loop) goOn(ctx context.Context, tx pgx.Tx, r *Round, from string) error {
+	if r.Held != "" || r.Stage == StageDecide {
+		return nil // it waits for a person
+	}
 	switch r.Stage {
 	case StageSample:
-		slow, err := l.slow(ctx, tx)
-		if err != nil {
-			return err
-		}
-		return l.enqueue.insert(ctx, tx, sampleArgs{RoundID: r.ID, Slow: slow})
+		return l.enter(ctx, tx, r, StageSample)
 	case StageRank:
 		return l.enqueue.insert(ctx, tx, advanceArgs{RoundID: r.ID})
 	}
@@ -140,6 +144,8 @@ func (l *Loop) pauseRun(ctx context.Context, tx pgx.Tx, id string) error {
 // runID is the run that the stage of a round is about, "" for stages without one.
 func (r Round) runID() string {
 	switch r.Stage {
+	case StageSFT:
+		return r.SFTRunID
 	case StageReward:
 		return r.RewardRunID
 	case StagePPO:

@@ -118,6 +118,11 @@ func (j rewardJudge) Judge(ctx context.Context, answers []Answer) ([]float64, er
 // rankings, and what a perfect judge would reach on labels as noisy as these.
 func (l *Loop) measureLabels(ctx context.Context, t *evaluationRun, rm *checkpoint.Checkpoint) error {
 	r := t.round
+	if r.SnapshotID == "" { // the reward model comes from elsewhere
+		var err error
+		t.report.TokensPerS, err = l.speed(ctx, r)
+		return err
+	}
 	items, err := l.Labeling.SnapshotItems(ctx, r.SnapshotID)
 	if err != nil {
 		return err
@@ -202,6 +207,9 @@ func (l *Loop) finishEvaluation(ctx context.Context, tx pgx.Tx, v run.Run, train
 			r.Stage = StageDecide
 			report.Reason = reason
 			return nil
+		}
+		if promote && r.Config.Promotion == PromoteByCanary {
+			return l.beginCanary(ctx, tx, r, reason)
 		}
 		return l.settle(ctx, tx, r, "round "+fmt.Sprint(r.Number), promote, reason)
 	})

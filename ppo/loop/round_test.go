@@ -119,7 +119,7 @@ func (b *bench) addPolicy(t *testing.T, blobs checkpoint.Blobs) {
 		if err != nil {
 			return err
 		}
-		if err := b.registry.Promote(ctx, tx, loop.Channel, v.ID, "test"); err != nil {
+		if err := b.registry.Promote(ctx, tx, loop.Channel, v.ID, "test", ""); err != nil {
 			return err
 		}
 		for i := range 40 {

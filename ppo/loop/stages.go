@@ -11,6 +11,7 @@ import (
 
 // Kinds of the loop's runs. The words are River's job kinds and the runs table's.
 const (
+	KindSFT      = "round.sft"
 	KindReward   = "reward.train"
 	KindPPO      = "ppo.train"
 	KindEvaluate = "round.evaluate"
@@ -34,11 +35,13 @@ func (l *Loop) advance(ctx context.Context, tx pgx.Tx, id string) error {
 	if r.PausedAt != nil {
 		return nil // Resume looks again
 	}
+	if r.Held != "" {
+		return nil // Override goes on
+	}
 	before := r.Stage
 	switch r.Stage {
 	case StageSample: // the pool of prompts is answered
-		r.Stage = StageRank
-		if _, err := l.Labeling.Arrange(ctx, tx, r.ProjectID, r.ID, r.InitVersionID, r.Config.Seed); err != nil {
+		if err := l.leave(ctx, tx, &r, ""); err != nil {
 			return err
 		}
 	case StageRank:
@@ -46,19 +49,35 @@ func (l *Loop) advance(ctx context.Context, tx pgx.Tx, id string) error {
 		if err != nil || counts.Done < counts.Need {
 			return err
 		}
-		if err := l.startReward(ctx, tx, &r); err != nil {
+		if err := l.ranked(ctx, tx, &r); err != nil {
 			return err
 		}
 	}
-	if r.Stage == before {
+	if r.Stage == before && r.Held == "" {
 		return nil
 	}
 	return l.save(ctx, tx, r)
 }
 
+// ranked goes on with a round whose rankings are in.
+func (l *Loop) ranked(ctx context.Context, tx pgx.Tx, r *Round) error {
+	if r.Config.Gates.Agreement == 0 {
+		return l.leave(ctx, tx, r, "")
+	}
+	a, err := l.Labeling.Agreement(ctx, r.ProjectID, r.ID)
+	if err != nil {
+		return err
+	}
+	return l.leave(ctx, tx, r, r.Config.Gates.agreement(a))
+}
+
 // startReward freezes the rankings and starts the reward run. All rankings of the project count, those of former rounds too:
 // the reward model must stay right on what the policy used to say.
 func (l *Loop) startReward(ctx context.Context, tx pgx.Tx, r *Round) error {
+	if r.Config.Snapshot != "" {
+		r.SnapshotID = r.Config.Snapshot
+		return l.startRunOf(ctx, tx, r, StageReward, KindReward, &r.RewardRunID)
+	}
 	snapshot, err := l.Labeling.Snapshot(ctx, tx, r.ProjectID, labeling.SnapshotFilter{Name: fmt.Sprintf("round %d", r.Number), Splits: []string{labeling.Train, labeling.Valid}, Without: r.Config.Without})
 	if err != nil {
 		return fmt.Errorf("snapshot of round %d: %w", r.Number, err)
@@ -66,20 +85,14 @@ func (l *Loop) startReward(ctx context.Context, tx pgx.Tx, r *Round) error {
 	if snapshot.N == 0 {
 		return fmt.Errorf("%w: there is no ranking to learn from", ErrConflict)
 	}
-	r.SnapshotID, r.Stage = snapshot.ID, StageReward
-	r.RewardRunID, err = l.startRun(ctx, tx, KindReward, *r)
-	return err
+	r.SnapshotID = snapshot.ID
+	return l.startRunOf(ctx, tx, r, StageReward, KindReward, &r.RewardRunID)
 }
 
-func (l *Loop) startPPO(ctx context.Context, tx pgx.Tx, r *Round) (err error) {
-	r.Stage = StagePPO
-	r.PPORunID, err = l.startRun(ctx, tx, KindPPO, *r)
-	return err
-}
-
-func (l *Loop) startEvaluation(ctx context.Context, tx pgx.Tx, r *Round) (err error) {
-	r.Stage = StageEvaluate
-	r.EvaluateRunID, err = l.startRun(ctx, tx, KindEvaluate, *r)
+// startRunOf enters a stage that is a run.
+func (l *Loop) startRunOf(ctx context.Context, tx pgx.Tx, r *Round, s Stage, kind string, id *string) (err error) {
+	r.Stage = s
+	*id, err = l.startRun(ctx, tx, kind, *r)
 	return err
 }
 

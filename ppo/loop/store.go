@@ -22,28 +22,37 @@ func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
 const roundColumns = `
 	id::text, number, project_id::text, stage, config, actor, error,
 	init_version_id::text, sft_version_id::text,
-	coalesce(snapshot_id::text, ''), coalesce(reward_run_id::text, ''), coalesce(ppo_run_id::text, ''),
+	coalesce(snapshot_id::text, ''), coalesce(sft_run_id::text, ''), coalesce(reward_run_id::text, ''), coalesce(ppo_run_id::text, ''),
 	coalesce(evaluate_run_id::text, ''), coalesce(reward_version_id::text, ''), coalesce(policy_version_id::text, ''),
-	promoted, probe, coalesce(probe_id::text, ''), coalesce(relabel_id::text, ''), report, started_at, stage_at, updated_at, ended_at, paused_at, broke_at, stages_began`
+	promoted, probe, coalesce(probe_id::text, ''), coalesce(relabel_id::text, ''), report, started_at, stage_at, updated_at, ended_at, paused_at, broke_at,
+	held, finding, overrides, stages_began`
 
 func scanRound(row pgx.CollectableRow) (Round, error) {
 	var r Round
-	var config, report []byte
+	var config, report, overrides []byte
 	var began map[Stage]float64
 	err := row.Scan(&r.ID, &r.Number, &r.ProjectID, &r.Stage, &config, &r.Actor, &r.Error,
 		&r.InitVersionID, &r.SFTVersionID,
-		&r.SnapshotID, &r.RewardRunID, &r.PPORunID,
+		&r.SnapshotID, &r.SFTRunID, &r.RewardRunID, &r.PPORunID,
 		&r.EvaluateRunID, &r.RewardVersionID, &r.PolicyVersionID,
-		&r.Promoted, &r.Probe, &r.ProbeID, &r.RelabelID, &report, &r.StartedAt, &r.StageAt, &r.UpdatedAt, &r.EndedAt, &r.PausedAt, &r.BrokeAt, &began)
+		&r.Promoted, &r.Probe, &r.ProbeID, &r.RelabelID, &report, &r.StartedAt, &r.StageAt, &r.UpdatedAt, &r.EndedAt, &r.PausedAt, &r.BrokeAt,
+		&r.Held, &r.Finding, &overrides, &began)
 	if err != nil {
 		return r, err
 	}
 	if err := json.Unmarshal(config, &r.Config); err != nil {
 		return r, fmt.Errorf("config of round %s: %w", r.ID, err)
 	}
-	r.Began = map[Stage]time.Time{StageSample: r.StartedAt}
+	first := StageSample
+	if r.Config.Has(StageSFT) {
+		first = StageSFT
+	}
+	r.Began = map[Stage]time.Time{first: r.StartedAt}
 	for stage, at := range began {
 		r.Began[stage] = time.UnixMicro(int64(at * 1e6))
+	}
+	if err := json.Unmarshal(overrides, &r.Overrides); err != nil {
+		return r, fmt.Errorf("overrides of round %s: %w", r.ID, err)
 	}
 	if report != nil {
 		r.Report = new(Report)
@@ -97,8 +106,11 @@ func (s *Store) lock(ctx context.Context, tx pgx.Tx, id string) (Round, error) {
 	return one(ctx, tx, `WHERE id = $1 FOR UPDATE`, id)
 }
 
-// insert adds a round as the project's next. ErrConflict when another one is open.
-func (s *Store) insert(ctx context.Context, tx pgx.Tx, r Round) (Round, error) {
+// insert adds a round as the project's next, in its first stage. ErrConflict when another one is open.
+func (s *Store) insert(ctx context.Context, tx pgx.Tx, r Round, first Stage) (Round, error) {
+	if err := mayGo("", first); err != nil {
+		return r, err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return r, err
@@ -108,9 +120,9 @@ func (s *Store) insert(ctx context.Context, tx pgx.Tx, r Round) (Round, error) {
 		return r, err
 	}
 	_, err = tx.Exec(ctx, `
-		INSERT INTO rounds (id, project_id, number, stage, config, actor, init_version_id, sft_version_id)
-		SELECT $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7 FROM rounds WHERE project_id = $2`,
-		id, r.ProjectID, StageSample, config, r.Actor, r.InitVersionID, r.SFTVersionID)
+		INSERT INTO rounds (id, project_id, number, stage, config, actor, init_version_id, sft_version_id, reward_version_id, snapshot_id)
+		SELECT $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7, nullif($8, '')::uuid, nullif($9, '')::uuid FROM rounds WHERE project_id = $2`,
+		id, r.ProjectID, first, config, r.Actor, r.InitVersionID, r.SFTVersionID, r.RewardVersionID, r.SnapshotID)
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) && pe.Code == "23505" {
 		return r, fmt.Errorf("%w: a round of this project is still open", ErrConflict)
@@ -118,10 +130,13 @@ func (s *Store) insert(ctx context.Context, tx pgx.Tx, r Round) (Round, error) {
 	if err != nil {
 		return r, fmt.Errorf("insert round: %w", err)
 	}
+	if err := timeStage(ctx, tx, id.String(), first); err != nil {
+		return r, err
+	}
 	return one(ctx, tx, `WHERE id = $1`, id)
 }
 
-// save writes what a stage may change and stamps the stage's time when it is a new one.
+// save writes what a stage may change and stamps the stage's time when it is a new one, which must be one that may follow.
 func (s *Store) save(ctx context.Context, tx pgx.Tx, r Round) error {
 	var report []byte
 	if r.Report != nil {
@@ -130,9 +145,11 @@ func (s *Store) save(ctx context.Context, tx pgx.Tx, r Round) error {
 			return err
 		}
 	}
-	_, err := tx.Exec(ctx, `SELECT webhook_emit('round.' || $2::text, jsonb_build_object('round', id, 'project', project_id, 'number', number, 'error', $3::text))
-		FROM rounds WHERE id = $1 AND stage <> $2::text`, r.ID, string(r.Stage), r.Error)
+	overrides, err := json.Marshal(append([]Override{}, r.Overrides...))
 	if err != nil {
+		return err
+	}
+	if err := s.move(ctx, tx, r); err != nil {
 		return fmt.Errorf("save round %s: %w", r.ID, err)
 	}
 	_, err = tx.Exec(ctx, `
@@ -145,10 +162,12 @@ func (s *Store) save(ctx context.Context, tx pgx.Tx, r Round) error {
 			reward_version_id = nullif($8, '')::uuid, policy_version_id = nullif($9, '')::uuid,
 			promoted = $10, report = $11, broke_at = $12, updated_at = now(),
 			paused_at = CASE WHEN $2 NOT IN ('decide', 'done', 'failed', 'cancelled') THEN $13::timestamptz END,
-			probe = $14, probe_id = nullif($15, '')::uuid, relabel_id = nullif($16, '')::uuid
+			probe = $14, probe_id = nullif($15, '')::uuid, relabel_id = nullif($16, '')::uuid,
+			sft_run_id = nullif($17, '')::uuid, held = $18, finding = $19, overrides = $20, init_version_id = $21, sft_version_id = $22
 		WHERE id = $1`,
 		r.ID, r.Stage, r.Error, r.SnapshotID, r.RewardRunID, r.PPORunID, r.EvaluateRunID,
-		r.RewardVersionID, r.PolicyVersionID, r.Promoted, report, r.BrokeAt, r.PausedAt, r.Probe, r.ProbeID, r.RelabelID)
+		r.RewardVersionID, r.PolicyVersionID, r.Promoted, report, r.BrokeAt, r.PausedAt, r.Probe, r.ProbeID, r.RelabelID,
+		r.SFTRunID, r.Held, r.Finding, overrides, r.InitVersionID, r.SFTVersionID)
 	if err != nil {
 		return fmt.Errorf("save round %s: %w", r.ID, err)
 	}
@@ -191,10 +210,12 @@ func (s *Store) awaitedBatches(ctx context.Context, q querier, projectID string)
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[awaitedBatch])
 }
 
-// needed are the versions that open rounds work with, and those that wait for their probe. Rounds that failed may be tried again.
+// needed are the versions that open rounds and comparisons work with, and those that wait for their probe. What failed may be tried
+// again.
 func (s *Store) needed(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	rows, err := tx.Query(ctx, `SELECT DISTINCT v::text FROM rounds r, unnest(ARRAY[r.init_version_id, r.sft_version_id, r.reward_version_id, r.policy_version_id]) v
-		WHERE (r.stage NOT IN ('done', 'cancelled') OR r.probe IN ('answer', 'rank', 'measure')) AND v IS NOT NULL`)
+		WHERE (r.stage NOT IN ('done', 'cancelled') OR r.probe IN ('answer', 'rank', 'measure')) AND v IS NOT NULL
+		UNION SELECT v::text FROM model_comparisons c, unnest(ARRAY[c.a_version_id, c.b_version_id, c.reward_version_id]) v WHERE c.stage IN ('sample', 'failed') AND v IS NOT NULL`)
 	if err != nil {
 		return nil, err
 	}

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/run"
 )
 
@@ -61,12 +59,9 @@ func lockCord(ctx context.Context, tx pgx.Tx, projectID string) error {
 // PullCord stops the training of a project: its runs pause at their next step and keep what they have, what would start waits,
 // and an alarm with the reason stands on the rounds page. ErrConflict where it is pulled already.
 func (l *Loop) PullCord(ctx context.Context, projectID, actor, reason string) error {
-	reason = strings.TrimSpace(reason)
-	if reason == "" || len(reason) > maxReason {
-		return &InvalidError{"reason", fmt.Sprintf("1 to %d bytes are wanted: what did you see?", maxReason)}
-	}
-	if err := labeling.CheckText("reason", reason); err != nil {
-		return &InvalidError{"reason", "holds characters that cannot be stored"}
+	reason, err := checkReason(reason)
+	if err != nil {
+		return err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -104,7 +99,7 @@ func (l *Loop) pull(ctx context.Context, tx pgx.Tx, id, projectID, actor, reason
 	switch {
 	case err == nil:
 		alarm.RoundID = r.ID
-		for _, run := range []string{r.RewardRunID, r.PPORunID, r.EvaluateRunID} {
+		for _, run := range r.runs() {
 			if err := l.halt(ctx, tx, projectID, run); err != nil {
 				return err
 			}
@@ -129,6 +124,9 @@ func (l *Loop) halt(ctx context.Context, tx pgx.Tx, projectID, runID string) err
 	}
 	if err == nil {
 		_, err = tx.Exec(ctx, `UPDATE cords SET runs = runs || $2::uuid WHERE project_id = $1 AND released_at IS NULL`, projectID, runID)
+	}
+	if err == nil { // a stage that was halted tells nothing of how long it takes
+		_, err = tx.Exec(ctx, `UPDATE round_stages s SET broken = true FROM runs v WHERE v.id = $1 AND s.round_id = v.round_id AND s.ended_at IS NULL`, runID)
 	}
 	return err
 }

@@ -43,27 +43,37 @@ func (l *Loop) rewardOf(ctx context.Context, policyID string) (registry.Version,
 }
 
 // promote lets a version serve where its kind does, and with a policy the reward model that it was trained by.
-func (l *Loop) promote(ctx context.Context, tx pgx.Tx, v registry.Version, actor string) error {
+func (l *Loop) promote(ctx context.Context, tx pgx.Tx, v registry.Version, actor, reason string) error {
 	channel, err := channelOf(v)
-	if err == nil {
-		err = l.Registry.Promote(ctx, tx, channel, v.ID, actor)
-	}
-	if err != nil || channel == RewardChannel {
+	if err != nil {
 		return err
 	}
-	return l.bringReward(ctx, tx, v.ID, actor)
+	if channel == RewardChannel {
+		return l.Registry.Promote(ctx, tx, channel, v.ID, actor, reason)
+	}
+	moved, err := l.moving(ctx, tx)
+	if err == nil {
+		err = l.Registry.Promote(ctx, tx, channel, v.ID, actor, reason)
+	}
+	if err == nil {
+		err = moved(v.ID, reason)
+	}
+	if err != nil {
+		return err
+	}
+	return l.bringReward(ctx, tx, v, actor)
 }
 
 // bringReward promotes the reward model of a policy; one that has none leaves the former.
-func (l *Loop) bringReward(ctx context.Context, tx pgx.Tx, policyID, actor string) error {
-	reward, err := l.rewardOf(ctx, policyID)
+func (l *Loop) bringReward(ctx context.Context, tx pgx.Tx, policy registry.Version, actor string) error {
+	reward, err := l.rewardOf(ctx, policy.ID)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return l.Registry.Promote(ctx, tx, RewardChannel, reward.ID, actor)
+	return l.Registry.Promote(ctx, tx, RewardChannel, reward.ID, actor, "comes with "+policy.Name)
 }
 
 // channelOf is where a version of that kind is promoted to.

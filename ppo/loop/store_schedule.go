@@ -13,14 +13,16 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/robfig/cron/v3"
+
+	"github.com/rankloop/rankloop/reward"
 )
 
-const scheduleColumns = `id::text, project_id::text, cron, time_zone, rankings, enabled, config, last_at, next_at, created_by`
+const scheduleColumns = `id::text, project_id::text, cron, time_zone, rankings, accuracy_below, enabled, config, last_at, next_at, created_by`
 
 func scanSchedule(row pgx.CollectableRow) (Schedule, error) {
 	var s Schedule
 	var config []byte
-	if err := row.Scan(&s.ID, &s.ProjectID, &s.Cron, &s.TimeZone, &s.Rankings, &s.Enabled, &config, &s.LastAt, &s.NextAt, &s.CreatedBy); err != nil {
+	if err := row.Scan(&s.ID, &s.ProjectID, &s.Cron, &s.TimeZone, &s.Rankings, &s.AccuracyBelow, &s.Enabled, &config, &s.LastAt, &s.NextAt, &s.CreatedBy); err != nil {
 		return s, err
 	}
 	return s, json.Unmarshal(config, &s.Config)
@@ -30,42 +32,79 @@ func scanSchedule(row pgx.CollectableRow) (Schedule, error) {
 const maxNewRankings = 10_000_000
 
 // spec says when a schedule is looked at.
-func (s Schedule) spec() (cron.Schedule, error) {
-	if s.Cron == "" {
+func (sc Schedule) spec() (cron.Schedule, error) {
+	if sc.Cron == "" {
 		return cron.Every(time.Minute), nil
 	}
-	return cron.ParseStandard("CRON_TZ=" + s.TimeZone + " " + s.Cron)
+	return cron.ParseStandard("CRON_TZ=" + sc.TimeZone + " " + sc.Cron)
 }
 
 // String is the schedule in words, for alarms.
-func (s Schedule) String() string {
-	text := strings.TrimSpace(s.Cron + " " + s.TimeZone)
-	if s.Cron == "" {
+func (sc Schedule) String() string {
+	text := strings.TrimSpace(sc.Cron + " " + sc.TimeZone)
+	if sc.Cron == "" {
 		text = ""
 	}
-	if s.Rankings > 0 {
-		text = strings.TrimSpace(fmt.Sprintf("%s %d new rankings", text, s.Rankings))
+	if sc.Rankings > 0 {
+		text = strings.TrimSpace(fmt.Sprintf("%s %d new rankings", text, sc.Rankings))
+	}
+	if sc.AccuracyBelow > 0 {
+		text = strings.TrimSpace(fmt.Sprintf("%s reward accuracy below %.1f%%", text, 100*sc.AccuracyBelow))
 	}
 	return text
 }
 
+// Next are the times at which a schedule is looked at after a moment, at most n; none where it has no clock.
+func (sc Schedule) Next(after time.Time, n int) (times []time.Time) {
+	if sc.Cron == "" {
+		return nil
+	}
+	spec, err := sc.spec()
+	for err == nil && len(times) < n {
+		if after = spec.Next(after); after.IsZero() {
+			break
+		}
+		times = append(times, after)
+	}
+	return times
+}
+
 // worthwhile says whether a schedule that is due should start a round. One without a clock waits while another round is open.
 func (s *Store) worthwhile(ctx context.Context, tx pgx.Tx, sc Schedule) (bool, error) {
-	if sc.Rankings == 0 {
-		return true, nil
+	if sc.Rankings > 0 {
+		n, err := s.newRankings(ctx, tx, sc.ProjectID)
+		if err != nil || n < sc.Rankings {
+			return false, err
+		}
 	}
-	n, err := s.newRankings(ctx, tx, sc.ProjectID)
-	if err != nil || n < sc.Rankings {
-		return false, err
+	if sc.AccuracyBelow > 0 {
+		stale, err := s.staleBelow(ctx, tx, sc.ProjectID, sc.AccuracyBelow)
+		if err != nil || !stale {
+			return false, err
+		}
 	}
 	if sc.Cron != "" {
 		return true, nil
 	}
-	_, err = s.Open(ctx, tx, sc.ProjectID)
+	_, err := s.Open(ctx, tx, sc.ProjectID)
 	if errors.Is(err, ErrNotFound) {
 		return true, nil
 	}
 	return false, err
+}
+
+// staleBelow says whether the reward model of the newest round is known to be right in less than so much of the pairs of its own
+// policy's answers, with the whole interval. Once the next round has begun, the last one's figure starts none.
+func (s *Store) staleBelow(ctx context.Context, tx pgx.Tx, projectID string, below float64) (bool, error) {
+	r, err := one(ctx, tx, `WHERE project_id = $1 ORDER BY number DESC LIMIT 1`, projectID)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || r.Report == nil || r.Report.OnPolicy == nil {
+		return false, err
+	}
+	e := r.Report.OnPolicy
+	return reward.Report{Accuracy: e.Value, Low: e.Low, High: e.High, N: e.N}.Stale(below), nil
 }
 
 // NewRankings counts what was ranked in a project since its newest snapshot of a round was taken: what a next one would learn from
@@ -93,24 +132,37 @@ func (s *Store) Schedules(ctx context.Context, projectID string) ([]Schedule, er
 	return pgx.CollectRows(rows, scanSchedule)
 }
 
-// AddSchedule checks and adds a schedule. InvalidError names the field that is wrong.
-func (s *Store) AddSchedule(ctx context.Context, sc Schedule) (Schedule, error) {
+// Checked is the schedule with its time zone filled in. InvalidError names the field that is wrong.
+func (sc Schedule) Checked() (Schedule, error) {
 	sc.Cron, sc.TimeZone = strings.TrimSpace(sc.Cron), cmp.Or(sc.TimeZone, "UTC")
 	switch _, err := time.LoadLocation(sc.TimeZone); {
 	case err != nil || sc.TimeZone == "Local":
 		return sc, &InvalidError{"time_zone", fmt.Sprintf("%q is not known; names are like Europe/Berlin or Asia/Taipei", sc.TimeZone)}
 	case sc.Rankings < 0 || sc.Rankings > maxNewRankings:
 		return sc, &InvalidError{"rankings", fmt.Sprintf("0 to %d are wanted", maxNewRankings)}
-	case sc.Cron == "" && sc.Rankings == 0:
-		return sc, &InvalidError{"cron", "is empty: give a time, or a number of new rankings, or both"}
+	case !(sc.AccuracyBelow >= 0 && sc.AccuracyBelow < 1):
+		return sc, &InvalidError{"accuracy_below", fmt.Sprintf("%g is not a share from 0 to below 1", sc.AccuracyBelow)}
+	case sc.AccuracyBelow > 0 && sc.Config.Relabel.Below == 0:
+		return sc, &InvalidError{"accuracy_below", "is measured by the probe after a promotion: the setup's relabel.below must be above 0"}
+	case sc.Cron == "" && sc.Rankings == 0 && sc.AccuracyBelow == 0:
+		return sc, &InvalidError{"cron", "is empty: give a time, a number of new rankings, or an accuracy to fall below"}
 	case strings.Contains(sc.Cron, "="):
 		return sc, &InvalidError{"cron", "the time zone has a field of its own"}
 	}
-	spec, err := sc.spec()
-	if err != nil {
+	if _, err := sc.spec(); err != nil {
 		return sc, &InvalidError{"cron", fmt.Sprintf("%v; five fields are wanted, for example \"0 3 * * *\" for 03:00 each day", err)}
 	}
-	if err := sc.Config.Validate(); err != nil {
+	return sc, sc.Config.Validate()
+}
+
+// AddSchedule checks and adds a schedule.
+func (s *Store) AddSchedule(ctx context.Context, sc Schedule) (Schedule, error) {
+	sc, err := sc.Checked()
+	if err != nil {
+		return sc, err
+	}
+	spec, err := sc.spec()
+	if err != nil {
 		return sc, err
 	}
 	config, err := json.Marshal(sc.Config)
@@ -127,11 +179,11 @@ func (s *Store) AddSchedule(ctx context.Context, sc Schedule) (Schedule, error) 
 			return err
 		}
 		sc.ID, sc.Enabled, sc.NextAt = id.String(), true, spec.Next(now)
-		if _, err := tx.Exec(ctx, `INSERT INTO schedules (id, project_id, cron, config, next_at, created_by, time_zone, rankings) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			id, sc.ProjectID, sc.Cron, config, sc.NextAt, sc.CreatedBy, sc.TimeZone, sc.Rankings); err != nil {
+		if _, err := tx.Exec(ctx, `INSERT INTO schedules (id, project_id, cron, config, next_at, created_by, time_zone, rankings, accuracy_below) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			id, sc.ProjectID, sc.Cron, config, sc.NextAt, sc.CreatedBy, sc.TimeZone, sc.Rankings, sc.AccuracyBelow); err != nil {
 			return err
 		}
-		return audit(ctx, tx, sc.CreatedBy, "schedule.add", sc.ID, map[string]any{"cron": sc.Cron, "time_zone": sc.TimeZone, "rankings": sc.Rankings})
+		return audit(ctx, tx, sc.CreatedBy, "schedule.add", sc.ID, map[string]any{"cron": sc.Cron, "time_zone": sc.TimeZone, "rankings": sc.Rankings, "accuracy_below": sc.AccuracyBelow})
 	})
 	return sc, err
 }

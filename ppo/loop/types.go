@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/model/train"
 	"github.com/rankloop/rankloop/ppo"
 	"github.com/rankloop/rankloop/reward"
 )
@@ -21,12 +23,13 @@ type InvalidError struct{ Field, Reason string }
 
 func (e *InvalidError) Error() string { return fmt.Sprintf("%s: %s", e.Field, e.Reason) }
 
-// Stage is where a round stands. A round walks through them in the order of Stages; it leaves that path
-// only to StageFailed or StageCancelled.
+// Stage is where a round stands. A round walks through those of its Config.Path; it leaves that path
+// only to StageFailed or StageCancelled, and may come back.
 type Stage string
 
 // The stages of a round.
 const (
+	StageSFT       Stage = "sft"      // the supervised policy learns people's demonstrations
 	StageSample    Stage = "sample"   // the serving policy answers each prompt K times
 	StageRank      Stage = "rank"     // labelers rank until the target is met
 	StageReward    Stage = "reward"   // a reward model learns the rankings
@@ -38,8 +41,8 @@ const (
 	StageCancelled Stage = "cancelled"
 )
 
-// Stages is the path of a round that goes well.
-var Stages = []Stage{StageSample, StageRank, StageReward, StagePPO, StageEvaluate, StageDecide, StageDone}
+// Stages are all that a round may go through, in order; one that it goes through is in its Config.Path.
+var Stages = []Stage{StageSFT, StageSample, StageRank, StageReward, StagePPO, StageEvaluate, StageDecide, StageDone}
 
 // Ended says whether the stage is a last one.
 func (s Stage) Ended() bool { return s == StageDone || s == StageFailed || s == StageCancelled }
@@ -48,10 +51,20 @@ func (s Stage) Ended() bool { return s == StageDone || s == StageFailed || s == 
 const (
 	PromoteIfBetter = "if_better" // when the evaluation's gate holds
 	PromoteByHand   = "manual"    // a person decides
+	PromoteByCanary = "canary"    // a canary begins when the gate holds, and decides
 )
 
 // Config is what a round is started with; stored as JSON with the round.
 type Config struct {
+	// Parts are what the round goes through, of Parts and in their order; none: all but StageSFT.
+	Parts []Stage `json:"parts,omitempty"`
+	// Base is the model version that it starts from; empty: the policy that serves, and for StageSFT the supervised one behind it.
+	Base string `json:"base,omitempty"`
+	// Snapshot is the rankings that the reward model learns where none are collected; empty: all that are there.
+	Snapshot string `json:"snapshot,omitempty"`
+	// RewardModel is the version that PPO is trained by where none is trained; empty: the newest.
+	RewardModel string `json:"reward_model,omitempty"`
+
 	K            int     `json:"k"`             // answers per prompt, 4 to 9
 	Prompts      int     `json:"prompts"`       // prompts to answer and rank
 	Overlap      int     `json:"overlap"`       // labelers per task for the shared part
@@ -60,11 +73,15 @@ type Config struct {
 	EvalSamples  int     `json:"eval_samples"`  // answers per held-out prompt and policy
 	MaxTokens    int     `json:"max_tokens"`    // response tokens, EOS included
 	MaxKL        float64 `json:"max_kl"`        // gate: nats per response from the SFT policy
-	Promotion    string  `json:"promotion"`     // PromoteIfBetter or PromoteByHand
+	Promotion    string  `json:"promotion"`     // PromoteIfBetter, PromoteByHand or PromoteByCanary
+
+	Canary registry.CanaryConfig `json:"canary,omitzero"` // of PromoteByCanary
 
 	// RewardAccuracyBelow is a gate: what was trained by a reward model whose accuracy on the held-out rankings is below it, with its
 	// whole 95% interval, is not promoted, and more rankings are asked for. 0 = no gate.
 	RewardAccuracyBelow float64 `json:"reward_accuracy_below,omitempty"`
+
+	Gates GateConfig `json:"gates,omitzero"` // what holds the round between two stages, until a person says otherwise
 
 	Relabel RelabelConfig `json:"relabel,omitzero"` // what happens where the reward model no longer judges the policy it made
 
@@ -78,9 +95,10 @@ type Config struct {
 	// Without are the labelers, customers and rankings that the reward model does not learn from.
 	Without []labeling.Subject `json:"without,omitempty"`
 
-	Seed   uint64        `json:"seed"`   // of sampling, training and evaluation
-	Reward reward.Config `json:"reward"` // the reward model's training
-	PPO    ppo.Config    `json:"ppo"`    // the policy's training
+	Seed   uint64        `json:"seed"`         // of sampling, training and evaluation
+	SFT    train.Config  `json:"sft,omitzero"` // the supervised policy's training
+	Reward reward.Config `json:"reward"`       // the reward model's training
+	PPO    ppo.Config    `json:"ppo"`          // the policy's training
 }
 
 // Round is one turn of the loop.
@@ -98,12 +116,17 @@ type Round struct {
 	InitVersionID   string // the policy it starts from, serving when the round began
 	SFTVersionID    string // the reference of the KL penalty
 	SnapshotID      string // the rankings the reward model learned
+	SFTRunID        string
 	RewardRunID     string
 	PPORunID        string
 	EvaluateRunID   string
 	RewardVersionID string
 	PolicyVersionID string
-	Promoted        *bool // nil until decided
+	Promoted        *bool // nil until decided, by its canary where there is one
+
+	Held      string     // the gate that holds it between two stages; empty while none does
+	Finding   string     // what that gate has found
+	Overrides []Override // people's decisions against a gate, oldest first
 
 	Probe     Probe  // whether the reward model judges the promoted policy's answers
 	ProbeID   string // batch of the tasks whose rankings tell; empty where there is no probe
@@ -175,11 +198,14 @@ type Schedule struct {
 	Cron      string // five fields; empty: as soon as the rankings are there
 	TimeZone  string // of Cron, by the names of the IANA database; empty is UTC
 	Rankings  int    // a round starts only with so many new rankings since the last one began to learn; 0: always
-	Enabled   bool
-	Config    Config
-	LastAt    *time.Time
-	NextAt    time.Time
-	CreatedBy string
+	// AccuracyBelow starts a round only while the reward model of the newest one is known to be right in less of the pairs of its own
+	// policy's answers, which the probe of RelabelConfig measures; 0: always.
+	AccuracyBelow float64
+	Enabled       bool
+	Config        Config
+	LastAt        *time.Time
+	NextAt        time.Time
+	CreatedBy     string
 }
 
 // Alarm is something a person should look at: a gate that failed, a run that stopped, the Andon cord.

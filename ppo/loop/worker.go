@@ -38,6 +38,7 @@ func (l *Loop) AddWorkers(w *river.Workers) {
 	river.AddWorker(w, &tasksWorker{l: l})
 	river.AddWorker(w, &feedbackWorker{l: l})
 	river.AddWorker(w, &probeWorker{l: l})
+	river.AddWorker(w, &compareWorker{l: l})
 	river.AddWorker(w, &advanceWorker{l: l})
 	river.AddWorker(w, &tickWorker{l: l})
 }

@@ -10,7 +10,7 @@ import (
 const (
 	DefaultInvitation = 7 * 24 * time.Hour // life of a link to join
 	MaxInvitation     = 90 * 24 * time.Hour
-	PasswordLink      = 24 * time.Hour // life of a link that sets a password
+	PasswordLink      = time.Hour // life of a link that sets a password
 	MaxUses           = 1000
 )
 
@@ -25,7 +25,7 @@ type Invitation struct {
 	Note      string // whom it is for, shown to admins only
 	MaxUses   int
 	Uses      int
-	CreatedBy string // user id
+	CreatedBy string // user id; empty: the command line
 	CreatedAt time.Time
 	ExpiresAt time.Time
 	RevokedAt *time.Time

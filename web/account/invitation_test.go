@@ -66,14 +66,14 @@ func TestJoin(t *testing.T) {
 	if stored != 0 {
 		t.Error("the token is stored")
 	}
-	if _, _, _, err := s.Join(ctx, token, NewUser{Email: "olga@example.com", Password: secret}, ""); !errors.Is(err, ErrConflict) {
+	if _, _, _, err := s.Join(ctx, token, NewUser{Email: "olga@example.com", Password: secret}, From{}); !errors.Is(err, ErrConflict) {
 		t.Errorf("an address that is taken: %v", err)
 	}
 	var weak *InvalidError
-	if _, _, _, err := s.Join(ctx, token, NewUser{Email: "mina@example.com", Password: "short"}, ""); !errors.As(err, &weak) || weak.Field != "password" {
+	if _, _, _, err := s.Join(ctx, token, NewUser{Email: "mina@example.com", Password: "short"}, From{}); !errors.As(err, &weak) || weak.Field != "password" {
 		t.Errorf("a weak password: %v", err)
 	}
-	session, u, got, err := s.Join(ctx, token, NewUser{Email: "Mina@example.com", Name: "Mina", Role: RoleOwner, Password: secret}, "test")
+	session, u, got, err := s.Join(ctx, token, NewUser{Email: "Mina@example.com", Name: "Mina", Role: RoleOwner, Password: secret}, From{})
 	must(t, err)
 	if u.Role != RoleLabeler || u.Email != "mina@example.com" || got.ProjectID != project {
 		t.Errorf("%+v %+v", u, got)
@@ -84,9 +84,9 @@ func TestJoin(t *testing.T) {
 	if _, _, err := s.Login(ctx, u.Email, secret, "ip", ""); err != nil {
 		t.Errorf("the password does not sign in: %v", err)
 	}
-	for name, err := range map[string]error{"used": second(s.Join(ctx, token, NewUser{Email: "b@example.com", Password: secret}, "")),
-		"unknown": second(s.Join(ctx, token[:42]+"_", NewUser{Email: "b@example.com", Password: secret}, "")),
-		"empty":   second(s.Join(ctx, "", NewUser{Email: "b@example.com", Password: secret}, ""))} {
+	for name, err := range map[string]error{"used": second(s.Join(ctx, token, NewUser{Email: "b@example.com", Password: secret}, From{})),
+		"unknown": second(s.Join(ctx, token[:42]+"_", NewUser{Email: "b@example.com", Password: secret}, From{})),
+		"empty":   second(s.Join(ctx, "", NewUser{Email: "b@example.com", Password: secret}, From{}))} {
 		if !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -133,7 +133,7 @@ func TestJoinStops(t *testing.T) {
 		go func() {
 			defer wg.Done()
 			for {
-				err := second(s.Join(ctx, token, NewUser{Email: fmt.Sprintf("l%d@example.com", n), Password: secret}, ""))
+				err := second(s.Join(ctx, token, NewUser{Email: fmt.Sprintf("l%d@example.com", n), Password: secret}, From{}))
 				if errors.Is(err, ErrBusy) {
 					continue
 				}
@@ -192,23 +192,23 @@ func TestJoinPassword(t *testing.T) {
 	s, _ := setup(t)
 	ctx := t.Context()
 	owner, admin, mina := newUser(t, s, "olga", RoleOwner), newUser(t, s, "adam", RoleAdmin), newUser(t, s, "mina", RoleLabeler)
-	if _, _, err := s.InvitePassword(ctx, owner.ID, admin); !errors.Is(err, ErrDenied) {
+	if _, _, err := s.InvitePassword(ctx, owner.ID, &admin); !errors.Is(err, ErrDenied) {
 		t.Errorf("an admin makes a link for an owner: %v", err)
 	}
-	_, former, err := s.InvitePassword(ctx, mina.ID, admin)
+	_, former, err := s.InvitePassword(ctx, mina.ID, &admin)
 	must(t, err)
-	_, token, err := s.InvitePassword(ctx, mina.ID, admin)
+	_, token, err := s.InvitePassword(ctx, mina.ID, &admin)
 	must(t, err)
 	if _, err := s.Invitation(ctx, former); !errors.Is(err, ErrNotFound) {
 		t.Errorf("the former link works: %v", err)
 	}
-	if err := second(s.Join(ctx, token, NewUser{Email: "x@example.com", Password: secret}, "")); !errors.Is(err, ErrNotFound) {
+	if err := second(s.Join(ctx, token, NewUser{Email: "x@example.com", Password: secret}, From{})); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a link for a password makes an account: %v", err)
 	}
 	old, _, err := s.Login(ctx, mina.Email, secret, "ip", "")
 	must(t, err)
 	const fresh = "another long enough one"
-	session, u, err := s.JoinPassword(ctx, token, fresh, "")
+	session, u, err := s.JoinPassword(ctx, token, fresh, From{})
 	must(t, err)
 	if _, err := s.Session(ctx, old); !errors.Is(err, ErrDenied) {
 		t.Errorf("the old session goes on: %v", err)
@@ -216,16 +216,16 @@ func TestJoinPassword(t *testing.T) {
 	if got, err := s.Session(ctx, session); err != nil || got.ID != mina.ID || u.ID != mina.ID {
 		t.Errorf("%+v %v", got, err)
 	}
-	if _, _, err := s.JoinPassword(ctx, token, fresh, ""); !errors.Is(err, ErrNotFound) {
+	if _, _, err := s.JoinPassword(ctx, token, fresh, From{}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("used twice: %v", err)
 	}
 	if _, _, err := s.Login(ctx, mina.Email, fresh, "ip", ""); err != nil {
 		t.Error(err)
 	}
-	_, token, err = s.InvitePassword(ctx, mina.ID, admin)
+	_, token, err = s.InvitePassword(ctx, mina.ID, &admin)
 	must(t, err)
 	must(t, s.Disable(ctx, mina.ID, "system"))
-	if _, _, err := s.JoinPassword(ctx, token, secret, ""); !errors.Is(err, ErrNotFound) {
+	if _, _, err := s.JoinPassword(ctx, token, secret, From{}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a disabled user sets a password: %v", err)
 	}
 }

@@ -35,7 +35,7 @@ func TestRememberedSessions(t *testing.T) {
 	}
 	token := login()
 	is("first", token, nil)
-	if err := elsewhere.Logout(ctx, token); err != nil {
+	if _, err := elsewhere.Logout(ctx, token); err != nil {
 		t.Fatal(err)
 	}
 	is("ended elsewhere, within the moment", token, nil)
@@ -43,8 +43,8 @@ func TestRememberedSessions(t *testing.T) {
 	is("ended elsewhere, after it", token, ErrDenied)
 
 	for name, end := range map[string]func(token string) error{
-		"logout":   func(token string) error { return here.Logout(ctx, token) },
-		"revoke":   func(string) error { return here.RevokeSessions(ctx, u.ID, "test") },
+		"logout":   func(token string) error { _, err := here.Logout(ctx, token); return err },
+		"revoke":   func(string) error { return here.RevokeSessions(ctx, u.ID, "", "test") },
 		"role":     func(string) error { return here.SetRole(ctx, u.ID, RoleReviewer, "test") },
 		"password": func(string) (err error) { password, err = here.SetPassword(ctx, u.ID, "", "test"); return err },
 	} {

@@ -50,9 +50,10 @@ func audit(ctx context.Context, tx pgx.Tx, actor, act, subject string, detail an
 // wrap adds the operation to an error of the database; sentinels and typed errors pass through unchanged.
 func wrap(op string, err error) error {
 	var invalid *InvalidError
+	var limit *LimitError
 	var pg *pgconn.PgError
 	switch {
-	case err == nil, errors.As(err, &invalid), errors.Is(err, ErrDenied), errors.Is(err, ErrBusy), errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
+	case err == nil, errors.As(err, &invalid), errors.As(err, &limit), errors.Is(err, ErrDenied), errors.Is(err, ErrBusy), errors.Is(err, ErrNoAccount), errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
 		return err
 	case errors.Is(err, pgx.ErrNoRows):
 		return fmt.Errorf("%s: %w", op, ErrNotFound)

@@ -8,8 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Export calls each with what is kept of a user: the account, sessions, keys without their secrets, and every request that is counted, oldest
-// first; kind is account, session, key or request. It leaves a row in the audit log.
+// Export calls each with what is kept of a user: the account, sessions, identities at providers, invitations, keys without their secrets,
+// what each used by day, and every request that is counted, oldest first; kind is account, session, identity, invitation, key, key_day or
+// request. It leaves a row in the audit log.
 func (s *Store) Export(ctx context.Context, userID, actor string, each func(kind string, row json.RawMessage) error) error {
 	if !validID(userID) {
 		return wrap("export", ErrNotFound)
@@ -22,7 +23,11 @@ func (s *Store) Export(ctx context.Context, userID, actor string, each func(kind
 	for _, q := range []struct{ kind, sql string }{
 		{"account", `SELECT (to_jsonb(t) - '{password_hash}'::text[])::text FROM users t WHERE id = $1`},
 		{"session", `SELECT (to_jsonb(t) - '{token_hash}'::text[])::text FROM sessions t WHERE user_id = $1 ORDER BY created_at`},
+		{"identity", `SELECT to_jsonb(t)::text FROM identities t WHERE user_id = $1 ORDER BY created_at`},
 		{"key", `SELECT (to_jsonb(t) - '{secret_hash}'::text[])::text FROM api_keys t WHERE customer_id = $1 ORDER BY created_at, id`},
+		{"invitation", `SELECT (to_jsonb(t) - '{token_hash}'::text[])::text FROM invitations t
+			WHERE user_id = $1 OR id = (SELECT invitation_id FROM users WHERE id = $1) ORDER BY created_at, id`},
+		{"key_day", `SELECT to_jsonb(t)::text FROM key_days t WHERE key_id IN (SELECT id FROM api_keys WHERE customer_id = $1) ORDER BY day, key_id`},
 	} {
 		rows, err := s.pool.Query(ctx, q.sql, userID)
 		if err != nil {

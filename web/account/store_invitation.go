@@ -8,14 +8,14 @@ import (
 
 // A link stops with the right of the one who made it: an admin who was disabled or demoted leaves no way in behind.
 const invitationColumns = `i.id::text, i.role, coalesce(i.user_id::text, ''), coalesce(u.email, ''), coalesce(i.project_id::text, ''), i.note, i.max_uses, i.uses,
-	i.created_by::text, i.created_at, i.expires_at, i.revoked_at,
+	coalesce(i.created_by::text, ''), i.created_at, i.expires_at, i.revoked_at,
 	CASE WHEN i.revoked_at IS NOT NULL THEN 'revoked'
 		WHEN i.uses >= i.max_uses THEN 'used'
 		WHEN i.expires_at <= now() THEN 'expired'
-		WHEN m.disabled_at IS NOT NULL OR NOT (m.role = 'owner' OR m.role = 'admin' AND coalesce(u.role, i.role) NOT IN ('admin', 'owner')) THEN 'withdrawn'
+		WHEN m.disabled_at IS NOT NULL OR m.id IS NOT NULL AND NOT (m.role = 'owner' OR m.role = 'admin' AND coalesce(u.role, i.role) NOT IN ('admin', 'owner')) THEN 'withdrawn'
 		WHEN u.disabled_at IS NOT NULL THEN 'withdrawn'
 		ELSE 'open' END
-	FROM invitations i JOIN users m ON m.id = i.created_by LEFT JOIN users u ON u.id = i.user_id`
+	FROM invitations i LEFT JOIN users m ON m.id = i.created_by LEFT JOIN users u ON u.id = i.user_id`
 
 func scanInvitation(row pgx.CollectableRow) (Invitation, error) {
 	var i Invitation
@@ -31,29 +31,36 @@ func (s *Store) Invite(ctx context.Context, n NewInvitation) (Invitation, string
 	return s.createInvitation(ctx, "user.invite", `
 		INSERT INTO invitations (id, token_hash, role, project_id, note, max_uses, created_by, expires_at)
 		VALUES ($1, $2, $3, nullif($4, '')::uuid, $5, $6, $7, now() + $8::interval)`,
-		n.CreatedBy.ID, map[string]any{"role": n.Role, "uses": n.MaxUses, "days": n.Life.Hours() / 24},
+		"user:"+n.CreatedBy.ID, map[string]any{"role": n.Role, "uses": n.MaxUses, "days": n.Life.Hours() / 24},
 		n.Role, n.ProjectID, n.Note, n.MaxUses, n.CreatedBy.ID, n.Life)
 }
 
 // InvitePassword makes a link with which the user sets a new password once; links made for it before stop. by must
-// manage the user's role, else ErrDenied.
-func (s *Store) InvitePassword(ctx context.Context, userID string, by User) (Invitation, string, error) {
+// manage the user's role, else ErrDenied; nil is the command line.
+func (s *Store) InvitePassword(ctx context.Context, userID string, by *User) (Invitation, string, error) {
 	u, err := s.User(ctx, userID)
 	if err != nil {
 		return Invitation{}, "", err
 	}
-	if !by.Role.Manages(u.Role) {
-		return Invitation{}, "", ErrDenied
+	maker, actor := "", "command line"
+	if by != nil {
+		if !by.Role.Manages(u.Role) {
+			return Invitation{}, "", ErrDenied
+		}
+		maker, actor = by.ID, "user:"+by.ID
+	}
+	if u.DisabledAt != nil {
+		return Invitation{}, "", &InvalidError{"user", "is disabled: enable the account first"}
 	}
 	return s.createInvitation(ctx, "user.password_link", `
 		WITH former AS (UPDATE invitations SET revoked_at = now() WHERE user_id = $4 AND revoked_at IS NULL AND uses = 0)
 		INSERT INTO invitations (id, token_hash, role, user_id, max_uses, created_by, expires_at)
-		VALUES ($1, $2, $3, $4, 1, $5, now() + $6::interval)`,
-		by.ID, map[string]any{"user": u.ID}, u.Role, u.ID, by.ID, PasswordLink)
+		VALUES ($1, $2, $3, $4, 1, nullif($5, '')::uuid, now() + $6::interval)`,
+		actor, map[string]any{"user": u.ID}, u.Role, u.ID, maker, PasswordLink)
 }
 
 // createInvitation runs insert, whose first two parameters are the id and the hash of a new token.
-func (s *Store) createInvitation(ctx context.Context, act, insert, by string, detail any, args ...any) (Invitation, string, error) {
+func (s *Store) createInvitation(ctx context.Context, act, insert, actor string, detail any, args ...any) (Invitation, string, error) {
 	token, hash := newSessionToken()
 	id := newID()
 	var i Invitation
@@ -61,7 +68,7 @@ func (s *Store) createInvitation(ctx context.Context, act, insert, by string, de
 		if _, err := tx.Exec(ctx, insert, append([]any{id, hash}, args...)...); err != nil {
 			return err
 		}
-		if err := audit(ctx, tx, "user:"+by, act, id, detail); err != nil {
+		if err := audit(ctx, tx, actor, act, id, detail); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, `SELECT `+invitationColumns+` WHERE i.id = $1`, id)
@@ -101,7 +108,7 @@ func openInvitation(ctx context.Context, q rowsQuerier, token, lock string) (Inv
 
 // Join takes a link up: it makes the account, whose role is the invitation's, and signs it in. An address that is taken
 // is ErrConflict, and the link keeps its use.
-func (s *Store) Join(ctx context.Context, token string, n NewUser, userAgent string) (session string, u User, i Invitation, err error) {
+func (s *Store) Join(ctx context.Context, token string, n NewUser, from From) (session string, u User, i Invitation, err error) {
 	if i, err = s.Invitation(ctx, token); err != nil {
 		return "", u, i, err
 	}
@@ -133,14 +140,14 @@ func (s *Store) Join(ctx context.Context, token string, n NewUser, userAgent str
 		if err := audit(ctx, tx, "user:"+u.ID, "user.join", u.ID, map[string]any{"role": u.Role, "invitation": i.ID}); err != nil {
 			return err
 		}
-		session, err = insertSession(ctx, tx, u.ID, userAgent)
+		session, err = insertSession(ctx, tx, u.ID, from, "")
 		return err
 	})
 	return session, u, i, wrap("join", err)
 }
 
 // JoinPassword takes a link up that sets a password: all sessions of the user end, and a new one begins.
-func (s *Store) JoinPassword(ctx context.Context, token, password, userAgent string) (session string, u User, err error) {
+func (s *Store) JoinPassword(ctx context.Context, token, password string, from From) (session string, u User, err error) {
 	i, err := s.Invitation(ctx, token)
 	if err != nil {
 		return "", u, err
@@ -156,20 +163,17 @@ func (s *Store) JoinPassword(ctx context.Context, token, password, userAgent str
 		if i, err = useInvitation(ctx, tx, token); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `UPDATE users SET password_hash = $2 WHERE id = $1 AND disabled_at IS NULL RETURNING `+userColumns, i.UserID, hash)
+		rows, err := tx.Query(ctx, `SELECT `+userColumns+` FROM users WHERE id = $1 AND disabled_at IS NULL FOR UPDATE`, i.UserID)
 		if err != nil {
 			return err
 		}
 		if u, err = pgx.CollectExactlyOneRow(rows, scanUser); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, u.ID); err != nil {
+		if err := storePassword(ctx, tx, u.ID, hash, "user:"+u.ID, map[string]any{"invitation": i.ID}); err != nil {
 			return err
 		}
-		if err := audit(ctx, tx, "user:"+u.ID, "user.password", u.ID, map[string]any{"invitation": i.ID}); err != nil {
-			return err
-		}
-		session, err = insertSession(ctx, tx, u.ID, userAgent)
+		session, err = insertSession(ctx, tx, u.ID, from, "")
 		return err
 	})
 	s.forget()

@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -113,6 +114,48 @@ func (s *Store) Users(ctx context.Context, roles ...Role) ([]User, error) {
 	return list, wrap("users", err)
 }
 
+// UserFilter says which users to return; empty fields mean any.
+type UserFilter struct {
+	Text     string // part of the address or of the name
+	Role     Role
+	Disabled *bool
+	After    string // address after which to go on
+	Limit    int    // 0: 50; at most 200
+}
+
+// FindUsers lists users by address.
+func (s *Store) FindUsers(ctx context.Context, f UserFilter) ([]User, error) {
+	if f.Limit <= 0 {
+		f.Limit = 50
+	}
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+userColumns+` FROM users
+		WHERE email > $1 AND ($2 = '' OR strpos(email, lower($2)) > 0 OR strpos(lower(name), lower($2)) > 0)
+			AND ($3 = '' OR role = $3) AND ($4::boolean IS NULL OR (disabled_at IS NOT NULL) = $4)
+		ORDER BY email LIMIT $5`, f.After, clip(f.Text, 300), f.Role, f.Disabled, min(f.Limit, 200))
+	if err != nil {
+		return nil, wrap("find users", err)
+	}
+	list, err := pgx.CollectRows(rows, scanUser)
+	return list, wrap("find users", err)
+}
+
+// Addresses are the e-mail addresses of users, by id; those that are not there are left out.
+func (s *Store) Addresses(ctx context.Context, ids []string) (map[string]string, error) {
+	out := map[string]string{}
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !validID(id) })
+	if len(ids) == 0 {
+		return out, nil
+	}
+	rows, err := s.pool.Query(ctx, `SELECT id::text, email FROM users WHERE id = ANY($1::uuid[])`, ids)
+	if err != nil {
+		return nil, wrap("addresses", err)
+	}
+	var id, email string
+	_, err = pgx.ForEachRow(rows, []any{&id, &email}, func() error { out[id] = email; return nil })
+	return out, wrap("addresses", err)
+}
+
 // SetPassword gives the user a new password (empty: a generated one, returned) and ends all its sessions.
 func (s *Store) SetPassword(ctx context.Context, id, password, actor string) (string, error) {
 	u, err := s.User(ctx, id)
@@ -127,13 +170,7 @@ func (s *Store) SetPassword(ctx context.Context, id, password, actor string) (st
 		return "", err
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `UPDATE users SET password_hash = $2 WHERE id = $1`, id, hash); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, id); err != nil {
-			return err
-		}
-		return audit(ctx, tx, actor, "user.password", id, map[string]any{})
+		return storePassword(ctx, tx, id, hash, actor, map[string]any{})
 	})
 	s.forget()
 	return password, wrap("set password", err)
@@ -145,59 +182,72 @@ func (s *Store) SetRole(ctx context.Context, id string, role Role, actor string)
 	if !role.Valid() {
 		return &InvalidError{"role", wantRole}
 	}
-	return s.changeUser(ctx, id, role, "user.role", actor, map[string]any{"role": role},
-		`UPDATE users SET role = $2 WHERE id = $1`, id, role)
+	return s.changeUser(ctx, id, role, "user.role", actor, `UPDATE users SET role = $2 WHERE id = $1`, id, role)
 }
 
 // Disable keeps the user from signing in and ends all its sessions. The last owner and the last who administers cannot be
 // disabled (ErrConflict).
 func (s *Store) Disable(ctx context.Context, id, actor string) error {
-	return s.changeUser(ctx, id, "", "user.disable", actor, map[string]any{},
-		`UPDATE users SET disabled_at = coalesce(disabled_at, now()) WHERE id = $1`, id)
+	return s.changeUser(ctx, id, "", "user.disable", actor, `UPDATE users SET disabled_at = coalesce(disabled_at, now()) WHERE id = $1`, id)
 }
 
 // Enable takes Disable back.
 func (s *Store) Enable(ctx context.Context, id, actor string) error {
-	return s.changeUser(ctx, id, RoleOwner, "user.enable", actor, map[string]any{},
-		`UPDATE users SET disabled_at = NULL WHERE id = $1`, id)
+	return s.changeUser(ctx, id, RoleOwner, "user.enable", actor, `UPDATE users SET disabled_at = NULL WHERE id = $1`, id)
 }
 
 // changeUser carries out sql in one transaction with its audit row. after is the role that the user acts with afterwards,
 // RoleOwner where nothing is taken away.
-func (s *Store) changeUser(ctx context.Context, id string, after Role, act, actor string, detail any, sql string, args ...any) error {
+func (s *Store) changeUser(ctx context.Context, id string, after Role, act, actor, sql string, args ...any) error {
 	if !validID(id) {
 		return wrap(act, ErrNotFound)
 	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		// All who administer are locked, in order, so that two of them cannot remove each other at the same moment.
-		rows, err := tx.Query(ctx, `
-			SELECT `+userColumns+` FROM users
-			WHERE role IN ('admin', 'owner') AND disabled_at IS NULL
-			ORDER BY id FOR UPDATE`)
-		if err != nil {
-			return err
-		}
-		admins, err := pgx.CollectRows(rows, scanUser)
-		if err != nil {
-			return err
-		}
-		if lastOfKind(admins, id, after) {
-			return ErrConflict
-		}
-		tag, err := tx.Exec(ctx, sql, args...)
-		if err != nil {
-			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return ErrNotFound
-		}
-		if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, id); err != nil {
-			return err
-		}
-		return audit(ctx, tx, actor, act, id, detail)
+		return changeUser(ctx, tx, id, after, act, actor, sql, args...)
 	})
 	s.forget()
 	return wrap(act, err)
+}
+
+func changeUser(ctx context.Context, tx pgx.Tx, id string, after Role, act, actor, sql string, args ...any) error {
+	// All who administer are locked, in order, so that two of them cannot remove each other at the same moment.
+	rows, err := tx.Query(ctx, `
+		SELECT `+userColumns+` FROM users
+		WHERE role IN ('admin', 'owner') AND disabled_at IS NULL
+		ORDER BY id FOR UPDATE`)
+	if err != nil {
+		return err
+	}
+	admins, err := pgx.CollectRows(rows, scanUser)
+	if err != nil {
+		return err
+	}
+	if lastOfKind(admins, id, after) {
+		return ErrConflict
+	}
+	old, err := userState(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, sql, args...); err != nil {
+		return err
+	}
+	fresh, err := userState(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, id); err != nil {
+		return err
+	}
+	return audit(ctx, tx, actor, act, id, map[string]any{"old": old, "new": fresh})
+}
+
+// userState is what the audit log keeps of a user before and after a change; the row stays locked.
+func userState(ctx context.Context, tx pgx.Tx, id string) (map[string]any, error) {
+	var role Role
+	var disabled bool
+	err := tx.QueryRow(ctx, `SELECT role, disabled_at IS NOT NULL FROM users WHERE id = $1 FOR UPDATE`, id).Scan(&role, &disabled)
+	return map[string]any{"role": role, "disabled": disabled}, err
 }
 
 // lastOfKind says whether the user's change to the role after would leave nobody who administers, or no owner where there

@@ -12,10 +12,11 @@ import (
 
 // Sentinels of this room.
 var (
-	ErrNotFound = errors.New("account: not found")
-	ErrConflict = errors.New("account: already exists")
-	ErrDenied   = errors.New("account: denied") // wrong password, unknown, expired or revoked credential: never says which
-	ErrBusy     = errors.New("account: too many sign-ins at once")
+	ErrNotFound  = errors.New("account: not found")
+	ErrConflict  = errors.New("account: already exists")
+	ErrDenied    = errors.New("account: denied") // wrong password, unknown, expired or revoked credential: never says which
+	ErrBusy      = errors.New("account: too many sign-ins at once")
+	ErrNoAccount = errors.New("account: nobody has the address, and no account may be made")
 )
 
 // InvalidError names a field that cannot be used, and why.

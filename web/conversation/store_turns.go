@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -242,4 +243,21 @@ func (s *Store) Shared(ctx context.Context, token string) (Conversation, []Turn,
 	}
 	turns, err := s.Branch(ctx, owner, id, leaf)
 	return c, turns, err
+}
+
+// ThumbsOf counts what people think of answers that versions of the model gave since then: thumbs up and down, by version.
+func (s *Store) ThumbsOf(ctx context.Context, versions []string, since time.Time) (map[string][2]int, error) {
+	rows, err := s.pool.Query(ctx, `SELECT model_version, count(*) FILTER (WHERE rating > 0), count(*) FILTER (WHERE rating < 0)
+		FROM conversation_turns WHERE model_version = ANY($1) AND created_at >= $2 AND rating <> 0 GROUP BY 1`, versions, since)
+	if err != nil {
+		return nil, wrap("thumbs", err)
+	}
+	out := map[string][2]int{}
+	var version string
+	var up, down int
+	_, err = pgx.ForEachRow(rows, []any{&version, &up, &down}, func() error {
+		out[version] = [2]int{up, down}
+		return nil
+	})
+	return out, wrap("thumbs", err)
 }

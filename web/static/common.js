@@ -96,3 +96,22 @@ async function call(method, path, body, headers, options) {
     return { status: 0, body: null, retry: 0 };
   }
 }
+
+// toast says something at the edge of the window for a while; it is read out, and can be sent away.
+function toast(text, bad) {
+  let room = $("toasts");
+  if (!room) {
+    room = element("div", "toasts");
+    room.id = "toasts";
+    room.setAttribute("role", "status");
+    document.body.append(room);
+  }
+  const box = element("p", bad ? "toast bad" : "toast", text);
+  const away = element("button", "btn tiny plain", "×");
+  away.type = "button";
+  away.setAttribute("aria-label", t("Close"));
+  away.addEventListener("click", () => box.remove());
+  box.append(away);
+  requestAnimationFrame(() => room.append(box)); // a region is listened to once it is there
+  setTimeout(() => { if (!box.matches(":hover, :focus-within")) box.remove(); }, 8000);
+}

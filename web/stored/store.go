@@ -25,6 +25,7 @@ type Completion struct {
 	Body         []byte    // JSON of the answer
 	Messages     []byte    // JSON of what was asked; empty in lists
 	Metadata     map[string]string
+	User         string // of the customer's own, for whom it was
 }
 
 // Store keeps completions in Postgres. Its methods may be called at the same time.
@@ -37,8 +38,8 @@ func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool} }
 func (s *Store) Add(ctx context.Context, tx pgx.Tx, c Completion) error {
 	notes, err := notesOf(c.Metadata)
 	if err == nil {
-		_, err = tx.Exec(ctx, `INSERT INTO stored_completions (id, customer_id, key_id, model, model_version, body, messages, metadata)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, c.ID, c.CustomerID, c.KeyID, c.Model, c.ModelVersion, c.Body, c.Messages, notes)
+		_, err = tx.Exec(ctx, `INSERT INTO stored_completions (id, customer_id, key_id, model, model_version, body, messages, metadata, end_user)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, c.ID, c.CustomerID, c.KeyID, c.Model, c.ModelVersion, c.Body, c.Messages, notes, c.User)
 	}
 	return wrap("add", err)
 }
@@ -52,7 +53,7 @@ func notesOf(m map[string]string) ([]byte, error) {
 
 // Get is one completion, with its messages.
 func (s *Store) Get(ctx context.Context, customerID, id string) (Completion, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id, customer_id, key_id, created_at, model, model_version, body, messages, metadata
+	rows, err := s.pool.Query(ctx, `SELECT id, customer_id, key_id, created_at, model, model_version, body, messages, metadata, end_user
 		FROM stored_completions WHERE id = $1 AND customer_id = $2`, id, customerID)
 	if err != nil {
 		return Completion{}, wrap("get", err)
@@ -63,7 +64,7 @@ func (s *Store) Get(ctx context.Context, customerID, id string) (Completion, err
 
 func scan(row pgx.CollectableRow) (Completion, error) {
 	var c Completion
-	err := row.Scan(&c.ID, &c.CustomerID, &c.KeyID, &c.Created, &c.Model, &c.ModelVersion, &c.Body, &c.Messages, &c.Metadata)
+	err := row.Scan(&c.ID, &c.CustomerID, &c.KeyID, &c.Created, &c.Model, &c.ModelVersion, &c.Body, &c.Messages, &c.Metadata, &c.User)
 	return c, err
 }
 
@@ -94,7 +95,7 @@ func (s *Store) List(ctx context.Context, q Query) (list []Completion, more bool
 	if q.Newest {
 		comparison, order = "<", "DESC"
 	}
-	rows, err := s.pool.Query(ctx, `SELECT id, customer_id, key_id, created_at, model, model_version, body, ''::bytea, metadata
+	rows, err := s.pool.Query(ctx, `SELECT id, customer_id, key_id, created_at, model, model_version, body, ''::bytea, metadata, end_user
 		FROM stored_completions
 		WHERE customer_id = $1 AND ($2 = '' OR model = $2 OR model_version = $2) AND metadata @> $3
 			AND ($4 = '' OR (created_at, id) `+comparison+` (SELECT created_at, id FROM stored_completions WHERE id = $4 AND customer_id = $1))
@@ -118,7 +119,7 @@ func (s *Store) Note(ctx context.Context, customerID, id string, metadata map[st
 		return Completion{}, wrap("note", err)
 	}
 	rows, err := s.pool.Query(ctx, `UPDATE stored_completions SET metadata = $3 WHERE id = $1 AND customer_id = $2
-		RETURNING id, customer_id, key_id, created_at, model, model_version, body, messages, metadata`, id, customerID, notes)
+		RETURNING id, customer_id, key_id, created_at, model, model_version, body, messages, metadata, end_user`, id, customerID, notes)
 	if err != nil {
 		return Completion{}, wrap("note", err)
 	}

@@ -1,0 +1,197 @@
+package loop
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rankloop/rankloop/labeling"
+	"github.com/rankloop/rankloop/model"
+	"github.com/rankloop/rankloop/reward"
+)
+
+// smallFacts are those of a round on a model of a few thousand weights.
+func smallFacts() Facts {
+	shape := model.Config{Family: "gpt2", Vocab: 300, Context: 128, Layers: 1, Width: 16, Heads: 2, KVHeads: 2, Hidden: 64, NormEps: 1e-5, Tied: true, BOS: -1, EOS: 0}
+	c := DefaultConfig()
+	c.Prompts, c.Overlap, c.OverlapShare = 100, 3, 0.5
+	return Facts{Config: c, Policy: shape, Reward: shape, Prompt: 20, Answer: 30, Demonstration: 50, Pool: 1000, HeldOut: 200, Groups: 150, Demonstrations: 64}
+}
+
+// perToken is a cost model of one number.
+func perToken(_ model.Config, w model.Work) float64 {
+	s := float64(w.Sequences*w.Tokens) * 1e-3
+	if w.Train {
+		s *= 3
+	}
+	return s
+}
+
+// TestPredict: a forecast is the cost model's before the first round, and from then on what the stages took, for their work.
+func TestPredict(t *testing.T) {
+	f := smallFacts()
+	raw := Predict(f, nil, perToken)
+	if len(raw.Stages) != 5 || raw.Episodes != f.Config.PPO.Iterations*f.Config.PPO.Rollouts || raw.People != 0 || raw.Memory <= 0 {
+		t.Fatalf("%+v", raw)
+	}
+	for _, s := range raw.Stages {
+		switch {
+		case s.Stage == StageRank && (s.From != FromNowhere || s.Seconds != 0):
+			t.Errorf("people before the first round: %+v", s)
+		case s.Stage != StageRank && (s.From != FromCost || !(s.Seconds > 0) || s.Memory <= 0):
+			t.Errorf("%+v", s)
+		}
+	}
+	// PPO by hand: 24*192 episodes of 20+30 tokens are sampled, read three times, and learned twice.
+	n := 24.0 * 192
+	want := n*(20+29)*1e-3 + 3*n*50*1e-3 + 2*n*50*3e-3
+	if at := slices.IndexFunc(raw.Stages, func(s StageForecast) bool { return s.Stage == StagePPO }); math.Abs(raw.Stages[at].Seconds-want) > 1e-6*want {
+		t.Errorf("PPO takes %g s, want %g", raw.Stages[at].Seconds, want)
+	}
+	// A former round of half the prompts took twice the cost model's time in each stage, and its people a minute for a ranking.
+	former := f
+	former.Config.Prompts, former.Groups = 50, 50
+	var past []Past
+	for _, s := range []Stage{StageSample, StageReward, StagePPO, StageEvaluate} {
+		past = append(past, Past{former, s, 2 * former.Raw(s, perToken)})
+	}
+	past = append(past, Past{former, StageRank, 60 * 100})
+	for i, s := range Predict(f, past, perToken).Stages {
+		switch {
+		case s.Stage == StageRank:
+			if s.From != FromPeople || s.Seconds != 60*200 {
+				t.Errorf("people: %+v", s)
+			}
+		case s.From != FromRounds || math.Abs(s.Seconds/raw.Stages[i].Seconds-2) > 1e-9:
+			t.Errorf("%+v, by the cost model %g", s, raw.Stages[i].Seconds)
+		}
+	}
+	f.Config.Parts = []Stage{StageSFT}
+	if got := Predict(f, past, perToken); len(got.Stages) != 1 || got.Stages[0].Stage != StageSFT || got.Stages[0].Seconds <= 0 || got.Episodes != 0 {
+		t.Errorf("supervised training alone: %+v", got)
+	}
+}
+
+// TestRemaining: a stage's own pace tells what is left of it, the forecast what comes behind.
+func TestRemaining(t *testing.T) {
+	f := Forecast{Stages: []StageForecast{{Stage: StageSample, Seconds: 100, From: FromCost}, {Stage: StageReward, Seconds: 50, From: FromCost}, {Stage: StagePPO, Seconds: 200, From: FromRounds}}}
+	for _, c := range []struct {
+		name    string
+		stage   Stage
+		done    int
+		elapsed float64
+		want    float64
+		known   bool
+	}{
+		{"at its beginning", StageReward, 0, 10, 40 + 200, true},
+		{"late", StageReward, 1, 90, 0 + 200, true},
+		{"by its pace", StageReward, 25, 30, 90 + 200, true},
+		{"at the end", StagePPO, 100, 300, 0, true},
+		{"in a stage that is not ahead", StageDecide, 0, 1, 0, false},
+	} {
+		got, known := remaining(Round{Stage: c.stage, Progress: Progress{Done: c.done, Total: 100}}, f, c.elapsed)
+		if got != c.want || known != c.known {
+			t.Errorf("%s: %g s, %v", c.name, got, known)
+		}
+	}
+	f.Stages = slices.Insert(f.Stages, 1, StageForecast{Stage: StageRank, From: FromNowhere})
+	if _, known := remaining(Round{Stage: StageSample}, f, 1); known {
+		t.Error("nobody knows how long people take, and yet it is told")
+	}
+}
+
+// TestGates: what each gate finds at its edge.
+func TestGates(t *testing.T) {
+	c := GateConfig{Agreement: 0.6, RewardAccuracy: 0.6, KL: 12}
+	for name, open := range map[string]bool{
+		"agreement, not known to be below": c.agreement(labeling.Agreement{Pairwise: 0.5, CI: [2]float64{0.39, 0.6}, Pairs: 90}) == "",
+		"agreement below":                  c.agreement(labeling.Agreement{Pairwise: 0.5, CI: [2]float64{0.41, 0.59}, Pairs: 90}) != "",
+		"agreement of nobody":              c.agreement(labeling.Agreement{}) == "",
+		"accuracy, not known to be below":  c.accuracy(reward.Report{Accuracy: 0.5, Low: 0.4, High: 0.6, N: 90}) == "",
+		"accuracy below":                   c.accuracy(reward.Report{Accuracy: 0.5, Low: 0.41, High: 0.59, N: 90}) != "",
+		"KL at the limit":                  c.kl(12) == "",
+		"KL above":                         strings.Contains(c.kl(12.1), "12.1 nats"),
+		"no gate":                          GateConfig{}.kl(1e6) == "" && GateConfig{}.agreement(labeling.Agreement{Pairs: 9}) == "" && GateConfig{}.accuracy(reward.Report{N: 9}) == "",
+	} {
+		if !open {
+			t.Errorf("%s", name)
+		}
+	}
+	for field, c := range map[string]GateConfig{"gates.agreement": {Agreement: 1}, "gates.reward_accuracy": {RewardAccuracy: -0.1}, "gates.kl": {KL: math.NaN()}} {
+		var wrong *InvalidError
+		if err := c.validate(); !errors.As(err, &wrong) || wrong.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+// TestPath: parts make a path of known ways, and those that do not are refused.
+func TestPath(t *testing.T) {
+	for _, parts := range [][]Stage{nil, {StageSFT}, {StageRank}, {StageReward}, {StagePPO}, {StageSFT, StageRank}, {StageSFT, StageReward}, {StageSFT, StagePPO},
+		{StageRank, StageReward}, {StageReward, StagePPO}, {StageSFT, StageRank, StageReward, StagePPO}, {StageSFT, StageReward, StagePPO}} {
+		c := DefaultConfig()
+		c.Parts = parts
+		if err := c.Validate(); err != nil {
+			t.Errorf("%v: %v", parts, err)
+		}
+		from := Stage("")
+		for _, s := range c.Path() {
+			if err := mayGo(from, s); err != nil {
+				t.Errorf("%v: %v", parts, err)
+			}
+			from = s
+		}
+		if from != StageDone {
+			t.Errorf("%v ends in %s", parts, from)
+		}
+	}
+	for _, way := range []Transition{{"", StageRank}, {StageSample, StagePPO}, {StageRank, StagePPO}, {StageDone, StageSample}, {StageDecide, StageFailed}, {StagePPO, StageDone}} {
+		if err := mayGo(way.From, way.To); !errors.Is(err, ErrConflict) {
+			t.Errorf("%q to %q: %v", way.From, way.To, err)
+		}
+	}
+	for field, spoil := range map[string]func(*Config){
+		"parts":        func(c *Config) { c.Parts = []Stage{StageRank, StagePPO} },
+		"snapshot":     func(c *Config) { c.Snapshot = "x" },
+		"reward_model": func(c *Config) { c.RewardModel = "x" },
+		"sft":          func(c *Config) { c.Parts, c.SFT.LR = []Stage{StageSFT}, 0 },
+	} {
+		c := DefaultConfig()
+		spoil(&c)
+		var wrong *InvalidError
+		if err := c.Validate(); !errors.As(err, &wrong) || wrong.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	for _, parts := range [][]Stage{{"everything"}, {StageReward, StageRank}, {StagePPO, StagePPO}, {StageSample}} {
+		c := DefaultConfig()
+		c.Parts = parts
+		if c.Validate() == nil {
+			t.Errorf("%v is taken", parts)
+		}
+	}
+}
+
+// TestScheduleNext: the next times of a schedule stand at its hour in its zone, over the change to summer time too.
+func TestScheduleNext(t *testing.T) {
+	sc := Schedule{Cron: "30 3 * * *", TimeZone: "Europe/Berlin"}
+	zone, err := time.LoadLocation(sc.TimeZone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := sc.Next(time.Date(2026, 3, 27, 12, 0, 0, 0, zone), 5)
+	if len(next) != 5 {
+		t.Fatalf("%v", next)
+	}
+	for i, at := range next {
+		if at = at.In(zone); at.Hour() != 3 || at.Minute() != 30 || at.Day() != 28+i && at.Day() != i-3 {
+			t.Errorf("%d: %s", i, at)
+		}
+	}
+	if n := (Schedule{Rankings: 5}).Next(time.Now(), 5); n != nil {
+		t.Errorf("without a clock: %v", n)
+	}
+}
