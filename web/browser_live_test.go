@@ -132,6 +132,7 @@ func TestAdminLiveCurves(t *testing.T) {
 	b.until(`Number(` + kl + `.dataset.points) >= 2 && ` + kl + `.querySelector("canvas")`)
 	grown := func() {
 		b.Helper()
+		b.until(`Number(` + kl + `.dataset.points) > 0`)
 		n := eval[int](b, `Number(`+kl+`.dataset.points)`)
 		b.until(fmt.Sprintf(`Number(%s.dataset.points) > %d`, kl, n))
 	}
