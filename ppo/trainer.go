@@ -236,5 +236,11 @@ func (t *Trainer) Value() *model.Transformer {
 	return finished(m, nil)
 }
 
+// Allow replaces the limits of the guards on the KL per episode and on the ratio, for a run that a person lets go on past them. 0 is no
+// limit of high and ratio. What is saved stays the run's.
+func (t *Trainer) Allow(low, high, ratio float64) {
+	t.cfg.KL.Min, t.cfg.KL.Max, t.cfg.Guard.Ratio = low, high, ratio
+}
+
 // Samples returns the episodes kept for people to read, oldest first.
 func (t *Trainer) Samples() []Sample { return slices.Clone(t.samples) }

@@ -25,7 +25,6 @@ func (s *server) adminRoutes() {
 	s.route(admins, post, "/admin/rounds/:id/proceed", s.roundAct(s.Loop.Proceed, "proceeding"))
 	s.route(admins, post, "/admin/rounds/:id/promote", s.decide(true, "promoted"))
 	s.route(admins, post, "/admin/rounds/:id/decline", s.decide(false, "declined"))
-	s.stream(readers, get, "/admin/api/rounds/:id/events", s.roundEvents)
 	s.route(admins, post, "/admin/schedules", s.addSchedule)
 	s.route(admins, post, "/admin/schedules/:id/enable", s.switchSchedule(true))
 	s.route(admins, post, "/admin/schedules/:id/disable", s.switchSchedule(false))

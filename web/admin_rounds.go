@@ -11,15 +11,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/model/registry"
-	"github.com/rankloop/rankloop/model/run"
 	"github.com/rankloop/rankloop/ppo/loop"
-	"github.com/rankloop/rankloop/web/lang"
 )
 
 // timeZones are offered for a schedule; any other of the IANA database may be typed.
@@ -35,6 +32,7 @@ type roundsData struct {
 	Rounds    []loop.Round
 	Older     int         // number that the next page begins below; 0 on the last
 	Open      *loop.Round // the newest, while it runs, with its progress
+	Curves    curvesData  // of Open
 	Serving   *registry.Version
 	Schedules []loop.Schedule
 	New       int // rankings since the last round began to learn
@@ -96,6 +94,10 @@ func (s *server) adminHome(c *gin.Context) {
 			return
 		}
 		d.Open = &r
+		if d.Curves, err = s.curves(c, r); err != nil {
+			s.fail(c, err)
+			return
+		}
 	}
 	v, err := s.Registry.Serving(ctx, loop.Channel)
 	switch {
@@ -252,6 +254,10 @@ type roundData struct {
 	Names     map[string]string // of actors
 	JSON      string
 	CanCancel bool
+	Stopped   *loop.Alarm // keeps the round's run from going on
+	Curves    curvesData
+	Former    []loop.Round   // whose curves can be laid over
+	Samples   bool           // what the policy said on the way can be read
 	Blind     []comparedWith // comparisons of its policy with the one that served before
 	Holds     bool           // a gate does
 	CanRetry  bool
@@ -261,6 +267,7 @@ type roundData struct {
 type stageStep struct {
 	Name  loop.Stage
 	State string // past, now, over, broke or ahead
+	loop.StageTime
 }
 
 func (s *server) roundPage(c *gin.Context) {
@@ -272,6 +279,10 @@ func (s *server) roundPage(c *gin.Context) {
 	}
 	d := roundData{Round: r, CanCancel: !r.Stage.Ended(), Path: stagePath(r), Holds: r.Held != "" && !r.Stage.Ended(),
 		CanRetry: r.BrokeAt != "" && (r.Stage == loop.StageFailed || r.Stage == loop.StageCancelled)}
+	if err := s.live(c, &d); err != nil {
+		s.fail(c, err)
+		return
+	}
 	b, err := json.MarshalIndent(r.Config, "", "  ")
 	if err != nil {
 		s.fail(c, err)
@@ -308,10 +319,6 @@ func (s *server) roundPage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	if d.Alarms, err = s.Loop.Alarms(ctx, r.ID, 20); err != nil {
-		s.fail(c, err)
-		return
-	}
 	s.render(c, http.StatusOK, "round", view{Title: s.say(c, "Round %d", r.Number), Nav: "rounds", Note: note(c), Data: d})
 }
 
@@ -341,125 +348,4 @@ func stagePath(r loop.Round) []stageStep {
 		out = append(out, step)
 	}
 	return out
-}
-
-// roundUpdate is what the page is told of a round.
-type roundUpdate struct {
-	Stage    loop.Stage    `json:"stage"`
-	Label    string        `json:"label"` // of the stage, in the reader's language
-	Ended    bool          `json:"ended"`
-	Counted  string        `json:"counted"` // the progress, likewise
-	Progress loop.Progress `json:"progress"`
-	Error    string        `json:"error"`
-	Paused   bool          `json:"paused"`
-}
-
-// runPoints are new points of one curve.
-type runPoints struct {
-	Kind   string      `json:"kind"` // reward.train, ppo.train
-	Points []run.Point `json:"points"`
-}
-
-// Pace of a round's events.
-const (
-	eventPace = time.Second
-	eventLife = 10 * time.Minute // then the page connects again, and the session is checked again
-)
-
-// roundEvents tells of a round as it goes: "round" when stage or progress changed, "points" for new steps of its runs. The
-// id of an event says how far the reader is (step of the reward run, of the PPO run), so a reader that reconnects gets
-// what it missed and nothing twice.
-func (s *server) roundEvents(c *gin.Context) {
-	ctx, cancel := context.WithTimeout(c.Request.Context(), eventLife)
-	defer cancel()
-	cursor, err := parseCursor(c.GetHeader("Last-Event-ID"))
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	r, err := s.Loop.View(ctx, c.Param("id"))
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	out := startStream(c)
-	var last string
-	tick := time.NewTicker(eventPace)
-	defer tick.Stop()
-	for {
-		last, err = s.sendRound(ctx, out, s.language(c), r, &cursor, last)
-		if err == nil && r.Stage.Ended() {
-			out.send([]byte("event: end\ndata: {}\n\n"))
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if err == nil {
-			r, err = s.Loop.View(ctx, r.ID)
-		}
-		if err != nil {
-			if ctx.Err() == nil {
-				s.Log.ErrorContext(c.Request.Context(), "round events", "request", requestID(c.Request), "error", err)
-			}
-			return // the page connects again
-		}
-	}
-}
-
-// sendRound sends what is new since last and the cursor.
-func (s *server) sendRound(ctx context.Context, out sender, l *lang.Language, r loop.Round, cursor *[2]int, last string) (string, error) {
-	b, err := json.Marshal(roundUpdate{r.Stage, l.T(string(stageNames[r.Stage])), r.Stage.Ended(), counted(l, r.Progress), r.Progress, r.Error, r.PausedAt != nil})
-	if err != nil {
-		return last, err
-	}
-	if string(b) == last {
-		err = out.send([]byte(": still here\n\n"))
-	} else {
-		err = out.send(event("round", *cursor, b))
-	}
-	if err != nil {
-		return last, err
-	}
-	for i, id := range []string{r.RewardRunID, r.PPORunID} {
-		if id == "" {
-			continue
-		}
-		points, err := s.Runs.Metrics(ctx, id, cursor[i])
-		if err != nil || len(points) == 0 {
-			if err != nil {
-				return last, err
-			}
-			continue
-		}
-		cursor[i] = points[len(points)-1].Step
-		p, err := json.Marshal(runPoints{[]string{"reward.train", "ppo.train"}[i], points})
-		if err != nil {
-			return last, err
-		}
-		if err := out.send(event("points", *cursor, p)); err != nil {
-			return last, err
-		}
-	}
-	return string(b), nil
-}
-
-func event(name string, cursor [2]int, data []byte) []byte {
-	return fmt.Appendf(nil, "id: %d.%d\nevent: %s\ndata: %s\n\n", cursor[0], cursor[1], name, data)
-}
-
-func parseCursor(id string) (out [2]int, err error) {
-	if id == "" {
-		return out, nil
-	}
-	a, b, ok := strings.Cut(id, ".")
-	if out[0], err = strconv.Atoi(a); err == nil && ok {
-		out[1], err = strconv.Atoi(b)
-	}
-	if !ok || err != nil || out[0] < 0 || out[1] < 0 || out[0] > 1<<31-1 || out[1] > 1<<31-1 {
-		return out, bad("Last-Event-ID", "is none of this stream's")
-	}
-	return out, nil
 }

@@ -183,6 +183,8 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/admin/audit/entry/:entry":      {"/admin/audit/entry/" + w.someChange(mina)},
 		"/admin/audit/log.csv":           nil, // files
 		"/admin/audit/log.jsonl":         nil,
+		"/admin/rounds/:id/samples":      {"/admin/rounds/" + ended.ID + "/samples", "/admin/rounds/" + round.ID + "/samples"},
+		"/admin/rounds/:id/curves.csv":   nil, // a file
 
 		"/admin/labeling/tasks/:id":      {"/admin/labeling/tasks/" + held.ID},
 		"/admin/labeling/people/:id":     {"/admin/labeling/people/" + mina.ID},
@@ -329,7 +331,7 @@ func (b *tab) settled(path string) {
 	if strings.HasPrefix(path, "/label?") {
 		b.until(`document.getElementById("task") && !document.getElementById("task").hidden`)
 	}
-	if strings.HasPrefix(path, "/admin/rounds/") {
+	if strings.HasPrefix(path, "/admin/rounds/") && !strings.HasSuffix(path, "/samples") {
 		b.until(`document.querySelector(".chart canvas, #round[data-live=yes]")`)
 	}
 	b.drawn()

@@ -50,7 +50,7 @@ func TestLook(t *testing.T) {
 			b.shot("login")
 			b.fitsWidth()
 			b.signIn("ada@example.com")
-			for _, p := range []struct{ name, path string }{{"rounds", "/admin"}, {"round", "/admin/rounds/" + round.ID}, {"round-new", "/admin/rounds/new"}, {"docs-rounds", "/docs/rounds"}, {"models", "/admin/models"},
+			for _, p := range []struct{ name, path string }{{"rounds", "/admin"}, {"round", "/admin/rounds/" + round.ID}, {"samples", "/admin/rounds/" + round.ID + "/samples"}, {"round-new", "/admin/rounds/new"}, {"docs-rounds", "/docs/rounds"}, {"models", "/admin/models"},
 				{"model", "/admin/models/" + second.ID}, {"compare", "/admin/compare"}, {"comparison", closed}, {"pairs", closed + "/pairs"}, {"lineage", "/admin/lineage?kind=labeler&id=" + people[0].ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"key", "/admin/keys/" + key.ID}, {"engine", "/admin/engine"}, {"person", "/admin/people/" + people[0].ID}, {"audit", "/admin/audit?act=user."}, {"sessions", "/account/sessions"}, {"components", "/dev/components"}, {"health", "/admin/health"}, {"settings", "/admin/settings"},
 				{"account", "/account"}, {"docs", "/docs/ranking"}, {"missing", "/admin/nothing"}, {"chat", "/chat"}, {"label", "/label"}} {
 				if p.name == "missing" {
@@ -149,6 +149,7 @@ func (w *world) finishedRound() loop.Round {
 	w.must(w.loop.Promote(ctx, policy.ID, "user:"+w.version.ID, ""))
 	r, err = w.loop.View(ctx, r.ID)
 	w.must(err)
+	w.sampled(r, w.splitPrompt("Tell a story about a fox and a drum with a happy ending.", labeling.Test), demoAnswers[1], demoAnswers[3], demoAnswers[2])
 	return r
 }
 

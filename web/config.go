@@ -127,6 +127,11 @@ type Loop interface {
 	SaveTemplate(ctx context.Context, t loop.Template, actor string) (loop.Template, error)
 	RemoveTemplate(ctx context.Context, projectID, id, actor string) error
 	Alarms(ctx context.Context, roundID string, limit int) ([]loop.Alarm, error)
+	ResumeAlarm(ctx context.Context, id, actor, reason string, limit *float64) error // goes on with a round that an alarm stopped
+	Timeline(ctx context.Context, r loop.Round) ([]loop.StageTime, error)
+	SampledPrompts(ctx context.Context, runID string) ([]loop.SampledPrompt, error) // that a policy in training was asked
+	Samples(ctx context.Context, runID string, place int) ([]loop.PolicySample, error)
+	SampledScores(ctx context.Context, runID string) ([]loop.SampledScores, error)
 
 	PullCord(ctx context.Context, projectID, actor, reason string) error // stops the project's training
 	ReleaseCord(ctx context.Context, projectID, actor string) error

@@ -84,6 +84,10 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"zones":   func() []string { return timeZones },
 		"columns": columnPlot,
 		"dots":    dotPlot,
+		"lines":   linePlot,
+		"pair":    func(a, b any) [2]any { return [2]any{a, b} },
+		"about":   func(d time.Duration) string { return about(l, d) },
+		"alarm":   func(rule string) string { return named(l, alarmNames, rule) },
 		"piles":   stackPlot,
 
 		"compareDots": compareDots,

@@ -145,6 +145,7 @@ func (s *server) routes() {
 	s.labelPages()
 	s.projectPages()
 	s.adminRoutes()
+	s.liveRoutes()
 	s.jobRoutes()
 	s.healthRoutes()
 	s.settingRoutes()

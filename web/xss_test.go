@@ -113,6 +113,7 @@ func TestTextStaysText(t *testing.T) {
 	w.must(err)
 	_, err = w.pool.Exec(ctx, `UPDATE rounds SET report = $2 WHERE id = $1`, r.ID, report)
 	w.must(err)
+	w.sampled(r, w.splitPrompt("asked: "+all, labeling.Test), all)
 	_, err = w.pool.Exec(ctx, `UPDATE rounds SET held = 'kl', finding = $2, overrides = jsonb_build_array(jsonb_build_object('gate', $2::text, 'finding', $2::text, 'reason', $2::text, 'actor', $2::text, 'at', now())) WHERE id = $1`, r.ID, all)
 	w.must(err)
 	setup, err := w.loop.SaveTemplate(ctx, loop.Template{ProjectID: w.project.ID, Name: `<script>alert(1)</script>"'{{.}}`, Config: cfg}, "system")
@@ -137,7 +138,7 @@ func TestTextStaysText(t *testing.T) {
 	w.must(err)
 	judged, closed := w.comparisons(loop.Round{PolicyVersionID: v.ID}, own, all[:1500], all, "other")
 	for _, p := range []string{judged, closed, closed + "/pairs", "/admin/compare", "/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
-		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/new", "/admin/rounds/new?setup=" + setup.ID, "/admin/rounds/" + r.ID, "/admin/models", "/admin/models/" + v.ID, "/admin/models/" + w.version.ID, "/admin/people", "/admin/people/" + own.ID, "/admin/keys", "/admin/audit", "/admin/audit/entry/3", "/admin/settings", "/admin/health", "/account", "/account/sessions", "/label", "/chat", "/docs", "/docs/security"} {
+		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/new", "/admin/rounds/new?setup=" + setup.ID, "/admin/rounds/" + r.ID, "/admin/rounds/" + r.ID + "/samples", "/admin/models", "/admin/models/" + v.ID, "/admin/models/" + w.version.ID, "/admin/people", "/admin/people/" + own.ID, "/admin/keys", "/admin/audit", "/admin/audit/entry/3", "/admin/settings", "/admin/health", "/account", "/account/sessions", "/label", "/chat", "/docs", "/docs/security"} {
 		for _, language := range []string{"zh-TW", "en"} {
 			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
 				t.Errorf("%s in %s: %v", p, language, found)

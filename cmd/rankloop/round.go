@@ -129,6 +129,15 @@ func (c roundShowCmd) Run(ctx context.Context, std streams) error {
 				fmt.Fprintf(std.out, "  %s took %s\n", t.Stage, t.EndedAt.Sub(t.BeganAt).Round(time.Second))
 			}
 		}
+		alarms, err := a.loop.Alarms(ctx, r.ID, 20)
+		if err != nil {
+			return err
+		}
+		for _, alarm := range alarms {
+			if alarm.Open() && !r.Stage.Ended() {
+				fmt.Fprintf(std.out, "an alarm stopped it: %s\nthe checkpoint is kept; 'rankloop round resume %d --reason ...' goes on\n", alarm.Message, r.Number)
+			}
+		}
 		if r.Report == nil && r.Error == "" {
 			return nil
 		}
@@ -247,12 +256,26 @@ func (c roundPauseCmd) Run(ctx context.Context, std streams) error {
 	return c.run(ctx, std, func(l *loop.Loop, id string) error { return l.Pause(ctx, id, "command line") })
 }
 
-type roundResumeCmd struct{ roundAct }
+type roundResumeCmd struct {
+	roundAct
+	Reason string   `help:"Why a round that an alarm stopped may go on." placeholder:"TEXT"`
+	Limit  *float64 `help:"Limit of the alarm's rule for the rest of the round; without it the rule is off. With --reason." placeholder:"NUMBER"`
+}
 
-func (roundResumeCmd) Help() string { return "Example:\n  rankloop round resume 3" }
+func (roundResumeCmd) Help() string {
+	return "A round that an alarm stopped goes on from its checkpoint once somebody says why it may.\n\nExample:\n  rankloop round resume 3\n  rankloop round resume 3 --reason \"a slip of the pen\" --limit 40"
+}
 
 func (c roundResumeCmd) Run(ctx context.Context, std streams) error {
-	return c.run(ctx, std, func(l *loop.Loop, id string) error { return l.Resume(ctx, id, "command line") })
+	if c.Limit != nil && c.Reason == "" {
+		return usageError{errors.New("--limit goes with --reason: why may the run go on?")}
+	}
+	return c.run(ctx, std, func(l *loop.Loop, id string) error {
+		if c.Reason != "" {
+			return l.ResumeAlarm(ctx, id, "command line", c.Reason, c.Limit)
+		}
+		return l.Resume(ctx, id, "command line")
+	})
 }
 
 type roundRetryCmd struct{ roundAct }

@@ -20,6 +20,15 @@ type InvalidError struct{ Field, Reason string }
 
 func (e *InvalidError) Error() string { return e.Field + ": " + e.Reason }
 
+// HaltError says that a run must not go on by itself: it is paused, and Resume goes on. Where Step returns it beside metrics, the step
+// was done and its state is kept; without metrics it was not, and the run is back at its last committed step.
+type HaltError struct{ Err error }
+
+func (e *HaltError) Error() string { return "halted: " + e.Err.Error() }
+
+// Unwrap gives the reason.
+func (e *HaltError) Unwrap() error { return e.Err }
+
 // States of a run.
 const (
 	Queued    = "queued"    // waits for its first slice, or for the next one after a restart
@@ -54,7 +63,7 @@ type Run struct {
 // Trainer is the work of a run, held in memory by one worker at a time.
 type Trainer interface {
 	// Step does one optimizer step, or another unit that can't be divided, and returns what it measured. It should end
-	// early only when ctx is cancelled; after an error the Trainer is not used any more.
+	// early only when ctx is cancelled; after an error the Trainer is not used any more, but for a HaltError beside metrics.
 	Step(ctx context.Context) (Metrics, error)
 	// Done tells that no step is left.
 	Done() bool

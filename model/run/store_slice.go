@@ -103,6 +103,20 @@ func (s *Store) failTx(ctx context.Context, tx pgx.Tx, r Run, points []Point, ca
 	return failed, errors.Join(writeMetrics(ctx, tx, r.ID, points), notify(ctx, tx, r.ID))
 }
 
+// haltTx pauses the run at its last committed step.
+func (s *Store) haltTx(ctx context.Context, tx pgx.Tx, r Run, points []Point) (Run, error) {
+	halted, err := one(ctx, tx, `
+		UPDATE runs AS r SET state = 'paused', heartbeat_at = NULL, live_step = step
+		WHERE id = $1 AND epoch = $2 AND state IN ('queued', 'running', 'paused') RETURNING `+columns, r.ID, r.Epoch)
+	if errors.Is(err, ErrNotFound) {
+		err = errFenced
+	}
+	if err != nil {
+		return halted, err
+	}
+	return halted, errors.Join(writeMetrics(ctx, tx, r.ID, points), notify(ctx, tx, r.ID))
+}
+
 // writeMetrics adds the points that are not there yet: a step that is repeated after a crash measured the same before.
 func writeMetrics(ctx context.Context, tx pgx.Tx, id string, points []Point) error {
 	if len(points) == 0 {

@@ -42,6 +42,8 @@ type toyConfig struct {
 	Pause  time.Duration // of each step
 	FailAt int           // step that returns an error, 0: none
 	NaNAt  int           // step whose loss is NaN
+	HaltAt int           // step after which the run halts, once
+	BalkAt int           // step that is not done, and halts the run
 }
 
 // toy is a Trainer whose state after a step depends, to the last bit, on all steps before it.
@@ -55,6 +57,8 @@ type toy struct {
 // toyHooks let a test look and reach into the trainers of its workers.
 type toyHooks struct {
 	made, loaded atomic.Int64
+	halts        atomic.Int64 // how often a step wanted to halt
+	halted       func(ctx context.Context, tx pgx.Tx, r Run, cause *HaltError) error
 	before       func(ctx context.Context, step int) error // called at the begin of the step with that number, from 1
 	prepare      func(r Run) error
 	finish       func(ctx context.Context, tx pgx.Tx, r Run) error
@@ -70,6 +74,9 @@ func (t *toy) Step(ctx context.Context) (Metrics, error) {
 	if t.step+1 == t.cfg.FailAt {
 		return nil, errors.New("loss is not finite\x00\xff") // text that Postgres would refuse
 	}
+	if t.step+1 == t.cfg.BalkAt && t.hooks.halts.Add(1) == 1 {
+		return nil, &HaltError{errors.New("balked")}
+	}
 	time.Sleep(t.cfg.Pause)
 	rng := rand.New(rand.NewPCG(t.cfg.Seed, uint64(t.step)))
 	loss := 0.0
@@ -81,7 +88,11 @@ func (t *toy) Step(ctx context.Context) (Metrics, error) {
 	if t.step == t.cfg.NaNAt {
 		loss = math.NaN()
 	}
-	return Metrics{"loss": loss, "step": float64(t.step)}, nil
+	m := Metrics{"loss": loss, "step": float64(t.step)}
+	if t.step == t.cfg.HaltAt && t.hooks.halts.Add(1) == 1 {
+		return m, &HaltError{errors.New("halted")}
+	}
+	return m, nil
 }
 
 func (t *toy) Done() bool                  { return t.step >= t.cfg.Steps }
@@ -154,6 +165,12 @@ func toyWorkers(h *toyHooks) []Kind {
 		Failed: func(ctx context.Context, tx pgx.Tx, r Run, cause error) error {
 			if h.failed != nil {
 				return h.failed(ctx, tx, r, cause)
+			}
+			return nil
+		},
+		Halted: func(ctx context.Context, tx pgx.Tx, r Run, cause *HaltError) error {
+			if h.halted != nil {
+				return h.halted(ctx, tx, r, cause)
 			}
 			return nil
 		},

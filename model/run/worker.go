@@ -49,6 +49,8 @@ type Kind struct {
 	Finish Finish
 	// Failed is called in the transaction that marks the run failed, so that a round can react. Optional.
 	Failed func(ctx context.Context, tx pgx.Tx, r Run, cause error) error
+	// Halted is called in the transaction that pauses a run because of a HaltError. Optional.
+	Halted func(ctx context.Context, tx pgx.Tx, r Run, cause *HaltError) error
 }
 
 // Options of the workers.
@@ -150,6 +152,7 @@ func (w *worker) Work(ctx context.Context, job *river.Job[sliceArgs]) error {
 	}
 	s := &slice{worker: w, job: job, run: r}
 	err = s.work(ctx)
+	var halt *HaltError
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitLimit)
 	defer cancel()
 	switch {
@@ -163,6 +166,8 @@ func (w *worker) Work(ctx context.Context, job *river.Job[sliceArgs]) error {
 		return errors.Join(err, cancelErr)
 	case err == nil:
 		return nil
+	case errors.As(err, &halt):
+		return w.halt(after, r, s.points, halt)
 	case errors.Is(err, errStopped):
 		return errors.Join(w.store.release(after, r, ""), river.JobSnooze(0))
 	case transient(err) && job.Attempt < job.MaxAttempts:
@@ -187,6 +192,20 @@ func (w *worker) fail(ctx context.Context, r Run, points []Point, cause error) e
 			return err
 		}
 		return w.kind.Failed(ctx, tx, failed, cause)
+	})
+}
+
+// halt pauses the run at its last committed step and tells the kind, in one transaction.
+func (w *worker) halt(ctx context.Context, r Run, points []Point, cause *HaltError) error {
+	return pgx.BeginFunc(ctx, w.store.pool, func(tx pgx.Tx) error {
+		halted, err := w.store.haltTx(ctx, tx, r, points)
+		if errors.Is(err, errFenced) {
+			return nil
+		}
+		if err != nil || w.kind.Halted == nil {
+			return err
+		}
+		return w.kind.Halted(ctx, tx, halted, cause)
 	})
 }
 

@@ -31,6 +31,7 @@ type slice struct {
 	run     Run     // as claimed
 	points  []Point // measured and not yet written
 	trainer Trainer
+	halt    *HaltError // after the last step that was done
 }
 
 // work steps, saves and commits. Panics of a Trainer are errors.
@@ -62,7 +63,7 @@ func (s *slice) work(ctx context.Context) (err error) {
 		return s.because(inside, err)
 	}
 	step, _ := s.trainer.Progress()
-	if s.trainer.Done() {
+	if s.trainer.Done() && s.halt == nil { // a halted run is finished once it goes on
 		prepareErr := s.prepare(inside)
 		if prepareErr != nil && (step == s.run.Step || !transient(prepareErr) && inside.Err() == nil) {
 			return s.because(inside, prepareErr)
@@ -118,6 +119,9 @@ func (s *slice) steps(ctx, inside context.Context, beat *pulse) error {
 			return context.Cause(inside)
 		}
 		metrics, err := s.trainer.Step(inside)
+		if metrics != nil && errors.As(err, &s.halt) {
+			err = nil
+		}
 		if err != nil {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) && inside.Err() != nil {
 				return fmt.Errorf("step %d: %w (%v)", step+1, errTooLong, s.worker.Timeout(s.job))
@@ -130,7 +134,7 @@ func (s *slice) steps(ctx, inside context.Context, beat *pulse) error {
 		}
 		step = now
 		beat.add(step, total, metrics)
-		if time.Since(begin) >= s.worker.slice() {
+		if s.halt != nil || time.Since(begin) >= s.worker.slice() {
 			return nil
 		}
 	}
@@ -171,6 +175,15 @@ func (s *slice) commit(ctx context.Context, beat *pulse, done bool) error {
 			return err
 		}
 		switch {
+		case s.halt != nil:
+			if next, err = w.store.haltTx(ctx, tx, next, nil); err != nil {
+				return err
+			}
+			if w.kind.Halted != nil {
+				if err := w.kind.Halted(ctx, tx, next, s.halt); err != nil {
+					return fmt.Errorf("halting: %w", err)
+				}
+			}
 		case done && w.kind.Finish != nil:
 			if err := w.kind.Finish(ctx, tx, next, s.trainer); err != nil {
 				return fmt.Errorf("finishing: %w", err)

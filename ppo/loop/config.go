@@ -17,7 +17,7 @@ func DefaultConfig() Config {
 		K: 4, Prompts: 512, Overlap: 3, OverlapShare: 0.15,
 		EvalPrompts: 1000, EvalSamples: 1, MaxTokens: p.MaxTokens,
 		SFT:   train.Config{Epochs: 2, LR: 3e-4, Warmup: 10, Floor: 0.1},
-		MaxKL: 30, Promotion: PromoteIfBetter, Canary: registry.DefaultCanary(), Relabel: RelabelConfig{Probe: 64, Prompts: 256}, Reward: r, PPO: p,
+		MaxKL: 30, Promotion: PromoteIfBetter, Canary: registry.DefaultCanary(), Relabel: RelabelConfig{Probe: 64, Prompts: 256}, Alarms: DefaultLimits(), Reward: r, PPO: p,
 	}
 }
 
@@ -50,6 +50,9 @@ func (c Config) Validate() error {
 		return bad("promotion", "%q is none of %s, %s, %s", c.Promotion, PromoteIfBetter, PromoteByHand, PromoteByCanary)
 	}
 	if err := c.Canary.OrDefault().Validate(); err != nil {
+		return err
+	}
+	if err := c.Alarms.validate(); err != nil {
 		return err
 	}
 	for _, check := range []func() error{c.checkParts, c.Gates.validate, c.Relabel.validate} {

@@ -15,7 +15,6 @@ import (
 	"github.com/rankloop/rankloop/model/checkpoint"
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/model/run"
-	"github.com/rankloop/rankloop/ppo"
 	"github.com/rankloop/rankloop/reward"
 )
 
@@ -33,7 +32,7 @@ func (l *Loop) Kinds() []run.Kind {
 	return []run.Kind{
 		{Name: KindSFT, New: l.newSFT, Prepare: l.publishSFT, Finish: l.finishSFT, Failed: failed},
 		{Name: KindReward, New: l.newReward, Prepare: l.publishReward, Finish: l.finishReward, Failed: failed},
-		{Name: KindPPO, New: l.newPPO, Prepare: l.publishPolicy, Finish: l.finishPPO, Failed: failed},
+		{Name: KindPPO, New: l.newPPO, Prepare: l.publishPolicy, Finish: l.finishPPO, Failed: failed, Halted: l.halted},
 		{Name: KindEvaluate, New: l.newEvaluation, Finish: l.finishEvaluation, Failed: failed},
 	}
 }
@@ -243,104 +242,4 @@ func (l *Loop) finish(ctx context.Context, tx pgx.Tx, v run.Run, f func(r *Round
 		return err
 	}
 	return l.save(ctx, tx, r)
-}
-
-// ppoRun is a PPO trainer with what is needed to publish its result.
-type ppoRun struct {
-	*ppo.Trainer
-	round  Round
-	init   *checkpoint.Checkpoint
-	digest string
-	kl     *float64 // of the newest iteration, nats per response; nil: none was finished since the run was loaded
-}
-
-func (t *ppoRun) Step(ctx context.Context) (run.Metrics, error) {
-	m, err := t.Trainer.Step(ctx)
-	if kl, ok := m["kl"]; ok {
-		t.kl = &kl
-	}
-	return m, err
-}
-
-// lastKL is the KL of the last iteration, wherever the run was loaded since.
-func (l *Loop) lastKL(ctx context.Context, t *ppoRun, runID string) (kl float64, err error) {
-	if t.kl != nil {
-		return *t.kl, nil
-	}
-	points, err := l.Runs.Metrics(ctx, runID, -1)
-	for _, p := range points {
-		if v, ok := p.Metrics["kl"]; ok {
-			kl = v
-		}
-	}
-	return kl, err
-}
-
-// newPPO builds the PPO run of a round: the serving policy, the SFT reference, the reward model as judge and as critic's
-// start, and the customers' prompts.
-func (l *Loop) newPPO(ctx context.Context, v run.Run) (run.Trainer, error) {
-	r, err := l.roundOf(ctx, v)
-	if err != nil {
-		return nil, err
-	}
-	_, init, err := l.open(ctx, r.InitVersionID)
-	if err != nil {
-		return nil, err
-	}
-	_, sft, err := l.open(ctx, r.SFTVersionID)
-	if err != nil {
-		return nil, err
-	}
-	_, rm, err := l.open(ctx, r.RewardVersionID)
-	if err != nil {
-		return nil, err
-	}
-	critic, err := ppo.Critic(rm.Model, rm.Card.RewardMean, rm.Card.RewardStd)
-	if err != nil {
-		return nil, err
-	}
-	scorer, err := reward.OpenPacked(rm, model.WeightsFloat32)
-	if err != nil {
-		return nil, err
-	}
-	prompts, err := l.prompts(ctx, r, init, labeling.Train, 1<<20)
-	if err != nil {
-		return nil, err
-	}
-	cfg := r.Config.PPO
-	cfg.MaxTokens = r.Config.MaxTokens
-	cfg.Seed = seedOf(r.Config.Seed, fmt.Sprintf("ppo %d", r.Number))
-	t, err := ppo.NewTrainer(cfg, init.Model, sft.Model, critic, scorer,
-		ppo.PromptList(prompts), int32(init.Model.Config().EOS), nil)
-	if err != nil {
-		return nil, err
-	}
-	return &ppoRun{Trainer: t, round: r, init: init}, nil
-}
-
-func (l *Loop) publishPolicy(ctx context.Context, v run.Run, trainer run.Trainer) (err error) {
-	t := trainer.(*ppoRun)
-	t.digest, err = l.publish(ctx, v.ID, &checkpoint.Checkpoint{Model: t.Policy(), Tokenizer: t.init.Tokenizer, Card: checkpoint.Card{
-		Kind: "policy", Parents: t.round.policyParents(), Snapshot: t.round.SnapshotID}})
-	return err
-}
-
-// policyParents are the models a new policy comes from: the one it started as, and the reward model it was trained by.
-func (r Round) policyParents() []string { return []string{r.InitVersionID, r.RewardVersionID} }
-
-func (l *Loop) finishPPO(ctx context.Context, tx pgx.Tx, v run.Run, trainer run.Trainer) error {
-	t := trainer.(*ppoRun)
-	kl, err := l.lastKL(ctx, t, v.ID)
-	if err != nil {
-		return err
-	}
-	return l.finish(ctx, tx, v, func(r *Round) error {
-		version, err := l.Registry.Register(ctx, tx, registry.Version{Kind: "policy", Name: fmt.Sprintf("policy-%d", r.Number), Digest: t.digest,
-			Parents: r.policyParents(), RoundID: &r.ID, RunID: &v.ID, Snapshot: &r.SnapshotID})
-		if err != nil {
-			return err
-		}
-		r.PolicyVersionID = version.ID
-		return l.leave(ctx, tx, r, r.Config.Gates.kl(kl))
-	})
 }

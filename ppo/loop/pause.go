@@ -47,6 +47,12 @@ func (l *Loop) Resume(ctx context.Context, id, actor string) error {
 			if r.PausedAt == nil {
 				return fmt.Errorf("%w: round %d is not paused", ErrConflict, r.Number)
 			}
+			switch a, err := openAlarm(ctx, tx, r.runID()); {
+			case err == nil:
+				return fmt.Errorf("%w: an alarm stopped round %d (%s): say why it may go on", ErrConflict, r.Number, a.Message)
+			case !errors.Is(err, ErrNotFound):
+				return err
+			}
 			r.PausedAt = nil
 			if err := l.goOn(ctx, tx, r, run.Paused); err != nil {
 				return err

@@ -66,11 +66,19 @@ func (l *Loop) newEvaluation(ctx context.Context, v run.Run) (run.Trainer, error
 }
 
 func (l *Loop) evalPrompts(ctx context.Context, r Round, cp *checkpoint.Checkpoint) ([]evalPrompt, error) {
-	list, err := l.Labeling.UsablePrompts(ctx, r.ProjectID, labeling.Test, r.Config.EvalPrompts)
+	out, err := l.fittingPrompts(ctx, r, cp, labeling.Test, r.Config.EvalPrompts)
+	if err == nil && len(out) == 0 {
+		err = fmt.Errorf("there are no held-out prompts to evaluate on: import some with the split \"test\"")
+	}
+	return out, err
+}
+
+// fittingPrompts are usable prompts of a split that fit the model's context with an answer, of the first so many.
+func (l *Loop) fittingPrompts(ctx context.Context, r Round, cp *checkpoint.Checkpoint, split string, limit int) (out []evalPrompt, err error) {
+	list, err := l.Labeling.UsablePrompts(ctx, r.ProjectID, split, limit)
 	if err != nil {
 		return nil, err
 	}
-	var out []evalPrompt
 	for _, p := range list {
 		ids, err := promptIDs(cp.Tokenizer, l.Template, p)
 		if err != nil {
@@ -79,9 +87,6 @@ func (l *Loop) evalPrompts(ctx context.Context, r Round, cp *checkpoint.Checkpoi
 		if len(ids)+r.Config.MaxTokens <= cp.Model.Config().Context {
 			out = append(out, evalPrompt{ID: p.ID, Text: lastUser(p.Messages), IDs: ids})
 		}
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("there are no held-out prompts to evaluate on: import some with the split \"test\"")
 	}
 	return out, nil
 }

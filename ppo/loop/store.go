@@ -26,22 +26,31 @@ const roundColumns = `
 	coalesce(snapshot_id::text, ''), coalesce(sft_run_id::text, ''), coalesce(reward_run_id::text, ''), coalesce(ppo_run_id::text, ''),
 	coalesce(evaluate_run_id::text, ''), coalesce(reward_version_id::text, ''), coalesce(policy_version_id::text, ''),
 	promoted, probe, coalesce(probe_id::text, ''), coalesce(relabel_id::text, ''), report, started_at, stage_at, updated_at, ended_at, paused_at, broke_at,
-	held, finding, overrides`
+	held, finding, overrides, stages_began`
 
 func scanRound(row pgx.CollectableRow) (Round, error) {
 	var r Round
 	var config, report, overrides []byte
+	var began map[Stage]float64
 	err := row.Scan(&r.ID, &r.Number, &r.ProjectID, &r.Stage, &config, &r.Actor, &r.Error,
 		&r.InitVersionID, &r.SFTVersionID,
 		&r.SnapshotID, &r.SFTRunID, &r.RewardRunID, &r.PPORunID,
 		&r.EvaluateRunID, &r.RewardVersionID, &r.PolicyVersionID,
 		&r.Promoted, &r.Probe, &r.ProbeID, &r.RelabelID, &report, &r.StartedAt, &r.StageAt, &r.UpdatedAt, &r.EndedAt, &r.PausedAt, &r.BrokeAt,
-		&r.Held, &r.Finding, &overrides)
+		&r.Held, &r.Finding, &overrides, &began)
 	if err != nil {
 		return r, err
 	}
 	if err := json.Unmarshal(config, &r.Config); err != nil {
 		return r, fmt.Errorf("config of round %s: %w", r.ID, err)
+	}
+	first := StageSample
+	if r.Config.Has(StageSFT) {
+		first = StageSFT
+	}
+	r.Began = map[Stage]time.Time{first: r.StartedAt}
+	for stage, at := range began {
+		r.Began[stage] = time.UnixMicro(int64(at * 1e6))
 	}
 	if err := json.Unmarshal(overrides, &r.Overrides); err != nil {
 		return r, fmt.Errorf("overrides of round %s: %w", r.ID, err)
@@ -152,6 +161,7 @@ func (s *Store) save(ctx context.Context, tx pgx.Tx, r Round) error {
 	_, err = tx.Exec(ctx, `
 		UPDATE rounds SET
 			stage_at = CASE WHEN stage = $2 THEN stage_at ELSE now() END,
+			stages_began = CASE WHEN stage = $2 THEN stages_began ELSE stages_began || jsonb_build_object($2::text, extract(epoch FROM now())) END,
 			ended_at = CASE WHEN $2 IN ('done', 'failed', 'cancelled') THEN coalesce(ended_at, now()) END,
 			stage = $2, error = $3, snapshot_id = nullif($4, '')::uuid,
 			reward_run_id = nullif($5, '')::uuid, ppo_run_id = nullif($6, '')::uuid, evaluate_run_id = nullif($7, '')::uuid,
@@ -177,31 +187,6 @@ func audit(ctx context.Context, tx pgx.Tx, actor, act, subject string, detail an
 	}
 	_, err = tx.Exec(ctx, `SELECT audit_append($1, $2, $3, $4)`, actor, act, subject, b)
 	return err
-}
-
-// AddAlarm writes an alarm in the transaction of what raised it.
-func (s *Store) AddAlarm(ctx context.Context, tx pgx.Tx, a Alarm) error {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, `INSERT INTO alarms (id, round_id, kind, message, actor) VALUES ($1, nullif($2, '')::uuid, $3, $4, $5)`,
-		id, a.RoundID, a.Kind, a.Message, a.Actor)
-	return err
-}
-
-// Alarms returns the newest alarms first; of one round, or of all where roundID is empty.
-func (s *Store) Alarms(ctx context.Context, roundID string, limit int) ([]Alarm, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT id::text, coalesce(round_id::text, ''), kind, message, at, actor FROM alarms
-		WHERE $1 = '' OR round_id::text = $1 ORDER BY at DESC LIMIT $2`, roundID, limit)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (a Alarm, err error) {
-		err = row.Scan(&a.ID, &a.RoundID, &a.Kind, &a.Message, &a.At, &a.Actor)
-		return
-	})
 }
 
 // since returns the seconds from the round's start by the database's clock.

@@ -85,6 +85,9 @@ type Config struct {
 
 	Relabel RelabelConfig `json:"relabel,omitzero"` // what happens where the reward model no longer judges the policy it made
 
+	// Alarms are the limits of the rules that stop the PPO run, by the rules' names; what is left out has the rule's own, null is off.
+	Alarms Limits `json:"alarms,omitempty"`
+
 	// Retrain leaves out sampling and ranking: the round learns from the rankings that are there, and starts from the supervised policy,
 	// so that nothing stays of what was learned before.
 	Retrain bool `json:"retrain,omitempty"`
@@ -131,8 +134,9 @@ type Round struct {
 
 	Report    *Report // nil until evaluated
 	StartedAt time.Time
-	StageAt   time.Time  // when the present stage began
-	PausedAt  *time.Time // nil while it goes on
+	StageAt   time.Time           // when the present stage began
+	Began     map[Stage]time.Time // when each stage began, as far as it was noted
+	PausedAt  *time.Time          // nil while it goes on
 	UpdatedAt time.Time
 	EndedAt   *time.Time
 }
@@ -212,4 +216,19 @@ type Alarm struct {
 	Message string
 	At      time.Time
 	Actor   string
+
+	// Of an alarm that stopped a run; Rule is "" for all others.
+	Rule       string
+	RunID      string
+	Metric     string
+	Value      float64 // may be NaN or infinite
+	Threshold  float64 // that it crossed
+	Step       int
+	AnsweredAt *time.Time // when a person let the run go on
+	AnsweredBy string
+	Reason     string   // theirs
+	NewLimit   *float64 // of the rule for the rest of the round; nil: it is off
 }
+
+// Open says whether the alarm keeps a run from going on.
+func (a Alarm) Open() bool { return a.Rule != "" && a.AnsweredAt == nil }
