@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -35,6 +36,18 @@ type view struct {
 	Note  string        // one fixed sentence on top: what has just been done
 	Data  any
 	look
+}
+
+// parsed keeps the pages of each version and language that this process has parsed: some tens of megabytes, and all that they are parsed
+// from is in the program.
+var parsed sync.Map
+
+// pagesOf are the pages in a language, parsed once a process.
+func pagesOf(version string, assets map[string]asset, speaks lang.Languages, l *lang.Language) (map[string]*template.Template, error) {
+	once, _ := parsed.LoadOrStore(version+" "+l.Tag, sync.OnceValues(func() (map[string]*template.Template, error) {
+		return loadPages(version, assets, speaks, l)
+	}))
+	return once.(func() (map[string]*template.Template, error))()
 }
 
 // loadPages parses each page together with the layout and the parts that pages share, to be read in one language.

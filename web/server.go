@@ -54,7 +54,7 @@ func build(c Config, d Deps) (http.Handler, *server, error) {
 	}
 	s.pages, s.help = map[string]map[string]*template.Template{}, map[string][]helpPage{}
 	for _, l := range s.speaks {
-		if s.pages[l.Tag], err = loadPages(c.Version, s.assets, s.speaks, l); err != nil {
+		if s.pages[l.Tag], err = pagesOf(c.Version, s.assets, s.speaks, l); err != nil {
 			return nil, nil, fmt.Errorf("web: pages: %w", err)
 		}
 		if s.help[l.Tag], err = loadHelp(l); err != nil {
