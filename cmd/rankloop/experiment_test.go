@@ -55,7 +55,6 @@ func TestExperimentCommandRefuses(t *testing.T) {
 		{[]string{"gradient", "--seeds", ""}, "--seeds"},
 		{[]string{"gradient", "--world", "moon"}, "--world"},
 		{[]string{"gradient", "--size", "9m"}, "--size"},
-		{[]string{"pretrain", "--world", "starter"}, "toy world only"},
 		{[]string{"resume", "--world", "starter", "--size", "1m"}, "one size that ships"},
 	} {
 		code, _, stderr := command(t, append(append([]string{"experiment"}, c.args...), "--cache", "none")...)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/rankloop/rankloop/migrations/pgtest"
@@ -111,6 +112,11 @@ func TestTraces(t *testing.T) {
 		if n > 0 {
 			break
 		}
+	}
+	b := &pgx.Batch{}
+	b.Queue(`SELECT 1`)
+	if err := a.db.Pool.SendBatch(ctx, b).Close(); err != nil {
+		t.Fatal(err)
 	}
 	session := jar.Cookies(&url.URL{Scheme: "http", Host: server.Addr()})
 	stop()
