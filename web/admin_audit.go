@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html/template"
 	"maps"
 	"net/http"
 	"net/url"
@@ -41,14 +42,14 @@ func (f *auditForm) fields() map[string]*string {
 }
 
 // Query is the search as part of an address.
-func (f auditForm) Query() string {
+func (f auditForm) Query() template.URL {
 	v := url.Values{}
 	for name, at := range f.fields() {
 		if *at != "" {
 			v.Set(name, *at)
 		}
 	}
-	return v.Encode()
+	return template.URL(v.Encode()) // escaped already; escaped again it would be one value
 }
 
 // Any says whether anything was asked for.

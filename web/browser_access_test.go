@@ -77,7 +77,7 @@ func (b *tab) byTab() {
 		document.activeElement.blur();
 		window.reached = new Set();
 		window.dark = [];
-		return window.controls.length;
+		return window.controls.length + 8 * document.querySelectorAll("input[type=datetime-local]").length; // each has a stop for year, month, ...
 	})()`)
 	for range n + 6 {
 		b.do(chromedp.KeyEvent(kb.Tab))
@@ -331,7 +331,7 @@ func (b *tab) settled(path string) {
 	if strings.HasPrefix(path, "/label?") {
 		b.until(`document.getElementById("task") && !document.getElementById("task").hidden`)
 	}
-	if strings.HasPrefix(path, "/admin/rounds/") && !strings.HasSuffix(path, "/samples") {
+	if strings.HasPrefix(path, "/admin/rounds/") && !strings.HasSuffix(path, "/samples") && !strings.HasPrefix(path, "/admin/rounds/new") {
 		b.until(`document.querySelector(".chart canvas, #round[data-live=yes]")`)
 	}
 	b.drawn()

@@ -280,6 +280,8 @@ func (b *tab) picture(name string, take chromedp.Action[[]byte]) {
 func (b *tab) fitsWidth() {
 	b.Helper()
 	if over := eval[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
-		b.Errorf("%s: page is %d px wider than the window", eval[string](b, `location.pathname`), over)
+		b.Errorf("%s: page is %d px wider than the window: %s", eval[string](b, `location.pathname`), over, eval[string](b, `[...document.querySelectorAll("main *")]
+			.filter((e) => e.getBoundingClientRect().right > document.documentElement.clientWidth && !e.closest(".scroll, pre"))
+			.map((e) => e.outerHTML.slice(0, 80)).slice(0, 5).join(" | ")`))
 	}
 }

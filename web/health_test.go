@@ -74,7 +74,7 @@ func TestHealth(t *testing.T) {
 			t.Errorf("the page lacks %q", text)
 		}
 	}
-	if page := ada.get("/admin/health", "Accept-Language", "zh-TW").body; !strings.Contains(page, "沒有程序領取工作") || strings.Contains(page, "nobody takes jobs") {
+	if page := ada.get("/admin/health", "Accept-Language", "zh-TW").body; !strings.Contains(page, "沒有行程領取工作") || strings.Contains(page, "nobody takes jobs") {
 		t.Error("the page does not speak Chinese")
 	}
 
@@ -85,7 +85,7 @@ func TestHealth(t *testing.T) {
 	w.must(err)
 	w.must(w.server.Health.Store.Mark(t.Context(), health.MarkBackup, true, "9 rows"))
 	exec(`SELECT audit_seal()`)
-	ada.get("/admin/audit?verify=yes").want(t, http.StatusOK)
+	ada.get("/admin/audit/verify").want(t, http.StatusOK)
 	_, by = look()
 	for _, name := range []string{"jobs.leader", "jobs.waiting", "jobs.failed", "jobs.paused", "leases", "audit.chain", "backup"} {
 		want(by, name, "ok ")

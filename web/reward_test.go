@@ -258,7 +258,7 @@ func TestPromoteReward(t *testing.T) {
 	if got := b.get(path); !strings.Contains(got.body, "will score for trainers elsewhere") {
 		t.Error("the page does not offer it")
 	}
-	b.form(path+"/promote").want(t, http.StatusSeeOther)
+	b.form(path+"/promote", "reason", "scores for trainers").want(t, http.StatusSeeOther)
 	serves := func(id string) {
 		t.Helper()
 		v, err := w.loop.RewardModel(t.Context())
