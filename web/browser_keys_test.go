@@ -78,8 +78,8 @@ func TestLookCustomer(t *testing.T) {
 	w.withKey(secret).json(post, "/v1/chat/completions/"+other+"/feedback", `{"rating":1}`).want(t, http.StatusCreated)
 	eve.form("/account/erase", "what", "completion", "part", other, "sure", "yes", "password", testPassword).want(t, http.StatusOK)
 	w.someEngines()
-	own := map[string]string{"usage": "/account/usage", "data": "/account/data", "keys": "/account/keys", "reference": "/docs/reference", "rewards": "/docs/rewards"}
-	house := map[string]string{"engines": "/admin/engines", "feedback": "/admin/labeling/feedback", "erase": "/admin/erase", "docs-engines": "/docs/engines"}
+	own := map[string]string{"usage": "/account/usage", "data": "/account/data", "keys": "/account/keys"}
+	house := map[string]string{"engines": "/admin/engines", "feedback": "/admin/labeling/feedback", "erase": "/admin/erase"}
 	for who, pages := range map[string]map[string]string{"acme": own, "ada": house} {
 		w.lookAt("wide "+who, who, "en", "light", 1280, 900, pages)
 		w.lookAt("phone zh dark "+who, who, "zh-Hant", "dark", 360, 740, pages)
