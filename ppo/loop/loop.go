@@ -216,25 +216,6 @@ func (l *Loop) reference(ctx context.Context, v registry.Version) (registry.Vers
 	return sft, err
 }
 
-// nearest is the version of a kind that the fewest steps lead back to, ErrNotFound where there is none. It looks a few steps back before
-// it looks at all: a thousand rounds have thousands of ancestors.
-func (l *Loop) nearest(ctx context.Context, id, kind string) (registry.Version, error) {
-	for depth := 4; ; depth *= 8 {
-		line, err := l.Registry.Near(ctx, id, depth)
-		if err != nil {
-			return registry.Version{}, err
-		}
-		for _, a := range line {
-			if a.Kind == kind {
-				return a.Version, nil
-			}
-		}
-		if line[len(line)-1].Depth < depth {
-			return registry.Version{}, ErrNotFound
-		}
-	}
-}
-
 // runs are the ids of what was started for the round; "" where it was not.
 func (r Round) runs() []string {
 	return []string{r.SFTRunID, r.RewardRunID, r.PPORunID, r.EvaluateRunID}
