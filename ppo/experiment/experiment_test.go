@@ -210,7 +210,6 @@ func TestWrongOptions(t *testing.T) {
 		{"gradient", nil, Options{}, "seeds"},
 		{"gradient", []int{0}, Options{World: "moon"}, "world"},
 		{"gradient", []int{0}, Options{Size: "huge"}, "size"},
-		{"pretrain", []int{0}, Options{World: WorldStarter}, "world"},
 		{"gradient", []int{0}, Options{World: WorldStarter, Size: Size1M}, "size"},
 	} {
 		_, _, err := Run(context.Background(), c.name, c.seeds, c.opt)
