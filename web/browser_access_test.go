@@ -358,13 +358,14 @@ func TestAccessibility(t *testing.T) {
 	for _, c := range []struct {
 		name, who, tag, theme string
 		width, height         int64
+		axe                   bool // the first two have every colour, word and width between them
 	}{
-		{"wide-en-light", "ada", "en", "light", 1280, 900},
-		{"phone-zh-dark", "ada", "zh-Hant", "dark", 360, 740},
-		{"wide-zh-dark", "ada", "zh-Hant", "dark", 1280, 900},
-		{"phone-en-light", "ada", "en", "light", 360, 740},
-		{"labeler-zh", "mina", "zh-Hant", "light", 1280, 900},
-		{"customer-en", "acme", "en", "dark", 360, 740},
+		{"wide-en-light", "ada", "en", "light", 1280, 900, true},
+		{"phone-zh-dark", "ada", "zh-Hant", "dark", 360, 740, true},
+		{"wide-zh-dark", "ada", "zh-Hant", "dark", 1280, 900, false},
+		{"phone-en-light", "ada", "en", "light", 360, 740, false},
+		{"labeler-zh", "mina", "zh-Hant", "light", 1280, 900, true},
+		{"customer-en", "acme", "en", "dark", 360, 740, true},
 	} {
 		if testing.Short() && c.name != "phone-zh-dark" { // the race detector learns nothing from the other readers
 			continue
@@ -378,12 +379,20 @@ func TestAccessibility(t *testing.T) {
 			b.allow("403")
 			b.visit("/login")
 			b.show(c.tag, c.theme)
-			b.visits(open, func() { b.axe(); b.fitsWidth(); b.whole(); b.named() })
+			check := func() {
+				b.fitsWidth()
+				b.whole()
+				b.named()
+				if c.axe {
+					b.axe()
+				}
+			}
+			b.visits(open, check)
 			b.signIn(c.who + "@example.com")
 			b.show(c.tag, c.theme)
 			b.visits(slices.DeleteFunc(slices.Clone(pages), func(p string) bool { // refused all alike, as /admin is; and the manual is the same for all
 				return c.who != "ada" && (strings.HasPrefix(p, "/admin") && p != "/admin" || strings.HasPrefix(p, "/docs/")) || c.who == "acme" && strings.HasPrefix(p, "/label?")
-			}), func() { b.axe(); b.fitsWidth(); b.whole(); b.named() })
+			}), check)
 		})
 	}
 }
