@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -67,7 +68,7 @@ func (b *tab) byTab() {
 	n := eval[int](b, `(() => {
 		document.querySelectorAll("details").forEach((d) => { d.open = true; });
 		const radios = new Set();
-		window.controls = [...document.querySelectorAll('a[href], button, input:not([type="hidden"]), select, textarea, summary, [tabindex="0"]')].filter((e) => {
+		const controls = [...document.querySelectorAll('a[href], button, input:not([type="hidden"]), select, textarea, summary, [tabindex="0"]')].filter((e) => {
 			if (e.disabled || !e.checkVisibility({ visibilityProperty: true }) || e.closest("dialog:not([open])") || e.tabIndex < 0 || e.matches(".card")) return false; // cards are one stop, moved by keys
 			if (e.type !== "radio") return true;
 			if (radios.has(e.name)) return false;
@@ -75,21 +76,22 @@ func (b *tab) byTab() {
 			return true;
 		});
 		document.activeElement.blur();
-		window.reached = new Set();
-		window.dark = [];
-		return window.controls.length + 8 * document.querySelectorAll("input[type=datetime-local]").length; // each has a stop for year, month, ...
+		const reached = new Set(), dark = [];
+		const lit = (x) => { const s = getComputedStyle(x); return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0 || s.boxShadow !== "none"; };
+		addEventListener("focusin", (ev) => {
+			const e = ev.target;
+			reached.add(e.type === "radio" ? controls.find((c) => c.name === e.name) : e);
+			if (!lit(e) && !(e.parentElement && lit(e.parentElement)) && !e.closest(".card")) dark.push(e.outerHTML.slice(0, 120));
+		}, true);
+		window.missed = () => controls.filter((e) => !reached.has(e)).slice(0, 5).map((e) => "not reached by Tab: " + e.outerHTML.slice(0, 120)).concat(dark.slice(0, 3).map((h) => "focus not seen: " + h));
+		return controls.length + 8 * document.querySelectorAll("input[type=datetime-local]").length; // each has a stop for year, month, ...
 	})()`)
+	down := kb.Encode('\t')[0] // letting go of it moves nothing
 	for range n + 6 {
-		b.do(chromedp.KeyEvent(kb.Tab))
-		eval[bool](b, `(() => {
-			const e = document.activeElement, s = getComputedStyle(e);
-			window.reached.add(e.type === "radio" ? window.controls.find((c) => c.name === e.name) : e);
-			const lit = (x) => { const s = getComputedStyle(x); return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0 || s.boxShadow !== "none"; };
-			if (e !== document.body && !lit(e) && !(e.parentElement && lit(e.parentElement)) && !e.closest(".card")) window.dark.push(e.outerHTML.slice(0, 120));
-			return true;
-		})()`)
+		_, err := chromedp.Call(b.ctx, input.DispatchKeyEvent, *down)
+		b.w.must(err)
 	}
-	for _, what := range eval[[]string](b, `window.controls.filter((e) => !window.reached.has(e)).slice(0, 5).map((e) => "not reached by Tab: " + e.outerHTML.slice(0, 120)).concat(window.dark.slice(0, 3).map((h) => "focus not seen: " + h))`) {
+	for _, what := range eval[[]string](b, `window.missed()`) {
 		b.Errorf("%s: %s", eval[string](b, `location.pathname`), what)
 	}
 }

@@ -183,7 +183,7 @@ func (b *tab) signIn(email string) {
 	b.Helper()
 	b.visit("/login")
 	b.do(chromedp.SendKeys(chromedp.CSS("#email"), email), chromedp.SendKeys(chromedp.CSS("#password"), testPassword+"\n"))
-	b.until(`location.pathname !== "/login"`)
+	b.until(`location.pathname !== "/login" && document.readyState === "complete"`)
 }
 
 // until waits for a condition on the page. The page itself looks, every few milliseconds and for a while at a time: asking it

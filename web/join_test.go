@@ -120,8 +120,9 @@ func TestJoinInBrowser(t *testing.T) {
 	w.user("ada", account.RoleOwner)
 	b := w.open(1280, 900, false)
 	b.signIn("ada@example.com")
-	_, err := chromedp.Call(b.ctx, permission.SetPermission, permission.SetPermissionParams{Permission: &permission.PermissionDescriptor{Name: "clipboard-write", AllowWithoutSanitization: true}, Setting: permission.PermissionSettingGranted})
-	w.must(err) // a browser without a window has nobody to ask
+	_, err := chromedp.Call(b.ctx, permission.SetPermission, permission.SetPermissionParams{Permission: &permission.PermissionDescriptor{Name: "clipboard-write"},
+		Setting: permission.PermissionSettingGranted, BrowserContextID: chromedp.FromContext(b.ctx).BrowserContextID}) // one without a window has nobody to ask
+	w.must(err)
 	b.visit("/admin/people")
 	b.do(chromedp.Click(chromedp.CSS(`form[action="/admin/invitations"] button`)))
 	b.until(`document.getElementById("link") && !document.querySelector("[data-copy=link]").hidden`)
