@@ -79,6 +79,9 @@ func (s *server) startCanary(c *gin.Context) {
 		cfg, err = canaryForm(c)
 	}
 	if err == nil {
+		err = s.roomFor(c.Request.Context(), c.Param("id"))
+	}
+	if err == nil {
 		_, err = s.Loop.StartCanary(c.Request.Context(), c.Param("id"), actor(c), reason, cfg)
 	}
 	if err != nil {
@@ -86,6 +89,31 @@ func (s *server) startCanary(c *gin.Context) {
 		return
 	}
 	done(c, "/admin/models/"+url.PathEscape(c.Param("id")), "canary")
+}
+
+// roomFor refuses a version that this process has no memory for.
+func (s *server) roomFor(ctx context.Context, versionID string) error {
+	if s.Memory == nil {
+		return nil
+	}
+	v, err := s.Registry.Get(ctx, versionID)
+	if err != nil || v.GoneAt != nil { // which the start says itself
+		return err
+	}
+	return s.Memory.Room(ctx, v)
+}
+
+// freeMemory is what a canary may take here, in GB; nil where nobody knows.
+func (s *server) freeMemory() *float64 {
+	if s.Memory == nil {
+		return nil
+	}
+	free, known := s.Memory.Free()
+	if !known {
+		return nil
+	}
+	gb := float64(max(free, 0)) / gigabyte
+	return &gb
 }
 
 // canaryForm reads how a canary is to grow; what is left out is as always. Shares are percents.
@@ -194,11 +222,12 @@ type canaryData struct {
 	Planned  []registry.Planned
 	Defaults registry.CanaryConfig
 	Served   []registry.Promotion // when this version served
+	FreeGB   *float64             // memory that this server has for one; nil: not known
 }
 
 // canaryOf reads it.
 func (s *server) canaryOf(ctx context.Context, v registry.Version) (d canaryData, err error) {
-	d.Defaults = registry.DefaultCanary()
+	d.Defaults, d.FreeGB = registry.DefaultCanary(), s.freeMemory()
 	list, err := s.Registry.CanariesOf(ctx, v.ID, 1)
 	if err != nil {
 		return d, err
