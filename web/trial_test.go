@@ -31,6 +31,14 @@ func (w *world) policy(name, digit string) registry.Version {
 	return w.register(registry.Version{Kind: registry.Policy, Name: name, Digest: "sha256:" + repeat(digit), Parents: []string{w.version.ID}})
 }
 
+// canary starts one of a new policy, with the usual shares and guards.
+func (w *world) canary(name, digit string) registry.Canary {
+	w.Helper()
+	c, err := w.loop.StartCanary(w.Context(), w.policy(name, digit).ID, "user:ada", "try it", registry.CanaryConfig{})
+	w.must(err)
+	return c
+}
+
 // follow lets the slot follow the pointer and the canary, as the program's keeper does.
 func (w *world) follow() {
 	w.Helper()
