@@ -16,8 +16,8 @@ import (
 )
 
 func (s *server) canaryRoutes() {
-	s.route(admins, post, "/admin/models/:id/canary", s.startCanary)
-	s.route(admins, post, "/admin/models/:id/plan", s.planPromotion)
+	s.route(admins, post, "/admin/models/:id/canary", s.proved, s.startCanary)
+	s.route(admins, post, "/admin/models/:id/plan", s.proved, s.planPromotion)
 	s.route(admins, post, "/admin/planned/:id/cancel", s.cancelPlanned)
 	s.route(admins, post, "/admin/canaries/:id/advance", s.canaryAct("advanced", func(c *gin.Context, id, reason string) error {
 		step, err := strconv.Atoi(c.PostForm("step"))

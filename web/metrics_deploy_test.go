@@ -89,7 +89,7 @@ func TestDashboardAndAlerts(t *testing.T) {
 		`rankloop_rounds{stage="sample"}`: "1", `rankloop_rounds{stage="ppo"}`: "0", `rankloop_canary_share`: "0.01", `rankloop_canary_paused`: "0",
 		`rankloop_canary_answers{arm="canary"}`: "2", `rankloop_canary_failures{arm="canary"}`: "1", `rankloop_canary_answers{arm="serving"}`: "1", `rankloop_canary_failures{arm="serving"}`: "0",
 		`rankloop_canary_guard{guard="errors"}`: "1", `rankloop_canaries_ended_total{state="aborted"}`: "1", `rankloop_canaries_ended_total{state="rolled_back"}`: "0",
-		 `rankloop_health{check="postgres.fsync"}`: "2", `rankloop_health{check="backup"}`: "0",
+		`rankloop_health{check="postgres.fsync"}`: "2", `rankloop_health{check="backup"}`: "0",
 		`rankloop_labels_total{what="submitted"}`: "0", `rankloop_http_request_duration_seconds_bucket{method="GET",route="/label/projects",code="200",le="+Inf"}`: "1",
 	} {
 		if values[name] != want {
