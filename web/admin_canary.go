@@ -103,17 +103,16 @@ func (s *server) roomFor(ctx context.Context, versionID string) error {
 	return s.Memory.Room(ctx, v)
 }
 
-// freeMemory is what a canary may take here, in GB; nil where nobody knows.
-func (s *server) freeMemory() *float64 {
+// freeMemory is what a canary may take here, in GB; empty where nobody knows.
+func (s *server) freeMemory() string {
 	if s.Memory == nil {
-		return nil
+		return ""
 	}
 	free, known := s.Memory.Free()
 	if !known {
-		return nil
+		return ""
 	}
-	gb := float64(max(free, 0)) / gigabyte
-	return &gb
+	return strconv.FormatFloat(float64(max(free, 0))/gigabyte, 'g', 3, 64)
 }
 
 // canaryForm reads how a canary is to grow; what is left out is as always. Shares are percents.
@@ -222,7 +221,7 @@ type canaryData struct {
 	Planned  []registry.Planned
 	Defaults registry.CanaryConfig
 	Served   []registry.Promotion // when this version served
-	FreeGB   *float64             // memory that this server has for one; nil: not known
+	FreeGB   string               // memory that this server has for one; empty: not known
 }
 
 // canaryOf reads it.
