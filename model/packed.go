@@ -73,7 +73,7 @@ func (m *Transformer) Pack(w Weights) {
 	m.packed = w
 }
 
-// PackedBytes is the memory that the weights of this shape take once they are packed in form w; 0 for a shape that Validate refuses.
+// PackedBytes is the memory that the weights of this shape, without scalar heads, take once they are packed in form w; 0 for a shape that Validate refuses.
 func (c Config) PackedBytes(w Weights) (bytes int64) {
 	m, err := NewEmpty(c)
 	if err != nil {
@@ -81,10 +81,10 @@ func (c Config) PackedBytes(w Weights) (bytes int64) {
 	}
 	form, head := w.form(), m.body.head()
 	packed := map[*Param]bool{head: true}
-	bytes = 4 * int64(kernel.PanelsSize(form, m.cfg.Width, m.cfg.Vocab))
+	bytes = kernel.PanelsBytes(form, m.cfg.Width, m.cfg.Vocab)
 	for _, l := range m.body.linears() {
 		packed[l.w] = true
-		bytes += 4 * int64(kernel.PanelsSize(form, l.in, l.out))
+		bytes += kernel.PanelsBytes(form, l.in, l.out)
 	}
 	for _, p := range m.params {
 		switch {
