@@ -46,7 +46,7 @@ func (s *server) dataRoutes() {
 	s.route(admins, post, "/admin/deliveries/:id/replay", s.actOnWebhook(s.Labeling.ReplayDelivery, "replayed"))
 
 	s.route(admins, get, "/admin/erase", s.erasePage)
-	s.route(admins, post, "/admin/erase", s.erase)
+	s.route(admins, post, "/admin/erase", s.proved, s.erase)
 }
 
 // --- imports

@@ -47,6 +47,11 @@ func (w *world) lookAt(name, who, tag, theme string, width, height int64, pages 
 		b.signIn(who + "@example.com")
 		b.show(tag, theme)
 		for page, path := range pages {
+			if page == "proof" {
+				_, err := w.pool.Exec(w.Context(), `UPDATE sessions SET proved_at = proved_at - interval '1 hour'`)
+				w.must(err)
+				b.allowed = append(b.allowed, path) // a download that is not sent yet
+			}
 			b.visit(path)
 			if page == "engine" {
 				b.until(`document.querySelectorAll(".chart canvas").length === 2`)
@@ -77,7 +82,7 @@ func TestLookCustomer(t *testing.T) {
 	w.withKey(secret).json(post, "/v1/chat/completions/"+other+"/feedback", `{"rating":1}`).want(t, http.StatusCreated)
 	eve.form("/account/erase", "what", "completion", "part", other, "sure", "yes", "password", testPassword).want(t, http.StatusOK)
 	w.someEngines()
-	own := map[string]string{"usage": "/account/usage", "data": "/account/data", "keys": "/account/keys"}
+	own := map[string]string{"proof": "/account/export", "usage": "/account/usage", "data": "/account/data", "keys": "/account/keys"}
 	house := map[string]string{"engines": "/admin/engines", "feedback": "/admin/labeling/feedback", "erase": "/admin/erase"}
 	w.lookAt("acme", "acme", "zh-Hant", "dark", 360, 740, own)
 	w.lookAt("ada", "ada", "zh-Hant", "dark", 360, 740, house)

@@ -114,7 +114,7 @@ func (s *server) retrain(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	cfg := nextConfig(rounds)
+	cfg := s.nextConfig(rounds)
 	cfg.Retrain, cfg.Promotion = true, loop.PromoteByHand
 	if subject := (labeling.Subject{Kind: kind, ID: id}); !slices.Contains(cfg.Without, subject) {
 		cfg.Without = append(slices.Clone(cfg.Without), subject)
