@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -32,6 +31,7 @@ func (s *server) dataRoutes() {
 
 	s.route(admins, get, "/admin/snapshots", s.snapshotsPage)
 	s.route(admins, post, "/admin/snapshots", s.makeSnapshot)
+	s.route(readers, get, "/admin/snapshots/:id", s.snapshotPage)
 	s.stream(admins, get, "/admin/snapshots/:id/export", s.exportSnapshot)
 	s.stream(admins, get, "/admin/snapshots/:id/manifest", s.exportManifest)
 
@@ -45,8 +45,7 @@ func (s *server) dataRoutes() {
 	s.route(admins, post, "/admin/webhooks/:id/remove", s.actOnWebhook(s.Labeling.RemoveWebhook, "removed"))
 	s.route(admins, post, "/admin/deliveries/:id/replay", s.actOnWebhook(s.Labeling.ReplayDelivery, "replayed"))
 
-	s.route(admins, get, "/admin/erase", s.erasePage)
-	s.route(admins, post, "/admin/erase", s.erase)
+	s.erasureRoutes()
 }
 
 // --- imports
@@ -254,67 +253,6 @@ func (s *server) addWebhook(c *gin.Context) {
 
 func (s *server) actOnWebhook(act storeAct, say string) gin.HandlerFunc {
 	return s.storeAct(act, "/admin/webhooks", say)
-}
-
-// --- erasure
-
-type eraseData struct {
-	Subject labeling.Subject
-	Preview *labeling.ErasureReport
-	Done    *labeling.ErasureReport
-	Past    []labeling.ErasureReport
-	Error   string
-}
-
-func (s *server) erasePage(c *gin.Context) { s.showErase(c, http.StatusOK, eraseData{}) }
-
-func (s *server) showErase(c *gin.Context, code int, d eraseData) {
-	var err error
-	if d.Past, err = s.Labeling.Erasures(c.Request.Context(), 50); err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.render(c, code, "erase", view{Title: "Erasure", Nav: "data", Data: d})
-}
-
-// erase shows what would go, or, when that is confirmed, lets it go.
-func (s *server) erase(c *gin.Context) {
-	var d eraseData
-	for name, at := range map[string]*string{"kind": &d.Subject.Kind, "id": &d.Subject.ID} {
-		var err error
-		if *at, err = formValue(c, name, 600); err != nil {
-			s.fail(c, err)
-			return
-		}
-	}
-	sure := c.PostForm("sure") == "yes"
-	r, err := s.eraseNamed(c, &d.Subject, !sure)
-	if err != nil {
-		p, known := problemOf(err)
-		if !known || p.Status >= 500 {
-			s.fail(c, err)
-			return
-		}
-		d.Error = p.Detail
-		s.showErase(c, p.Status, d)
-		return
-	}
-	if d.Preview = &r; sure {
-		d.Preview, d.Done = nil, &r
-	}
-	s.showErase(c, http.StatusOK, d)
-}
-
-// eraseNamed erases what an admin named; whose completion one is need not be said.
-func (s *server) eraseNamed(c *gin.Context, subject *labeling.Subject, dry bool) (labeling.ErasureReport, error) {
-	if subject.Kind == "completion" && !strings.Contains(subject.ID, "/") {
-		owner, err := s.Labeling.OwnerOf(c.Request.Context(), subject.ID)
-		if err != nil {
-			return labeling.ErasureReport{}, err
-		}
-		*subject = labeling.PartOf("completion", owner, subject.ID)
-	}
-	return s.Erase(c.Request.Context(), *subject, actor(c), dry)
 }
 
 // --- exports
