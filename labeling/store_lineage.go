@@ -107,7 +107,10 @@ func (s *Store) SnapshotsOf(ctx context.Context, subject Subject) ([]Touched, er
 	if err != nil {
 		return nil, wrap(err, "snapshots of %s", subject)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Touched])
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t Touched, err error) {
+		err = row.Scan(&t.ID, &t.Name, &t.Rankings)
+		return t, err
+	})
 	return list, wrap(err, "snapshots of %s", subject)
 }
 

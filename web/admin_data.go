@@ -51,6 +51,7 @@ func (s *server) dataRoutes() {
 // --- imports
 
 type importsData struct {
+	scope
 	Runs    []labeling.ImportRun
 	Formats []string
 	Presets []string
@@ -62,7 +63,10 @@ func (s *server) importsPage(c *gin.Context) { s.showImports(c, http.StatusOK, i
 
 func (s *server) showImports(c *gin.Context, code int, d importsData) {
 	var err error
-	if d.Runs, err = s.Labeling.Imports(c.Request.Context(), s.ProjectID, 50); err != nil {
+	if d.scope, err = s.scope(c); err == nil {
+		d.Runs, err = s.Labeling.Imports(c.Request.Context(), d.Project.ID, 50)
+	}
+	if err != nil {
 		s.fail(c, err)
 		return
 	}
@@ -116,10 +120,15 @@ func (p patient) Read(b []byte) (int, error) {
 }
 
 func (s *server) takeFile(c *gin.Context, fields map[string]string, part *multipart.Part) {
+	at, err := s.scope(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
 	how := labeling.Reading{Format: fields["format"], Preset: fields["preset"], Columns: fields["columns"]}
 	in := patient{part, c}
 	if fields["dry"] == "yes" {
-		report, err := s.Labeling.CheckImport(c.Request.Context(), s.ProjectID, how, in)
+		report, err := s.Labeling.CheckImport(c.Request.Context(), at.Project.ID, how, in)
 		d := importsData{Dry: &report}
 		if err != nil {
 			d.Error = err.Error()
@@ -139,7 +148,7 @@ func (s *server) takeFile(c *gin.Context, fields map[string]string, part *multip
 	var run labeling.ImportRun
 	if err == nil {
 		name := filepath.Base(filepath.ToSlash(part.FileName()))
-		run, err = s.Labeling.StartImport(c.Request.Context(), labeling.NewImport{ProjectID: s.ProjectID, Name: name, Actor: actor(c), Reading: how}, file, filepath.Base(file.Name()))
+		run, err = s.Labeling.StartImport(c.Request.Context(), labeling.NewImport{ProjectID: at.Project.ID, Name: name, Actor: actor(c), Reading: how}, file, filepath.Base(file.Name()))
 	}
 	if err != nil || run.File != filepath.Base(file.Name()) { // the same file is under way
 		os.Remove(file.Name())

@@ -38,8 +38,14 @@ func (b *browser) sendFile(name, text string, fields ...string) answer {
 // work does what the job of imports does, once.
 func (w *world) work() {
 	w.Helper()
+	w.workIn(w.project.ID)
+}
+
+// workIn is work in one project.
+func (w *world) workIn(projectID string) {
+	w.Helper()
 	ctx := context.Background()
-	runs, err := w.labeling.Imports(ctx, w.project.ID, 10)
+	runs, err := w.labeling.Imports(ctx, projectID, 10)
 	w.must(err)
 	for _, run := range runs {
 		if run.File == "" || run.State == "done" {
