@@ -2,6 +2,7 @@ package labeling
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -34,6 +35,25 @@ type ErasureReport struct {
 	Models    []Touched      `json:"models"`    // that learned from these
 	DryRun    bool           `json:"dry_run,omitempty"`
 	Digest    string         `json:"-"` // sha256 of the report as JSON, hex; stored with it
+	SignedBy  string         `json:"-"` // the public key whose signature is stored with it; empty in a dry run
+}
+
+// RetrainFrom is the first round that learned from what is gone: what it and later ones made is to be trained again. ok is false where
+// no round did.
+func (r ErasureReport) RetrainFrom() (first Touched, ok bool) {
+	for _, m := range r.Models {
+		if m.Round > 0 && (!ok || m.Round < first.Round) {
+			first, ok = m, true
+		}
+	}
+	return first, ok
+}
+
+// Erasing is what others add to an erasure, in its transaction.
+type Erasing struct {
+	// Taint marks what learned from the snapshots, and says what that is; nil: nothing does.
+	Taint func(ctx context.Context, tx pgx.Tx, snapshots []string, reason string) ([]Touched, error)
+	Key   ed25519.PrivateKey // signs the report; nil: nobody does
 }
 
 // Touched is a snapshot or model version that consumed what was erased.
@@ -41,6 +61,8 @@ type Touched struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
 	Rankings int    `json:"rankings,omitempty"`
+	Round    int    `json:"round,omitempty"`    // of a model: the number of the round that made it; 0: none did
+	RoundID  string `json:"round_id,omitempty"` // likewise
 }
 
 var errDryRun = errors.New("dry run")
@@ -48,11 +70,10 @@ var errDryRun = errors.New("dry run")
 // Erase deletes a person's rows in one transaction: prompts with all that hangs on them,
 // or rankings, comments, drafts, demonstrations; in every table that names the person or
 // refers to such rows. Tasks that lose a ranking are open again; snapshots that lose rows
-// are marked. taint, given their ids, marks what learned from them. With dry the same is
-// done and taken back, so that the report is exact. The audit row and the report hold ids
-// and numbers, no text. ErrNotFound: there is nothing of that person.
-func (s *Store) Erase(ctx context.Context, subject Subject, actor string, dry bool,
-	taint func(ctx context.Context, tx pgx.Tx, snapshots []string, reason string) ([]Touched, error)) (ErasureReport, error) {
+// are marked, and so is what learned from them. With dry the same is done and taken back,
+// so that the report is exact. The audit row and the report hold ids and numbers, no text.
+// ErrNotFound: there is nothing of that person.
+func (s *Store) Erase(ctx context.Context, subject Subject, actor string, dry bool, with Erasing) (ErasureReport, error) {
 	r := ErasureReport{Subject: subject, Rows: map[string]int{}, DryRun: dry, Snapshots: []Touched{}, Models: []Touched{}}
 	erase, err := subject.eraser()
 	if err == nil {
@@ -88,7 +109,7 @@ func (s *Store) Erase(ctx context.Context, subject Subject, actor string, dry bo
 				}
 			}
 		}
-		return s.mark(ctx, tx, &r, e.snapshots, actor, taint)
+		return s.mark(ctx, tx, &r, e.snapshots, actor, with)
 	})
 	if errors.Is(err, errDryRun) {
 		err = nil
@@ -97,8 +118,7 @@ func (s *Store) Erase(ctx context.Context, subject Subject, actor string, dry bo
 }
 
 // mark notes the snapshots and models touched, and the report itself.
-func (s *Store) mark(ctx context.Context, tx pgx.Tx, r *ErasureReport, snapshots map[string]int, actor string,
-	taint func(ctx context.Context, tx pgx.Tx, snapshots []string, reason string) ([]Touched, error)) error {
+func (s *Store) mark(ctx context.Context, tx pgx.Tx, r *ErasureReport, snapshots map[string]int, actor string, with Erasing) error {
 	var ids []string
 	for id, n := range snapshots {
 		t := Touched{ID: id, Rankings: n}
@@ -114,8 +134,8 @@ func (s *Store) mark(ctx context.Context, tx pgx.Tx, r *ErasureReport, snapshots
 		r.Snapshots, ids = append(r.Snapshots, t), append(ids, id)
 	}
 	slices.SortFunc(r.Snapshots, func(a, b Touched) int { return strings.Compare(a.ID, b.ID) })
-	if taint != nil && len(ids) > 0 {
-		models, err := taint(ctx, tx, ids, "erasure "+r.ID)
+	if with.Taint != nil && len(ids) > 0 {
+		models, err := with.Taint(ctx, tx, ids, "erasure "+r.ID)
 		if err != nil {
 			return err
 		}
@@ -130,10 +150,15 @@ func (s *Store) mark(ctx context.Context, tx pgx.Tx, r *ErasureReport, snapshots
 	if r.DryRun {
 		return errDryRun
 	}
-	if _, err := tx.Exec(ctx, `UPDATE erasures SET report = $2, digest = $3 WHERE id = $1`, r.ID, string(text), r.Digest); err != nil {
+	signature := ""
+	if with.Key != nil {
+		signature, r.SignedBy = SignErasure(with.Key, text)
+	}
+	if _, err := tx.Exec(ctx, `UPDATE erasures SET report = $2, digest = $3, signature = $4, signed_by = $5 WHERE id = $1`,
+		r.ID, string(text), r.Digest, signature, r.SignedBy); err != nil {
 		return err
 	}
-	return audit(ctx, tx, actor, "labeling.erase", r.Subject.String(), map[string]any{"erasure": r.ID, "digest": r.Digest, "rows": r.Rows})
+	return audit(ctx, tx, actor, "labeling.erase", r.Subject.String(), map[string]any{"erasure": r.ID, "digest": r.Digest, "signed_by": r.SignedBy, "rows": r.Rows})
 }
 
 // eraser deletes rows and, before them, the rows that refer to them.
@@ -294,14 +319,42 @@ func (s *Store) Erasures(ctx context.Context, limit int) ([]ErasureReport, error
 }
 
 func (s *Store) erasures(ctx context.Context, which string, args ...any) ([]ErasureReport, error) {
-	rows, err := s.pool.Query(ctx, `SELECT report, digest FROM erasures `+which, args...)
+	rows, err := s.pool.Query(ctx, `SELECT report, digest, signed_by FROM erasures `+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("erasures: %w", err)
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r ErasureReport, err error) {
-		var digest string
-		err = row.Scan(&r, &digest)
-		r.Digest = digest
+		var digest, by string
+		err = row.Scan(&r, &digest, &by)
+		r.Digest, r.SignedBy = digest, by
 		return r, err
 	})
+}
+
+// Erasure is the report of one erasure.
+func (s *Store) Erasure(ctx context.Context, id string) (ErasureReport, error) {
+	if !isID(id) {
+		return ErasureReport{}, fmt.Errorf("erasure %q: %w", id, ErrNotFound)
+	}
+	list, err := s.erasures(ctx, `WHERE id = $1`, id)
+	if err == nil && len(list) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return ErasureReport{}, wrap(err, "erasure %s", id)
+	}
+	return list[0], nil
+}
+
+// SignedErasure is the report of an erasure with its signature. ErrConflict: it was made when reports were not signed.
+func (s *Store) SignedErasure(ctx context.Context, id string) (d SignedErasure, err error) {
+	if !isID(id) {
+		return d, fmt.Errorf("erasure %q: %w", id, ErrNotFound)
+	}
+	d = SignedErasure{Format: erasureFormat, Algorithm: "ed25519"}
+	err = s.pool.QueryRow(ctx, `SELECT report::text, digest, signed_by, signature FROM erasures WHERE id = $1`, id).Scan(&d.Report, &d.SHA256, &d.Key, &d.Signature)
+	if err == nil && d.Signature == "" {
+		err = fmt.Errorf("%w: the report is older than signatures; its sha256 stands in the audit log", ErrConflict)
+	}
+	return d, wrap(err, "report of erasure %s", id)
 }

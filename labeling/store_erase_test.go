@@ -62,12 +62,12 @@ func TestEraseCustomer(t *testing.T) {
 	}
 	ada := Subject{"customer", "zuzu"}
 	was := b.dump()
-	preview, err := b.store.Erase(b.ctx, ada, "user:x", true, taint)
+	preview, err := b.store.Erase(b.ctx, ada, "user:x", true, Erasing{Taint: taint})
 	b.ok(err)
 	if b.dump() != was || b.count(`SELECT count(*) FROM erasures`) != 0 {
 		t.Fatal("the dry run changed something")
 	}
-	r, err := b.store.Erase(b.ctx, ada, "user:x", false, taint)
+	r, err := b.store.Erase(b.ctx, ada, "user:x", false, Erasing{Taint: taint})
 	b.ok(err)
 	if fmt.Sprint(r.Rows) != fmt.Sprint(preview.Rows) || r.Rows["prompts"] != 3 || r.Rows["tasks"] != 3 || r.Rows["responses"] != 9 || r.Rows["rankings"] != 6 ||
 		r.Rows["snapshot_items"] != 6 || r.Rows["redactions"] != 3 || len(r.Snapshots) != 1 || r.Snapshots[0].Rankings != 6 || len(r.Models) != 1 {
@@ -85,7 +85,7 @@ func TestEraseCustomer(t *testing.T) {
 	if n := b.count(`SELECT count(*) FROM audit WHERE act = 'labeling.erase' AND detail::text NOT LIKE '%Question%'`); n != 1 {
 		t.Error("no audit row, or one that tells too much")
 	}
-	b.is(second(b.store.Erase(b.ctx, ada, "user:x", false, taint)), ErrNotFound)
+	b.is(second(b.store.Erase(b.ctx, ada, "user:x", false, Erasing{Taint: taint})), ErrNotFound)
 	// The snapshot is what is left, and not to be learned from.
 	b.is(second(b.store.SnapshotItems(b.ctx, before.ID)), ErrErased)
 	var out bytes.Buffer
@@ -112,7 +112,7 @@ func TestEraseLabeler(t *testing.T) {
 	if a != nil || err == nil {
 		t.Fatal(a, err)
 	}
-	r, err := b.store.Erase(b.ctx, Subject{"labeler", "ann"}, "user:x", false, nil)
+	r, err := b.store.Erase(b.ctx, Subject{"labeler", "ann"}, "user:x", false, Erasing{})
 	b.ok(err)
 	if r.Rows["rankings"] != 4 || r.Rows["assignments"] != 4 || r.Rows["labelers"] != 1 || r.Rows["prompts"] != 0 {
 		t.Errorf("%+v", r)
@@ -120,7 +120,7 @@ func TestEraseLabeler(t *testing.T) {
 	if n := b.count(`SELECT count(*) FROM tasks WHERE batch = 'round' AND open_slots = 1 AND done = 1`); n != 4 {
 		t.Errorf("%d of 4 tasks are open again", n)
 	}
-	r, err = b.store.Erase(b.ctx, Subject{"labeler", "import:ann"}, "user:x", false, nil)
+	r, err = b.store.Erase(b.ctx, Subject{"labeler", "import:ann"}, "user:x", false, Erasing{})
 	b.ok(err)
 	if r.Rows["rankings"] != 2 || r.Rows["tasks"] != 1 {
 		t.Errorf("%+v", r)
@@ -194,7 +194,7 @@ func TestErasureLeavesNoCanary(t *testing.T) {
 		}
 	}
 	for _, who := range []Subject{{"customer", name + "customer"}, {"labeler", labeler}} {
-		_, err := b.store.Erase(b.ctx, who, "user:x", false, nil)
+		_, err := b.store.Erase(b.ctx, who, "user:x", false, Erasing{})
 		b.ok(err)
 	}
 	left := b.dumpAll()
@@ -236,8 +236,8 @@ func TestOnlyErasureDeletes(t *testing.T) {
 			}
 		}
 	}
-	b.invalid(second(b.store.Erase(b.ctx, Subject{"row", "x"}, "x", true, nil)), "subject")
-	b.invalid(second(b.store.Erase(b.ctx, Subject{"labeler", ""}, "x", true, nil)), "subject")
+	b.invalid(second(b.store.Erase(b.ctx, Subject{"row", "x"}, "x", true, Erasing{})), "subject")
+	b.invalid(second(b.store.Erase(b.ctx, Subject{"labeler", ""}, "x", true, Erasing{})), "subject")
 }
 
 func TestDeliveries(t *testing.T) {

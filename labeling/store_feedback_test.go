@@ -298,13 +298,13 @@ func TestErasePart(t *testing.T) {
 	b.say(NewFeedback{CompletionID: "c4", CustomerID: "bo", Preferred: true, Correction: "It is c4"})
 	b.crowd("ann")
 	was := b.dump()
-	b.is(second(b.store.Erase(b.ctx, PartOf("completion", "bo", "c1"), "x", false, nil)), ErrNotFound)
-	preview, err := b.store.Erase(b.ctx, PartOf("completion", "zuzu", "c1"), "x", true, nil)
+	b.is(second(b.store.Erase(b.ctx, PartOf("completion", "bo", "c1"), "x", false, Erasing{})), ErrNotFound)
+	preview, err := b.store.Erase(b.ctx, PartOf("completion", "zuzu", "c1"), "x", true, Erasing{})
 	b.ok(err)
 	if b.dump() != was {
 		t.Fatal("the dry run changed something")
 	}
-	r, err := b.store.Erase(b.ctx, PartOf("completion", "zuzu", "c1"), "x", false, nil)
+	r, err := b.store.Erase(b.ctx, PartOf("completion", "zuzu", "c1"), "x", false, Erasing{})
 	b.ok(err)
 	if fmt.Sprint(r.Rows) != fmt.Sprint(preview.Rows) || r.Rows["prompts"] != 0 || r.Rows["tasks"] != 1 || r.Rows["demonstrations"] != 1 || r.Rows["feedback"] != 1 || r.Rows["kept_completions"] != 1 {
 		t.Errorf("%+v", r)
@@ -315,7 +315,7 @@ func TestErasePart(t *testing.T) {
 	if n := b.count(`SELECT tasks FROM prompts WHERE text = 'Name a bird.'`); n != 1 {
 		t.Errorf("the prompt counts %d tasks", n)
 	}
-	if r, err = b.store.Erase(b.ctx, PartOf("user", "zuzu", "user of c2"), "x", false, nil); err != nil || r.Rows["prompts"] != 1 {
+	if r, err = b.store.Erase(b.ctx, PartOf("user", "zuzu", "user of c2"), "x", false, Erasing{}); err != nil || r.Rows["prompts"] != 1 {
 		t.Errorf("%+v %v", r, err)
 	}
 	if left := b.dump(); strings.Contains(left, "Name a bird") || strings.Contains(left, "Crow") || !strings.Contains(left, "It is c3") {
@@ -323,7 +323,7 @@ func TestErasePart(t *testing.T) {
 	}
 	b.balanced()
 	// The whole customer: its word on another's prompt too.
-	if r, err = b.store.Erase(b.ctx, Subject{"customer", "bo"}, "x", false, nil); err != nil || r.Rows["demonstrations"] != 1 {
+	if r, err = b.store.Erase(b.ctx, Subject{"customer", "bo"}, "x", false, Erasing{}); err != nil || r.Rows["demonstrations"] != 1 {
 		t.Errorf("%+v %v", r, err)
 	}
 	if left := b.dump(); strings.Contains(left, "It is c4") || strings.Contains(left, "customer:bo") || !strings.Contains(left, "It is c3") {
@@ -331,7 +331,7 @@ func TestErasePart(t *testing.T) {
 	}
 	b.balanced()
 	for _, s := range []Subject{{"completion", "x"}, {"user", "/x"}, {"source", "x/"}, {"nobody", "x"}} {
-		b.invalid(second(b.store.Erase(b.ctx, s, "x", true, nil)), "subject")
+		b.invalid(second(b.store.Erase(b.ctx, s, "x", true, Erasing{})), "subject")
 	}
 }
 

@@ -111,7 +111,7 @@ func TestFiguresByParts(t *testing.T) {
 				},
 				"erase": func() {
 					if r.IntN(3) == 0 {
-						_, err := b.store.Erase(b.ctx, Subject{"customer", fmt.Sprint("c", r.IntN(5))}, "user:x", false, nil)
+						_, err := b.store.Erase(b.ctx, Subject{"customer", fmt.Sprint("c", r.IntN(5))}, "user:x", false, Erasing{})
 						if !errors.Is(err, ErrNotFound) {
 							b.ok(err)
 						}

@@ -3,6 +3,7 @@ package labeling
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -49,6 +50,31 @@ func (s *Store) SnapshotOrigin(ctx context.Context, id string) (Origin, error) {
 	return o, nil
 }
 
+// SnapshotRanking is one ranking that a snapshot holds.
+type SnapshotRanking struct {
+	Position  int
+	ID        string
+	TaskID    string
+	Labeler   string
+	Guideline int // version of the instructions that it was made under
+	Split     string
+	CreatedAt time.Time
+}
+
+// SnapshotRankings lists what a snapshot holds, in its fixed order, from a position on. Rows that were erased since are not there.
+func (s *Store) SnapshotRankings(ctx context.Context, id string, from, limit int) ([]SnapshotRanking, error) {
+	if !isID(id) {
+		return nil, fmt.Errorf("snapshot %q: %w", id, ErrNotFound)
+	}
+	rows, err := s.pool.Query(ctx, `SELECT i.position, k.id::text, i.task_id::text, k.labeler_id, k.guideline, i.split, k.created_at
+		FROM snapshot_items i JOIN rankings k ON k.id = i.ranking_id WHERE i.snapshot_id = $1 AND i.position >= $2 ORDER BY i.position LIMIT $3`, id, from, limit)
+	if err != nil {
+		return nil, wrap(err, "rankings of snapshot %s", id)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[SnapshotRanking])
+	return list, wrap(err, "rankings of snapshot %s", id)
+}
+
 // Kinds of what SnapshotsOf follows and SnapshotFilter.Without leaves out.
 const (
 	SubjectCustomer = "customer"
@@ -81,7 +107,10 @@ func (s *Store) SnapshotsOf(ctx context.Context, subject Subject) ([]Touched, er
 	if err != nil {
 		return nil, wrap(err, "snapshots of %s", subject)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Touched])
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t Touched, err error) {
+		err = row.Scan(&t.ID, &t.Name, &t.Rankings)
+		return t, err
+	})
 	return list, wrap(err, "snapshots of %s", subject)
 }
 

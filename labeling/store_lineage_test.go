@@ -65,7 +65,7 @@ func TestLineage(t *testing.T) {
 		var want []Touched
 		for _, s := range snaps {
 			if n := held[s.ID][subject]; n > 0 {
-				want = append(want, Touched{s.ID, s.Name, n})
+				want = append(want, Touched{ID: s.ID, Name: s.Name, Rankings: n})
 			}
 		}
 		got, err := b.store.SnapshotsOf(b.ctx, subject)

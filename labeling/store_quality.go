@@ -104,6 +104,7 @@ type LabelerQuality struct {
 	Quality
 	Quarantined *time.Time // nil: works
 	Why         string     // of the quarantine
+	Aside       int        // rankings that it put aside, whose tasks were queued again
 	Qualified   *time.Time
 	JudgedAt    *time.Time // when the rule looked last; nil: never
 	Sense       float64    // see Suspicion
@@ -166,14 +167,15 @@ func (s *Store) Labelers(ctx context.Context, projectID string) ([]LabelerQualit
 	for _, q := range Measure(tasks) {
 		by[q.Labeler] = q
 	}
-	rows, err := s.pool.Query(ctx, `SELECT labeler_id, quarantined_at, quarantine_why, qualified_at, judged_at, coalesce(sense, 0), coalesce(evidence, 0), fault
-		FROM labelers WHERE project_id = $1 ORDER BY labeler_id COLLATE "C"`, projectID)
+	rows, err := s.pool.Query(ctx, `SELECT labeler_id, quarantined_at, quarantine_why, qualified_at, judged_at, coalesce(sense, 0), coalesce(evidence, 0), fault,
+			(SELECT count(*) FROM assignments a WHERE l.quarantined_at IS NOT NULL AND a.project_id = l.project_id AND a.labeler_id = l.labeler_id AND a.aside)
+		FROM labelers l WHERE project_id = $1 ORDER BY labeler_id COLLATE "C"`, projectID)
 	if err != nil {
 		return nil, wrap(err, "labelers of project %s", projectID)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (q LabelerQuality, err error) {
 		var name string
-		err = row.Scan(&name, &q.Quarantined, &q.Why, &q.Qualified, &q.JudgedAt, &q.Sense, &q.Evidence, &q.Fault)
+		err = row.Scan(&name, &q.Quarantined, &q.Why, &q.Qualified, &q.JudgedAt, &q.Sense, &q.Evidence, &q.Fault, &q.Aside)
 		q.Quality = by[name]
 		q.Labeler = name
 		q.Suspect = q.JudgedAt != nil && q.Fault != ""

@@ -110,7 +110,7 @@ func TestSettleNoticesWhatWentMeanwhile(t *testing.T) {
 	b.ok(err)
 	ahead, err := b.store.staged(b.ctx, run.ID, 0)
 	b.ok(err)
-	_, err = b.store.Erase(b.ctx, Subject{"customer", "c0"}, "user:x", false, nil)
+	_, err = b.store.Erase(b.ctx, Subject{"customer", "c0"}, "user:x", false, Erasing{})
 	b.ok(err)
 	_, err = b.store.settleOnce(b.ctx, run.ID, ahead, true)
 	b.is(err, errStale)

@@ -75,6 +75,7 @@ type modelsData struct {
 	ByID     map[string]string // names of versions
 	Canary   *registry.Canary  // that is under way; nil: none
 	Planned  []registry.Planned
+	Tainted  map[string]bool // by version: it learned from what was erased since
 }
 
 // CanaryOf is the canary of a version that is under way; nil: none.
@@ -110,8 +111,13 @@ func (s *server) modelsPage(c *gin.Context) {
 		return
 	}
 	d := modelsData{Versions: list, Older: older, History: history, ByID: map[string]string{}}
-	for _, v := range list {
-		d.ByID[v.ID] = v.Name
+	ids := make([]string, len(list))
+	for i, v := range list {
+		d.ByID[v.ID], ids[i] = v.Name, v.ID
+	}
+	if d.Tainted, err = s.Registry.Tainted(ctx, ids); err != nil {
+		s.fail(c, err)
+		return
 	}
 	if d.Names, err = s.names(ctx); err != nil {
 		s.fail(c, err)
@@ -146,13 +152,12 @@ type modelData struct {
 	Lineage    []registry.Ancestor // without itself
 	Line       []registry.Ancestor // with itself
 	Further    *registry.Ancestor  // where the line goes on that is too long for a page; nil: all of it is here
-	Origin     *labeling.Origin    // of the rankings behind it; nil: none
+	Origin     *originData         // of the rankings behind it; nil: none
 	Names      map[string]string   // of actors, labelers among them
-	ByID       map[string]string   // names of the versions that wrote the answers
 	Snapshot   *labeling.Snapshot  // nil: none
 	Serving    bool
 	CanPromote bool
-	Taints     []string // why it should be trained again
+	Taints     []taintedBy // why it should be trained again
 	canaryData
 	Compared []comparedWith
 }
@@ -196,12 +201,12 @@ func (s *server) modelPage(c *gin.Context) {
 			return
 		}
 		d.Snapshot = &snap
-		if err := s.originOf(ctx, &d); err != nil {
+		if d.Origin, err = s.originOf(ctx, snap.ID, d.Names, user(c).Role.Admin()); err != nil {
 			s.fail(c, err)
 			return
 		}
 	}
-	if d.Taints, err = s.Registry.Taints(ctx, v.ID); err != nil {
+	if d.Taints, err = s.taintsOf(ctx, v.ID); err != nil {
 		s.fail(c, err)
 		return
 	}
@@ -230,21 +235,6 @@ func (s *server) scoringID(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	return v.ID, err
-}
-
-// originOf reads whose work the rankings behind a version are.
-func (s *server) originOf(ctx context.Context, d *modelData) error {
-	o, err := s.Labeling.SnapshotOrigin(ctx, d.Snapshot.ID)
-	if err != nil {
-		return err
-	}
-	d.Origin, d.ByID = &o, map[string]string{}
-	for _, m := range o.Models {
-		if v, err := s.Registry.Get(ctx, m.ID); err == nil {
-			d.ByID[m.ID] = v.Name
-		}
-	}
-	return nil
 }
 
 // --- reported tasks

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -32,6 +31,7 @@ func (s *server) dataRoutes() {
 
 	s.route(admins, get, "/admin/snapshots", s.snapshotsPage)
 	s.route(admins, post, "/admin/snapshots", s.makeSnapshot)
+	s.route(readers, get, "/admin/snapshots/:id", s.snapshotPage)
 	s.stream(admins, get, "/admin/snapshots/:id/export", s.exportSnapshot)
 	s.stream(admins, get, "/admin/snapshots/:id/manifest", s.exportManifest)
 
@@ -45,13 +45,13 @@ func (s *server) dataRoutes() {
 	s.route(admins, post, "/admin/webhooks/:id/remove", s.actOnWebhook(s.Labeling.RemoveWebhook, "removed"))
 	s.route(admins, post, "/admin/deliveries/:id/replay", s.actOnWebhook(s.Labeling.ReplayDelivery, "replayed"))
 
-	s.route(admins, get, "/admin/erase", s.erasePage)
-	s.route(admins, post, "/admin/erase", s.proved, s.erase)
+	s.erasureRoutes()
 }
 
 // --- imports
 
 type importsData struct {
+	scope
 	Runs    []labeling.ImportRun
 	Formats []string
 	Presets []string
@@ -63,7 +63,10 @@ func (s *server) importsPage(c *gin.Context) { s.showImports(c, http.StatusOK, i
 
 func (s *server) showImports(c *gin.Context, code int, d importsData) {
 	var err error
-	if d.Runs, err = s.Labeling.Imports(c.Request.Context(), s.ProjectID, 50); err != nil {
+	if d.scope, err = s.scope(c); err == nil {
+		d.Runs, err = s.Labeling.Imports(c.Request.Context(), d.Project.ID, 50)
+	}
+	if err != nil {
 		s.fail(c, err)
 		return
 	}
@@ -117,10 +120,15 @@ func (p patient) Read(b []byte) (int, error) {
 }
 
 func (s *server) takeFile(c *gin.Context, fields map[string]string, part *multipart.Part) {
+	at, err := s.scope(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
 	how := labeling.Reading{Format: fields["format"], Preset: fields["preset"], Columns: fields["columns"]}
 	in := patient{part, c}
 	if fields["dry"] == "yes" {
-		report, err := s.Labeling.CheckImport(c.Request.Context(), s.ProjectID, how, in)
+		report, err := s.Labeling.CheckImport(c.Request.Context(), at.Project.ID, how, in)
 		d := importsData{Dry: &report}
 		if err != nil {
 			d.Error = err.Error()
@@ -140,7 +148,7 @@ func (s *server) takeFile(c *gin.Context, fields map[string]string, part *multip
 	var run labeling.ImportRun
 	if err == nil {
 		name := filepath.Base(filepath.ToSlash(part.FileName()))
-		run, err = s.Labeling.StartImport(c.Request.Context(), labeling.NewImport{ProjectID: s.ProjectID, Name: name, Actor: actor(c), Reading: how}, file, filepath.Base(file.Name()))
+		run, err = s.Labeling.StartImport(c.Request.Context(), labeling.NewImport{ProjectID: at.Project.ID, Name: name, Actor: actor(c), Reading: how}, file, filepath.Base(file.Name()))
 	}
 	if err != nil || run.File != filepath.Base(file.Name()) { // the same file is under way
 		os.Remove(file.Name())
@@ -254,67 +262,6 @@ func (s *server) addWebhook(c *gin.Context) {
 
 func (s *server) actOnWebhook(act storeAct, say string) gin.HandlerFunc {
 	return s.storeAct(act, "/admin/webhooks", say)
-}
-
-// --- erasure
-
-type eraseData struct {
-	Subject labeling.Subject
-	Preview *labeling.ErasureReport
-	Done    *labeling.ErasureReport
-	Past    []labeling.ErasureReport
-	Error   string
-}
-
-func (s *server) erasePage(c *gin.Context) { s.showErase(c, http.StatusOK, eraseData{}) }
-
-func (s *server) showErase(c *gin.Context, code int, d eraseData) {
-	var err error
-	if d.Past, err = s.Labeling.Erasures(c.Request.Context(), 50); err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.render(c, code, "erase", view{Title: "Erasure", Nav: "data", Data: d})
-}
-
-// erase shows what would go, or, when that is confirmed, lets it go.
-func (s *server) erase(c *gin.Context) {
-	var d eraseData
-	for name, at := range map[string]*string{"kind": &d.Subject.Kind, "id": &d.Subject.ID} {
-		var err error
-		if *at, err = formValue(c, name, 600); err != nil {
-			s.fail(c, err)
-			return
-		}
-	}
-	sure := c.PostForm("sure") == "yes"
-	r, err := s.eraseNamed(c, &d.Subject, !sure)
-	if err != nil {
-		p, known := problemOf(err)
-		if !known || p.Status >= 500 {
-			s.fail(c, err)
-			return
-		}
-		d.Error = p.Detail
-		s.showErase(c, p.Status, d)
-		return
-	}
-	if d.Preview = &r; sure {
-		d.Preview, d.Done = nil, &r
-	}
-	s.showErase(c, http.StatusOK, d)
-}
-
-// eraseNamed erases what an admin named; whose completion one is need not be said.
-func (s *server) eraseNamed(c *gin.Context, subject *labeling.Subject, dry bool) (labeling.ErasureReport, error) {
-	if subject.Kind == "completion" && !strings.Contains(subject.ID, "/") {
-		owner, err := s.Labeling.OwnerOf(c.Request.Context(), subject.ID)
-		if err != nil {
-			return labeling.ErasureReport{}, err
-		}
-		*subject = labeling.PartOf("completion", owner, subject.ID)
-	}
-	return s.Erase(c.Request.Context(), *subject, actor(c), dry)
 }
 
 // --- exports

@@ -229,7 +229,7 @@ func TestRoundEvents(t *testing.T) {
 		return out
 	}
 	first := read("", 3)
-	if len(first) != 3 || first[0].name != "round" || first[1].id != "0.2.0" || first[2].id != "0.3.0" {
+	if len(first) != 3 || first[0].name != "round" || first[1].id != "0.0.2.0" || first[2].id != "0.0.3.0" {
 		t.Fatalf("%+v", first)
 	}
 	var p runPoints
@@ -238,13 +238,13 @@ func TestRoundEvents(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	step(4)
-	second := read("0.3.0", 2)
+	second := read("0.0.3.0", 2)
 	w.must(json.Unmarshal([]byte(second[1].data), &p))
-	if len(p.Points) != 1 || p.Points[0].Step != 4 || second[1].id != "0.4.0" {
+	if len(p.Points) != 1 || p.Points[0].Step != 4 || second[1].id != "0.0.4.0" {
 		t.Errorf("%+v", second)
 	}
 	w.must(w.loop.Cancel(t.Context(), r.ID, "system"))
-	if last := read("0.4.0", 2); len(last) != 2 || last[1].name != "end" {
+	if last := read("0.0.4.0", 2); len(last) != 2 || last[1].name != "end" {
 		t.Errorf("%+v", last)
 	}
 }

@@ -162,7 +162,7 @@ func TestBadInput(t *testing.T) {
 		_, err := w.pool.Exec(t.Context(), `DELETE FROM login_buckets`)
 		w.must(err)
 	}
-	for _, id := range []string{"x", "1", "1.2.3", "-1.0", "99999999999.0", "1.x", "\xff"} {
+	for _, id := range []string{"x", "1", "1.2.3", "1.2.3.4.5", "-1.0.0.0", "99999999999.0", "1.x", "\xff"} {
 		check("Last-Event-ID "+id, ada.get("/admin/api/rounds/01890a5d-ac96-774b-bcce-b302099a8057/events", "Last-Event-ID", id))
 	}
 	for _, h := range []string{"", "Bearer", "Bearer x", "Basic abc", "Bearer rk_live_", "Bearer rk_live_12345678_" + strings.Repeat("a", 43), "Bearer " + secret + "x", "Bearer " + secret[:60] + "'", "bearer\t" + secret, "Bearer " + strings.Repeat("x", 9000)} {

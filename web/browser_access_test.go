@@ -197,6 +197,10 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/admin/projects/:id/guidelines": {"/admin/projects/" + w.project.ID + "/guidelines"},
 		"/admin/import/:id":              {imported},
 		"/review/:id":                    {"/review/" + held.ID},
+		"/admin/snapshots/:id":           {"/admin/snapshots/" + w.text(`SELECT id::text FROM snapshots WHERE name = 'first'`)},
+		"/admin/erase":                   {"/admin/erase", "/admin/erase?q=example.com"},
+		"/admin/erase/:id":               {"/admin/erase/" + w.text(`SELECT id::text FROM erasures`)},
+		"/admin/erase/:id/report.json":   nil, // a file
 		"/admin/snapshots/:id/export":    nil, // a file
 		"/admin/snapshots/:id/manifest":  nil, // JSON
 		"/chat/shared/:token":            {w.sharedChat()},
@@ -300,9 +304,12 @@ func (w *world) dataAndQuality(labeler account.User) (imported string) {
 	imported = olga.sendFile("some.jsonl", `{"prompt":"Name a bird.","chosen":"Robin.","rejected":"Cod.","labeler":"ann"}
 {"prompt":"Same","chosen":"a","rejected":"a"}
 {"prompt":"Write to ann@example.com"}
+{"prompt":"What a shop asks","completions":["a","b"],"ranks":[1,2],"customer":"shop"}
 `).want(w.T, http.StatusSeeOther).head.Get("Location")
 	w.work()
 	olga.form("/admin/snapshots", "name", "first").want(w.T, http.StatusSeeOther)
+	_, err := w.erase(ctx, labeling.Subject{Kind: labeling.SubjectCustomer, ID: "shop"}, "user:olga", false)
+	w.must(err)
 	olga.form("/admin/webhooks", "url", "https://example.com/hook").want(w.T, http.StatusOK)
 	hooks, err := w.labeling.Webhooks(ctx)
 	w.must(err)

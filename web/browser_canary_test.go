@@ -21,9 +21,9 @@ func (b *tab) sure(summary, reason, fields, button string) {
 	eval[bool](b, fmt.Sprintf(`[...document.querySelectorAll("details.confirm[open] button")].find((x) => x.textContent === %q).click(); true`, button))
 }
 
-// TestAdminPromoteCanaryRollback is the admin's sixth journey: a version is promoted, another one is a canary that customers meet, is
+// TestAdmin6PromoteCanaryRollback is the admin's sixth journey: a version is promoted, another one is a canary that customers meet, is
 // paused, goes on and all the way, is rolled back from; a bad one is taken back by its guard. Every reason stands on the pages.
-func TestAdminPromoteCanaryRollback(t *testing.T) {
+func TestAdmin6PromoteCanaryRollback(t *testing.T) {
 	t.Parallel()
 	w := trialWorld(t)
 	w.slot.Keep = 1

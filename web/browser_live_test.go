@@ -109,10 +109,10 @@ func (w *world) inPPO(c loop.Config) loop.Round {
 	return r
 }
 
-// TestAdminLiveCurves is journey 4 of admins on a real round: curves grow by themselves, also past a cut connection, and miss nothing; they
+// TestAdmin4LiveCurves is journey 4 of admins on a real round: curves grow by themselves, also past a cut connection, and miss nothing; they
 // zoom, are smoothed and read as tables; what the policy says on the way can be read; a pause keeps a checkpoint; an alarm stops the run and
 // a person who says why lets it go on.
-func TestAdminLiveCurves(t *testing.T) {
+func TestAdmin4LiveCurves(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)

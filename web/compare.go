@@ -300,6 +300,23 @@ type comparedWith struct {
 	Judged      bool
 }
 
+// LengthControlled is Win with the length of the answers taken out.
+func (v comparedWith) LengthControlled() loop.Estimate {
+	return v.Over(v.self(), v.Report.LengthControlled)
+}
+
+// RewardJudged is the win rate as the reward model judges the prompts that people judged; nil where none did.
+func (v comparedWith) RewardJudged() *loop.Estimate {
+	if v.Report.RewardJudged == nil {
+		return nil
+	}
+	e := v.Over(v.self(), *v.Report.RewardJudged)
+	return &e
+}
+
+// self is the version whose comparison it is.
+func (v comparedWith) self() string { return v.Comparison.Other(v.Other) }
+
 // comparedWith lists the comparisons of a version, with one other version alone where that is not empty.
 func (s *server) comparedWith(ctx context.Context, id, other string) (out []comparedWith, err error) {
 	if id == "" {

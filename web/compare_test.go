@@ -112,9 +112,9 @@ func (w *world) pairOfVersions() (a, b registry.Version) {
 	return made[0], made[1]
 }
 
-// TestCompareJourney: an admin starts a comparison of two versions, two labelers judge every pair by keys alone, and the result is
+// TestAdmin5Compare is journey 5 of admins: an admin starts a comparison of two versions, two labelers judge every pair by keys alone, and the result is
 // shown. Until then nothing that anybody can read says whose an answer is.
-func TestCompareJourney(t *testing.T) {
+func TestAdmin5Compare(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.user("ada", account.RoleOwner)
@@ -179,6 +179,17 @@ func TestCompareJourney(t *testing.T) {
 	b.fitsWidth()
 	b.wholeShot("closed")
 	b.result(w, id)
+	for _, part := range []string{"odd", "even", "%"} { // by slice, with intervals
+		b.until(`document.getElementById("main").innerText.includes("` + part + `")`)
+	}
+	b.click(`a[href$="/pairs"]`) // to what was said
+	b.until(`location.pathname.endsWith("/pairs") && document.getElementById("main").innerText.includes("` + a.Name + `") && document.getElementById("main").innerText.includes("fox")`)
+	b.axe()
+	b.size(360, 740)
+	b.fitsWidth()
+	b.visit(page)
+	b.fitsWidth()
+	b.size(1280, 900)
 	ada.get(page+"/pairs").want(t, 200)
 	got := ada.get(page+"/pairs.csv").want(t, 200)
 	if rows, err := csv.NewReader(strings.NewReader(got.body)).ReadAll(); err != nil || len(rows) != 13 || !strings.Contains(got.head.Get("Content-Disposition"), "comparison-1.csv") {

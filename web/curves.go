@@ -77,7 +77,7 @@ func (c curve) between(from, to int) curve {
 }
 
 // Kinds of runs whose curves a round shows.
-var curveKinds = []string{loop.KindReward, loop.KindPPO, loop.KindEvaluate}
+var curveKinds = []string{loop.KindSFT, loop.KindReward, loop.KindPPO, loop.KindEvaluate}
 
 // charts are the curves that are shown first; all other figures of a run stand under their own names.
 var charts = []struct {
@@ -85,6 +85,7 @@ var charts = []struct {
 	kind    string
 	metrics []string
 }{
+	{"Loss on demonstrations, nats per token", loop.KindSFT, []string{"loss"}},
 	{"Reward loss", loop.KindReward, []string{"loss", "heldout_loss"}},
 	{"Reward accuracy", loop.KindReward, []string{"accuracy", "heldout_accuracy"}},
 	{"Reward score", loop.KindPPO, []string{"score"}},

@@ -75,7 +75,7 @@ func TestLinePlot(t *testing.T) {
 func TestCurvesCSV(t *testing.T) {
 	var b bytes.Buffer
 	at := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	if err := writeCSV(&b, curveKinds, [][]run.Point{nil, {{Step: 1, At: at, Metrics: run.Metrics{"kl": 1.0 / 3}}, {Step: 2, At: at, Metrics: run.Metrics{"score": math.NaN(), "kl": 1}}}, nil}); err != nil {
+	if err := writeCSV(&b, curveKinds, [][]run.Point{nil, nil, {{Step: 1, At: at, Metrics: run.Metrics{"kl": 1.0 / 3}}, {Step: 2, At: at, Metrics: run.Metrics{"score": math.NaN(), "kl": 1}}}, nil}); err != nil {
 		t.Fatal(err)
 	}
 	rows, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(b.String(), "\ufeff"))).ReadAll()
@@ -133,7 +133,7 @@ func TestCurvesWithoutHoles(t *testing.T) {
 		Runs   []runCurves `json:"runs"`
 	}
 	ada.get("/admin/api/rounds/"+r.ID+"/curves").want(t, 200).into(t, &start)
-	if start.Cursor != "0.3.0" || len(start.Runs) != 1 || start.Runs[0].Last != 3 {
+	if start.Cursor != "0.0.3.0" || len(start.Runs) != 1 || start.Runs[0].Last != 3 {
 		t.Fatalf("%+v", start)
 	}
 	heard := start.Runs[0].Curves["score"].X

@@ -335,7 +335,7 @@ func consents(t *testing.T, w *world, c apiCustomer) {
 	completion := ""
 	w.must(w.pool.QueryRow(t.Context(), `SELECT completion_id FROM conversation_turns WHERE id = $1`, said.Answers[0].ID).Scan(&completion))
 	ada := w.as("ada", account.RoleAdmin)
-	ada.form("/admin/erase", "kind", "completion", "id", completion, "sure", "yes").want(t, http.StatusOK)
+	ada.form("/admin/erase", "kind", "completion", "id", completion, "sure", "yes").want(t, http.StatusSeeOther)
 	if turns := k.turns(); len(turns) != 2 || turns[0].ID != kept.Question.ID {
 		t.Errorf("%+v", turns)
 	}

@@ -77,9 +77,14 @@ func (s *server) trace(ctx context.Context, d *lineageData) error {
 	} else if !errors.Is(err, registry.ErrNotFound) {
 		return err
 	}
-	rounds, err := s.Loop.List(ctx, s.ProjectID, 1)
-	d.Open = len(rounds) > 0 && !rounds[0].Stage.Ended()
+	d.Open, err = s.roundOpen(ctx)
 	return err
+}
+
+// roundOpen says whether a round is under way, so that no other can start.
+func (s *server) roundOpen(ctx context.Context) (bool, error) {
+	rounds, err := s.Loop.List(ctx, s.ProjectID, 1)
+	return len(rounds) > 0 && !rounds[0].Stage.Ended(), err
 }
 
 // byEmail takes a labeler's e-mail address for the id, which nobody remembers.
@@ -96,27 +101,54 @@ func (s *server) byEmail(ctx context.Context, subject *labeling.Subject) error {
 	return err
 }
 
-// retrain starts a round that learns from all rankings but those of a subject.
+// taintedBy is why a version should be trained again, and from which round on.
+type taintedBy struct {
+	Reason  string
+	Erasure string     // id, where that is the reason
+	From    loop.Round // the first round of the version's line that learned from what is gone; Number 0: no round did
+}
+
+func (s *server) taintsOf(ctx context.Context, versionID string) (out []taintedBy, err error) {
+	list, err := s.Registry.Taints(ctx, versionID)
+	for _, t := range list {
+		v := taintedBy{Reason: t.Reason}
+		if id, ok := strings.CutPrefix(t.Reason, "erasure "); ok {
+			v.Erasure = id
+		}
+		if t.RoundID != "" {
+			if v.From, err = s.Loop.View(ctx, t.RoundID); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, v)
+	}
+	return out, err
+}
+
+// retrain starts a round that learns from all rankings that there are, but those of a subject where one is named, with the settings of
+// the round that is named or of the last one.
 func (s *server) retrain(c *gin.Context) {
 	ctx := c.Request.Context()
-	kind, err := formValue(c, "kind", 20)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	id, err := formValue(c, "id", 300)
-	if err != nil {
-		s.fail(c, err)
-		return
+	var subject labeling.Subject
+	var from string
+	for name, at := range map[string]*string{"kind": &subject.Kind, "id": &subject.ID, "round": &from} {
+		var err error
+		if *at, err = formValue(c, name, 300); err != nil {
+			s.fail(c, err)
+			return
+		}
 	}
 	rounds, err := s.Loop.List(ctx, s.ProjectID, 1)
+	if err == nil && from != "" {
+		rounds = make([]loop.Round, 1)
+		rounds[0], err = s.Loop.View(ctx, from)
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	cfg := s.nextConfig(rounds)
-	cfg.Retrain, cfg.Promotion = true, loop.PromoteByHand
-	if subject := (labeling.Subject{Kind: kind, ID: id}); !slices.Contains(cfg.Without, subject) {
+	cfg := relearn(s.nextConfig(rounds))
+	if !slices.Contains(cfg.Without, subject) && (from == "" || subject != labeling.Subject{}) {
 		cfg.Without = append(slices.Clone(cfg.Without), subject)
 	}
 	r, err := s.Loop.Start(ctx, s.ProjectID, actor(c), cfg)
@@ -125,6 +157,16 @@ func (s *server) retrain(c *gin.Context) {
 		return
 	}
 	done(c, "/admin/rounds/"+url.PathEscape(r.ID), "started")
+}
+
+// relearn is the setup of a round that learns again from the rankings that are there.
+func relearn(cfg loop.Config) loop.Config {
+	cfg.Retrain, cfg.Promotion, cfg.Snapshot, cfg.RewardModel = true, loop.PromoteByHand, "", ""
+	cfg.Parts = slices.DeleteFunc(slices.Clone(cfg.Parts), func(p loop.Stage) bool { return p == loop.StageRank })
+	if !slices.Contains(cfg.Parts, loop.StageReward) {
+		cfg.Parts = nil
+	}
+	return cfg
 }
 
 // Sizes of the picture of a lineage.

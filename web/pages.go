@@ -263,6 +263,7 @@ var notes = map[string]sentence{
 	"retried":     "The round tries the stage again.",
 	"promoted":    "Promoted. Answers under way finish on the former weights.",
 	"released":    "The task is back in the queue.",
+	"erased":      "Erased. The report is below.",
 	"removed":     "The webhook is removed.",
 	"replayed":    "The event will be sent again.",
 	"revoked":     "The key is revoked.",

@@ -83,7 +83,7 @@ func (s *server) live(c *gin.Context, d *roundData) (err error) {
 	}
 	rounds, err := s.Loop.List(ctx, d.ProjectID, 30)
 	for _, r := range rounds {
-		if r.Number < d.Number && r.RewardRunID != "" && len(d.Former) < 8 {
+		if r.Number < d.Number && r.RewardRunID+r.SFTRunID != "" && len(d.Former) < 8 {
 			d.Former = append(d.Former, r)
 		}
 	}
@@ -122,7 +122,9 @@ func limitsOf(l loop.Limits) map[string]map[string][]float64 {
 }
 
 // runsOf are the runs of a round in the order of curveKinds; "" where there is none yet.
-func runsOf(r loop.Round) [3]string { return [3]string{r.RewardRunID, r.PPORunID, r.EvaluateRunID} }
+func runsOf(r loop.Round) [4]string {
+	return [4]string{r.SFTRunID, r.RewardRunID, r.PPORunID, r.EvaluateRunID}
+}
 
 // answerAlarm lets a round go on that an alarm stopped.
 func (s *server) answerAlarm(c *gin.Context) {
@@ -243,9 +245,9 @@ type roundUpdate struct {
 	Paused   bool          `json:"paused"`
 }
 
-// runPoints are new points of one curve.
+// runPoints are new points of one run.
 type runPoints struct {
-	Kind   string      `json:"kind"` // reward.train, ppo.train
+	Kind   string      `json:"kind"` // one of curveKinds
 	Points []run.Point `json:"points"`
 }
 
@@ -256,9 +258,9 @@ const (
 )
 
 // cursor is how far a reader is: the last step of each run, in the order of curveKinds.
-type cursor [3]int
+type cursor [4]int
 
-func (k cursor) String() string { return fmt.Sprintf("%d.%d.%d", k[0], k[1], k[2]) }
+func (k cursor) String() string { return fmt.Sprintf("%d.%d.%d.%d", k[0], k[1], k[2], k[3]) }
 
 // roundEvents tells of a round as it goes: "round" when stage or progress changed, "points" for new steps of its runs. The
 // id of an event says how far the reader is, so a reader that reconnects gets what it missed and nothing twice.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -22,7 +23,8 @@ type samplesData struct {
 	Columns []sampleColumn
 	Scores  []loop.SampledScores
 	HeldBy  string
-	Plot    []curve // reward model, held-out judge
+	Plot    []curve        // reward model, held-out judge
+	People  []comparedWith // closed comparisons of the round's policy that people judged
 }
 
 type promptChoice struct {
@@ -99,7 +101,22 @@ func (s *server) samplesPage(c *gin.Context) {
 			return
 		}
 	}
+	if err := s.judgedByPeople(ctx, &d); err != nil {
+		s.fail(c, err)
+		return
+	}
 	s.render(c, http.StatusOK, "samples", view{Title: s.say(c, "Round %d", r.Number), Nav: "rounds", Data: d})
+}
+
+// judgedByPeople fills in what people said of the round's policy where they did not know whose an answer was.
+func (s *server) judgedByPeople(ctx context.Context, d *samplesData) error {
+	list, err := s.comparedWith(ctx, d.PolicyVersionID, "")
+	for _, v := range list {
+		if v.Judged {
+			d.People = append(d.People, v)
+		}
+	}
+	return err
 }
 
 func (s *server) chosenSamples(c *gin.Context, d *samplesData) error {

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	goflag "flag"
 	"io"
@@ -187,15 +188,12 @@ func (w *world) joinPool(ctx context.Context, tx pgx.Tx, key account.Key, p Prom
 	return w.labeling.JoinPool(ctx, tx, p.Answered(w.project.ID, key))
 }
 
+// reportKey signs reports of erasures.
+var reportKey = ed25519.NewKeyFromSeed([]byte("a key of thirty-two bytes to sign"[:ed25519.SeedSize]))
+
 // erase is what the program does when a person is to be erased.
 func (w *world) erase(ctx context.Context, subject labeling.Subject, actor string, dry bool) (labeling.ErasureReport, error) {
-	return w.labeling.Erase(ctx, subject, actor, dry, func(ctx context.Context, tx pgx.Tx, snapshots []string, reason string) (list []labeling.Touched, err error) {
-		versions, err := w.registry.Taint(ctx, tx, snapshots, reason)
-		for _, v := range versions {
-			list = append(list, labeling.Touched{ID: v.ID, Name: v.Name})
-		}
-		return list, err
-	})
+	return w.labeling.Erase(ctx, subject, actor, dry, labeling.Erasing{Taint: w.loop.Taint, Key: reportKey})
 }
 
 // consent is what the program does when a customer changes its mind.
@@ -353,6 +351,12 @@ func (w *world) count(sql string, args ...any) int {
 	var n int
 	w.must(w.pool.QueryRow(w.Context(), sql, args...).Scan(&n))
 	return n
+}
+
+func (w *world) text(sql string, args ...any) (s string) {
+	w.Helper()
+	w.must(w.pool.QueryRow(w.Context(), sql, args...).Scan(&s))
+	return s
 }
 
 func readAll(t *testing.T, r io.Reader) string {

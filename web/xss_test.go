@@ -137,7 +137,9 @@ func TestTextStaysText(t *testing.T) {
 	_, err = w.labeling.Submit(ctx, labeling.SubmitInput{AssignmentID: a.ID, LabelerID: own.ID, Ranks: []int{1, 2}, Comment: all, IdempotencyKey: task.ID}, nil)
 	w.must(err)
 	judged, closed := w.comparisons(loop.Round{PolicyVersionID: v.ID}, own, all[:1500], all, "other")
-	for _, p := range []string{judged, closed, closed + "/pairs", "/admin/compare", "/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
+	_, err = w.labeling.MakeSnapshot(ctx, w.project.ID, labeling.SnapshotFilter{Name: `<script>alert(1)</script>`}, "system")
+	w.must(err)
+	for _, p := range []string{"/admin/snapshots/" + w.text(`SELECT id::text FROM snapshots LIMIT 1`), "/admin/erase?q=" + escape(`<script>`), judged, closed, closed + "/pairs", "/admin/compare", "/admin/projects", "/admin/projects/" + evil.ID, "/admin/projects/" + evil.ID + "/guidelines", "/label/projects", "/label/history?project=" + w.project.ID,
 		"/label/write?project=" + evil.ID, "/label?project=" + evil.ID, "/admin", "/admin/rounds/new", "/admin/rounds/new?setup=" + setup.ID, "/admin/rounds/" + r.ID, "/admin/rounds/" + r.ID + "/samples", "/admin/models", "/admin/models/" + v.ID, "/admin/models/" + w.version.ID, "/admin/people", "/admin/people/" + own.ID, "/admin/keys", "/admin/audit", "/admin/audit/entry/3", "/admin/settings", "/admin/health", "/account", "/account/sessions", "/label", "/chat", "/docs", "/docs/security"} {
 		for _, language := range []string{"zh-TW", "en"} {
 			if found := wild(ada.get(p, "Accept-Language", language).want(t, 200).body); found != nil {
@@ -154,6 +156,7 @@ func TestTextStaysText(t *testing.T) {
 		for _, got := range []answer{
 			ada.get("/admin/audit?actor=" + escape(q) + "&act=" + escape(q)),
 			ada.get("/admin/audit?q=" + escape(q) + "&from=" + escape(q)),
+			ada.get("/admin/erase?q=" + escape(q)),
 			ada.get("/admin/people?q=" + escape(q) + "&after=" + escape(q)),
 			ada.get("/docs/" + escape(q)),
 			w.anon().get("/login?next=" + escape(q)),

@@ -54,6 +54,7 @@ type app struct {
 	loop     *loop.Loop
 	client   *river.Client[pgx.Tx]
 	webhooks webhooks
+	secrets  *secrets
 	project  labeling.Project
 }
 
@@ -87,14 +88,13 @@ func newApp(ctx context.Context, db *database, c appConfig, log *slog.Logger) (*
 	if a.webhooks, err = openWebhooks(c.Dir); err != nil {
 		return nil, err
 	}
-	keys, err := openSecrets(c.Dir)
-	if err != nil {
+	if a.secrets, err = openSecrets(c.Dir); err != nil {
 		return nil, err
 	}
 	a.runs = run.NewStore(db.Jobs)
 	a.loop = loop.New(loop.Deps{Pool: db.Jobs, Labeling: labeling.NewStore(db.Jobs), Registry: a.registry, Runs: a.runs, Blobs: a.blobs,
 		Template: a.template, Judge: c.Judge, Log: log, Scratch: filepath.Join(c.Dir, "scratch"), ChatRatings: a.chatRatings,
-		Remote: &remote.Client{HTTP: engineClient(c.EngineNetworks)}, Secrets: keys,
+		Remote: &remote.Client{HTTP: engineClient(c.EngineNetworks)}, Secrets: a.secrets,
 		Cost: machineCost()})
 	if err := a.makeClient(c); err != nil {
 		return nil, err

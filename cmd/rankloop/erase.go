@@ -8,8 +8,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/rankloop/rankloop/labeling"
 )
 
@@ -25,7 +23,7 @@ type eraseCmd struct {
 
 func (eraseCmd) Help() string {
 	return `Everything goes in one transaction. Snapshots that held the rows, and models that learned from these, are marked; the report is
-kept with its digest, and has no text of what is gone. What is erased already, or was never there, is no error. Backups of the database are not reached: see the page on privacy in the docs.
+kept with its digest and signed, and has no text of what is gone. What is erased already, or was never there, is no error. Backups of the database are not reached: see the page on privacy in the docs.
 
 Example:
   rankloop erase --customer 0199f3a2-7c11-7e8e-9f43-2f5d7a1b6c0d --dry-run
@@ -53,10 +51,7 @@ func (c eraseCmd) Run(ctx context.Context, std streams) error {
 			return err
 		}
 		if c.JSON {
-			return json.NewEncoder(std.out).Encode(struct {
-				labeling.ErasureReport
-				Digest string `json:"digest"`
-			}{r, r.Digest})
+			return json.NewEncoder(std.out).Encode(printedErasure(r))
 		}
 		for _, table := range slices.Sorted(maps.Keys(r.Rows)) {
 			fmt.Fprintf(std.out, "%s: %d rows\n", table, r.Rows[table])
@@ -67,11 +62,14 @@ func (c eraseCmd) Run(ctx context.Context, std streams) error {
 		for _, m := range r.Models {
 			fmt.Fprintf(std.out, "model %s (%s)\n", m.ID, m.Name)
 		}
+		if first, ok := r.RetrainFrom(); ok {
+			fmt.Fprintf(std.out, "retrain from round %d: it was the first to learn from them\n", first.Round)
+		}
 		if c.DryRun {
 			_, err = fmt.Fprintln(std.out, "dry run: nothing has changed")
 			return err
 		}
-		_, err = fmt.Fprintf(std.out, "erasure %s, report sha256 %s\n", r.ID, r.Digest)
+		_, err = fmt.Fprintf(std.out, "erasure %s, report sha256 %s: 'rankloop erasure report %[1]s' prints it with its signature\n", r.ID, r.Digest)
 		return err
 	})
 }
@@ -93,14 +91,7 @@ func (c eraseCmd) subject(ctx context.Context, a *app) (labeling.Subject, error)
 	return labeling.Subject{Kind: "customer", ID: c.Customer}, nil
 }
 
-// erase joins what labeling deletes with what the registry marks.
+// erase joins what labeling deletes with what the loop marks.
 func (a *app) erase(ctx context.Context, subject labeling.Subject, actor string, dry bool) (labeling.ErasureReport, error) {
-	return labeling.NewStore(a.db.Jobs).Erase(ctx, subject, actor, dry, func(ctx context.Context, tx pgx.Tx, snapshots []string, reason string) ([]labeling.Touched, error) {
-		versions, err := a.registry.Taint(ctx, tx, snapshots, reason)
-		var list []labeling.Touched
-		for _, v := range versions {
-			list = append(list, labeling.Touched{ID: v.ID, Name: v.Name})
-		}
-		return list, err
-	})
+	return labeling.NewStore(a.db.Jobs).Erase(ctx, subject, actor, dry, labeling.Erasing{Taint: a.loop.Taint, Key: a.secrets.reports})
 }

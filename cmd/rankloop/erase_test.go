@@ -1,10 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -52,6 +58,7 @@ func TestEraseCommand(t *testing.T) {
 	}
 	erase(4, "prompts: 1 rows", "--completion", "cmpl-0", "--dry-run")
 	erase(3, "report sha256", "--completion", "cmpl-0")
+	verifyReport(t, url, dir)
 	erase(3, "nothing is kept of completion:", "--completion", "cmpl-0")
 	erase(3, "prompts: 2 rows", "--customer", "acme", "--user", "u2", "--dry-run")
 	erase(1, "prompts: 2 rows", "--customer", "acme", "--user", "u2")
@@ -68,5 +75,58 @@ func TestEraseCommand(t *testing.T) {
 		if code, _, _ := call(t, "", append([]string{"erase", "--dir", dir}, args...)...); code != 2 {
 			t.Errorf("%v: exit %d", args, code)
 		}
+	}
+}
+
+// verifyReport takes the signed report of the one erasure, and checks it by the installation's key, by the key alone, by another
+// installation's key, and with a figure changed.
+func verifyReport(t *testing.T, url, dir string) {
+	t.Helper()
+	db := []string{"--database-url", url, "--dir", dir}
+	var listed printedReport
+	if _, out, errs := call(t, "", append([]string{"erasure", "list", "--json"}, db...)...); json.Unmarshal([]byte(out), &listed) != nil || listed.SignedBy == "" {
+		t.Fatalf("%s%s", out, errs)
+	}
+	code, report, errs := call(t, "", append([]string{"erasure", "report", listed.ID}, db...)...)
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	changed := strings.Replace(report, `"prompts": 1`, `"prompts": 2`, 1)
+	if changed == report {
+		t.Fatalf("no figure to change in %s", report)
+	}
+	file := filepath.Join(t.TempDir(), "report.json")
+	verify := func(want int, says, text string, args ...string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, out, errs := call(t, "", append([]string{"erasure", "verify", file}, args...)...); code != want || !strings.Contains(out+errs, says) {
+			t.Errorf("%v: exit %d, %s%s", args, code, out, errs)
+		}
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, []byte(report)); err != nil {
+		t.Fatal(err)
+	}
+	verify(0, "the signature holds: erasure "+listed.ID, report, "--dir", dir)
+	verify(0, "the signature holds", report, "--key", listed.SignedBy)
+	verify(0, listed.Digest, compact.String(), "--key", listed.SignedBy, "--json")
+	verify(1, "the report was changed", changed, "--key", listed.SignedBy)
+	var forged labeling.SignedErasure
+	if err := json.Unmarshal([]byte(changed), &forged); err != nil {
+		t.Fatal(err)
+	}
+	compact.Reset()
+	if err := json.Compact(&compact, forged.Report); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(compact.Bytes())
+	verify(1, "not one of this report", strings.Replace(changed, listed.Digest, hex.EncodeToString(sum[:]), 1), "--key", listed.SignedBy)
+	verify(1, "signed by another key", report, "--key", base64.StdEncoding.EncodeToString(sum[:]))
+	verify(2, "no installation in", report, "--dir", t.TempDir())
+	verify(1, "no signed report", `{"rows": {}}`, "--key", listed.SignedBy)
+	if code, _, errs := call(t, "", append([]string{"erasure", "report", "x"}, db...)...); code != 1 || !strings.Contains(errs, "erasure list") {
+		t.Errorf("exit %d, %s", code, errs)
 	}
 }

@@ -49,6 +49,7 @@ type cli struct {
 	Import     importCmd     `cmd:"" help:"Read preference data into rankings." group:"Offline"`
 	Export     exportCmd     `cmd:"" help:"Write a snapshot of rankings as a file for other tools." group:"Server"`
 	Erase      eraseCmd      `cmd:"" help:"Erase a customer or labeler, with a report." group:"Server"`
+	Erasure    erasureCmd    `cmd:"" help:"Reports of erasures: list, print and verify them." group:"Server"`
 	Model      modelCmd      `cmd:"" help:"Inspect, export, promote and roll back models." group:"Offline"`
 	Experiment experimentCmd `cmd:"" help:"Run a repeatable experiment and say whether it holds." group:"Offline"`
 	Crowd      crowdCmd      `cmd:"" help:"Simulate crowds with bad labelers and say how many the quarantine rule finds." group:"Offline"`

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/ed25519"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -35,8 +37,9 @@ func installationKey(dir, file string) ([]byte, error) {
 // of the database alone has none of them. A sealed secret is the key's name (4 bytes), the nonce (12) and the ciphertext; its owner is
 // authenticated with it.
 type secrets struct {
-	aead cipher.AEAD
-	name []byte
+	aead    cipher.AEAD
+	name    []byte
+	reports ed25519.PrivateKey // derived from the same key: signs reports of erasures
 }
 
 func openSecrets(dir string) (*secrets, error) {
@@ -53,7 +56,11 @@ func openSecrets(dir string) (*secrets, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(append([]byte("name of the key "), key...))
-	return &secrets{aead, sum[:4]}, nil
+	seed, err := hkdf.Key(sha256.New, key, nil, "reports of erasures", ed25519.SeedSize)
+	if err != nil {
+		return nil, err
+	}
+	return &secrets{aead, sum[:4], ed25519.NewKeyFromSeed(seed)}, nil
 }
 
 // Seal implements loop.Secrets.

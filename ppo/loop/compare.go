@@ -237,11 +237,15 @@ func (c Comparison) WinOf(versionID string) (win Estimate, ok bool) {
 	if c.Report == nil || c.Report.Judged == 0 {
 		return win, false
 	}
-	win = c.Report.Win
+	return c.Over(versionID, c.Report.Win), true
+}
+
+// Over takes a win rate of the report, which is of B over A, for that of one of the versions over the other.
+func (c Comparison) Over(versionID string, win Estimate) Estimate {
 	if versionID == c.A {
 		win.Value, win.Low, win.High = 1-win.Value, 1-win.High, 1-win.Low
 	}
-	return win, true
+	return win
 }
 
 // Other is the version that a version is compared with.
