@@ -209,7 +209,7 @@ func TestErasePage(t *testing.T) {
 	learned := w.register(registry.Version{Kind: registry.Reward, Name: "learned-from-it", Digest: "sha256:" + strings.Repeat("c", 64), Parents: []string{w.version.ID}, Snapshot: &list[0].ID})
 	child := w.register(registry.Version{Kind: registry.Policy, Name: "child-of-it", Digest: "sha256:" + strings.Repeat("d", 64), Parents: []string{learned.ID}})
 	page := b.form("/admin/erase", "kind", "customer", "id", "shop").want(t, http.StatusOK)
-	for _, want := range []string{"What would go", "prompts: 1", "Snapshot first loses 1 rankings.", "Model learned-from-it", "Model child-of-it"} {
+	for _, want := range []string{"What would go", "Prompts: 1", "Rankings that the snapshot first loses: 1", "Model learned-from-it", "Model child-of-it"} {
 		if !strings.Contains(page.body, want) {
 			t.Errorf("the preview lacks %q", want)
 		}
