@@ -306,7 +306,7 @@ func TestChatStopped(t *testing.T) {
 // eventually waits for what happens after an answer has ended.
 func (w *world) eventually(sql string) {
 	w.Helper()
-	for range 400 {
+	for range 3000 {
 		var ok bool
 		w.must(w.pool.QueryRow(w.Context(), sql).Scan(&ok))
 		if ok {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	permission "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/chromedp"
 
 	"github.com/rankloop/rankloop/labeling"
@@ -119,6 +120,9 @@ func TestJoinInBrowser(t *testing.T) {
 	w.user("ada", account.RoleOwner)
 	b := w.open(1280, 900, false)
 	b.signIn("ada@example.com")
+	_, err := chromedp.Call(b.ctx, permission.SetPermission, permission.SetPermissionParams{Permission: &permission.PermissionDescriptor{Name: "clipboard-write"},
+		Setting: permission.PermissionSettingGranted, BrowserContextID: chromedp.FromContext(b.ctx).BrowserContextID}) // one without a window has nobody to ask
+	w.must(err)
 	b.visit("/admin/people")
 	b.do(chromedp.Click(chromedp.CSS(`form[action="/admin/invitations"] button`)))
 	b.until(`document.getElementById("link") && !document.querySelector("[data-copy=link]").hidden`)

@@ -94,12 +94,18 @@ func (c doctorCmd) machine(ctx context.Context) (list []need) {
 	add("data folder", writable(c.Dir), c.Dir)
 	_, err := starter.SFT()
 	add("starter model", err, "ships with the binary")
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		path = "not found: browser tests will be skipped"
-	}
-	add("Chromium (tests only)", nil, path)
+	add("Chromium (tests only)", nil, browser())
 	return list
+}
+
+// browser is the one that the tests of the pages take.
+func browser() string {
+	for _, name := range []string{"chromium-headless-shell", "chromium"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return "not found: browser tests will be skipped"
 }
 
 // installation looks at the database; nil where there is none to look at.

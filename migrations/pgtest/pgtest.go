@@ -2,7 +2,7 @@
 //
 // The first call in a test binary starts a cluster in a temporary folder (no fsync, root or not, PostgreSQL's binaries
 // found or fetched as for the demo) and migrates one template database; each test then gets a copy of it, in about
-// 30 ms. The cluster and its folder end with the process, also when that is killed. A test binary whose TestMain checks
+// 100 ms. The cluster and its folder end with the process, also when that is killed. A test binary whose TestMain checks
 // for leaked goroutines wraps its M: goleak.VerifyTestMain(pgtest.Wrap(m)).
 //
 // A missing PostgreSQL fails the test, it never skips it.
@@ -90,7 +90,11 @@ func create(t testing.TB, from string) string {
 	name := fmt.Sprintf("test_%d", counter.Add(1))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := admin(ctx, s, `CREATE DATABASE `+name+` TEMPLATE `+from); err != nil {
+	statement := `CREATE DATABASE ` + name + ` TEMPLATE ` + from
+	if !strings.HasPrefix(s.Version(), "14.") { // which knows no other way
+		statement += ` STRATEGY FILE_COPY`
+	}
+	if err := admin(ctx, s, statement); err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
 	t.Cleanup(func() {
@@ -116,7 +120,7 @@ func cluster() (*localpg.Server, error) {
 
 func start() (*localpg.Server, error) {
 	sweep()
-	dir, err := os.MkdirTemp("", dirPrefix)
+	dir, err := os.MkdirTemp(folder(), dirPrefix)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +164,7 @@ func withDatabase(url, name string) string {
 
 // sweep removes the folders of test binaries that were killed together with their watchdog.
 func sweep() {
-	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
+	dirs, _ := filepath.Glob(filepath.Join(folder(), dirPrefix+"*"))
 	for _, dir := range dirs {
 		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > time.Minute {
 			localpg.RemoveAbandoned(dir)
