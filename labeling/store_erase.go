@@ -275,12 +275,31 @@ func (e *eraser) children(table string, ids []string) error {
 			return err
 		}
 	}
+	if table == "prompts" {
+		if err := e.examples(ids); err != nil {
+			return err
+		}
+	}
 	switch table {
 	case "prompts", "responses", "demonstrations":
 		return e.where("redactions", `subject = '`+strings.TrimSuffix(table, "s")+`' AND subject_id::text = ANY($1)`, ids)
 	case "assignments":
 		_, err = e.tx.Exec(e.ctx, `UPDATE labelers SET last_assignment = NULL WHERE last_assignment::text = ANY($1)`, ids)
 	}
+	return err
+}
+
+// examples takes prompts, with what policies answered to them, out of the reports of rounds. Older reports know them by their text.
+func (e *eraser) examples(prompts []string) error {
+	const gone = `(x ->> 'prompt_id' = ANY($1) OR x ->> 'prompt_id' IS NULL AND x ->> 'prompt' IN (SELECT text FROM prompts WHERE id::text = ANY($1)))`
+	const all = `jsonb_array_elements(CASE jsonb_typeof(report -> 'examples') WHEN 'array' THEN report -> 'examples' ELSE '[]' END)`
+	lost, err := e.list(`SELECT id::text FROM rounds, `+all+` x WHERE `+gone, prompts)
+	if err != nil || len(lost) == 0 {
+		return err
+	}
+	e.rows["round_examples"] += len(lost)
+	_, err = e.tx.Exec(e.ctx, `UPDATE rounds SET report = jsonb_set(report, '{examples}',
+		(SELECT coalesce(jsonb_agg(x ORDER BY n), '[]') FROM `+all+` WITH ORDINALITY AS e (x, n) WHERE NOT coalesce(`+gone+`, false))) WHERE id::text = ANY($2)`, prompts, lost)
 	return err
 }
 

@@ -73,6 +73,31 @@ func (m *Transformer) Pack(w Weights) {
 	m.packed = w
 }
 
+// PackedBytes is the memory that the weights of this shape, without scalar heads, take once they are packed in form w; 0 for a shape that Validate refuses.
+func (c Config) PackedBytes(w Weights) (bytes int64) {
+	m, err := NewEmpty(c)
+	if err != nil {
+		return 0
+	}
+	form, head := w.form(), m.body.head()
+	packed := map[*Param]bool{head: true}
+	bytes = kernel.PanelsBytes(form, m.cfg.Width, m.cfg.Vocab)
+	for _, l := range m.body.linears() {
+		packed[l.w] = true
+		bytes += kernel.PanelsBytes(form, l.in, l.out)
+	}
+	for _, p := range m.params {
+		switch {
+		case packed[p]:
+		case w != WeightsFloat32 && len(p.Shape) >= 2:
+			bytes += 2 * int64(p.size())
+		default:
+			bytes += 4 * int64(p.size())
+		}
+	}
+	return bytes
+}
+
 // PackedCopy returns a copy that is packed in form w; m stays as it is. Copied is what is not packed, so of the matrices there is
 // one more set in memory, in the form of w.
 func (m *Transformer) PackedCopy(w Weights) *Transformer {

@@ -24,6 +24,13 @@ func TestPacked(t *testing.T) {
 				packed := m.Clone()
 				packed.Pack(w)
 				name := cfg.Family + " " + string(w)
+				bytes := int64(0)
+				for _, p := range packed.Params() {
+					bytes += p.Bytes()
+				}
+				if want := cfg.PackedBytes(w) + 4*int64(cfg.Width+1); bytes != want { // and the value head with its bias
+					t.Errorf("%s: the weights take %d bytes, said were %d", name, bytes, want)
+				}
 				if packed.Packed() != w || packed.NumParams() != merged.NumParams() || packed.Clone().Digest() != packed.Digest() {
 					t.Errorf("%s: packed as %q, %d parameters", name, packed.Packed(), packed.NumParams())
 				}

@@ -45,6 +45,9 @@ func (p *Pages) Total() int { return p.most }
 // Free is how many more pages may be held.
 func (p *Pages) Free() int { return p.most - p.made + len(p.free) }
 
+// Made is how many pages memory was taken for.
+func (p *Pages) Made() int { return p.made }
+
 // take returns a page that nobody holds. There must be one: see Free.
 func (p *Pages) take() *Page {
 	if n := len(p.free); n > 0 {

@@ -10,7 +10,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/labeling"
-	"github.com/rankloop/rankloop/web/account"
 )
 
 type accountDataData struct {
@@ -146,16 +145,12 @@ func (s *server) eraseAccount(c *gin.Context) {
 // another kind has been answered, and problem is empty.
 func (s *server) knowsPassword(c *gin.Context, password string) (code int, problem string, ok bool) {
 	err := s.Accounts.CheckPassword(c.Request.Context(), user(c).ID, password, c.ClientIP())
-	var limit *account.LimitError
-	switch {
-	case errors.Is(err, account.ErrDenied):
-		return http.StatusBadRequest, s.say(c, "The password is not right."), false
-	case errors.As(err, &limit):
-		c.Header("Retry-After", seconds(limit.RetryAfter))
-		return http.StatusTooManyRequests, s.say(c, "Too many attempts. Wait a few minutes and try again."), false
-	case err != nil:
-		s.fail(c, err)
-		return 0, "", false
+	if err == nil {
+		return 0, "", true
 	}
-	return 0, "", true
+	code, problem, err = s.refusedPassword(c, err)
+	if err != nil {
+		s.fail(c, err)
+	}
+	return code, problem, false
 }

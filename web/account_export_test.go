@@ -28,7 +28,7 @@ var notExported = map[string]string{
 	"canaries": "promotions", "canary_answers": "figures without text or person", "canary_events": "promotions", "planned_promotions": "promotions", "model_comparisons": "training",
 	"model_comparison_pairs": "ids and figures", "policy_samples": "what a policy said in training; goes with the prompt when that is erased", "health_marks": "the program's",
 	"settings": "settings of the house", "setting_changes": "settings of the house", "round_stages": "training", "round_templates": "training",
-	"identities": "who somebody is at another provider: the page of the account lists them", "sign_ins": "under way for minutes", "identity_offers": "under way for minutes",
+	"sign_ins": "under way for minutes", "identity_offers": "under way for minutes",
 	"schema_migrations": "the program's", "schema_marker": "the program's", "qualification_answers": "rows of labelers come along", "qualifications": "rows of labelers come along",
 	"reports": "rows of labelers come along", "ratings": "those of own rankings come along",
 }
@@ -53,6 +53,9 @@ func TestExportIsComplete(t *testing.T) {
 	w.addTask(says("to label"), "a", "b")
 	w.label(w.id("acme"), word)
 
+	_, err := w.pool.Exec(t.Context(), `INSERT INTO identities (id, user_id, provider, issuer, subject, email, made_account) VALUES (gen_random_uuid(), $1, 'google', 'https://id.example', $2, 'acme@id.example', false)`, w.id("acme"), word)
+	w.must(err)
+
 	got := b.get("/account/export").want(t, http.StatusOK)
 	words, kinds := map[string]int{}, map[string]bool{}
 	for lines := bufio.NewScanner(strings.NewReader(got.body)); lines.Scan(); {
@@ -61,7 +64,7 @@ func TestExportIsComplete(t *testing.T) {
 		kinds[l.Kind] = true
 		words[l.Kind] += strings.Count(string(l.Row), word)
 	}
-	for kind, table := range map[string]string{"account": "users", "session": "sessions", "key": "api_keys", "key_day": "key_days", "request": "usage"} {
+	for kind, table := range map[string]string{"account": "users", "session": "sessions", "key": "api_keys", "key_day": "key_days", "request": "usage", "identity": "identities"} {
 		kinds[table], words[table] = kinds[kind], words[kind]
 	}
 	rows, err := w.pool.Query(t.Context(), `SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE' ORDER BY 1`)

@@ -79,7 +79,8 @@ func (s *server) makeOwnKey(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	n := account.NewKey{CustomerID: u.ID, Name: d.Form.Name, Scopes: d.Form.Scopes, TrainingOptIn: d.Form.Train, Actor: actor(c)}
+	usual := s.newLimits()
+	n := account.NewKey{CustomerID: u.ID, Name: d.Form.Name, Scopes: d.Form.Scopes, TrainingOptIn: d.Form.Train, RPM: usual.RPM, TPM: usual.TPM, Actor: actor(c)}
 	if d.Days != "" {
 		days, wrong := strconv.Atoi(d.Days)
 		if wrong != nil || days < 1 || days > 3650 {

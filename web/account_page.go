@@ -18,13 +18,14 @@ func (s *server) accountRoutes() {
 	s.route(signedIn, post, "/account/sessions", s.endSessions)
 	s.route(signedIn, post, "/account/sessions/:id/end", s.endSession)
 	s.route(signedIn, get, "/account/keys", s.accountKeysPage)
-	s.route(signedIn, post, "/account/keys", s.makeOwnKey)
-	s.route(signedIn, post, accountKeyPath+"/rotate", s.rotateOwnKey)
-	s.route(signedIn, post, accountKeyPath+"/revoke", s.revokeOwnKey)
+	s.route(signedIn, post, "/account/keys", s.proved, s.makeOwnKey)
+	s.route(signedIn, post, accountKeyPath+"/rotate", s.proved, s.rotateOwnKey)
+	s.route(signedIn, post, accountKeyPath+"/revoke", s.proved, s.revokeOwnKey)
 	s.route(signedIn, post, accountKeyPath+"/training", s.consent)
 	s.route(signedIn, get, "/account/usage", s.accountUsagePage)
 	s.route(signedIn, get, "/account/data", s.accountDataPage)
-	s.stream(signedIn, get, "/account/export", s.exportAccount)
+	s.stream(signedIn, get, "/account/export", s.proved, s.exportAccount)
+	s.stream(signedIn, post, "/account/export", s.proved, s.exportAccount) // from the page that asks for the password
 	s.route(signedIn, post, "/account/erase", s.eraseAccount)
 }
 

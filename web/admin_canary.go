@@ -16,8 +16,8 @@ import (
 )
 
 func (s *server) canaryRoutes() {
-	s.route(admins, post, "/admin/models/:id/canary", s.startCanary)
-	s.route(admins, post, "/admin/models/:id/plan", s.planPromotion)
+	s.route(admins, post, "/admin/models/:id/canary", s.proved, s.startCanary)
+	s.route(admins, post, "/admin/models/:id/plan", s.proved, s.planPromotion)
 	s.route(admins, post, "/admin/planned/:id/cancel", s.cancelPlanned)
 	s.route(admins, post, "/admin/canaries/:id/advance", s.canaryAct("advanced", func(c *gin.Context, id, reason string) error {
 		step, err := strconv.Atoi(c.PostForm("step"))
@@ -79,6 +79,9 @@ func (s *server) startCanary(c *gin.Context) {
 		cfg, err = canaryForm(c)
 	}
 	if err == nil {
+		err = s.roomFor(c.Request.Context(), c.Param("id"))
+	}
+	if err == nil {
 		_, err = s.Loop.StartCanary(c.Request.Context(), c.Param("id"), actor(c), reason, cfg)
 	}
 	if err != nil {
@@ -86,6 +89,30 @@ func (s *server) startCanary(c *gin.Context) {
 		return
 	}
 	done(c, "/admin/models/"+url.PathEscape(c.Param("id")), "canary")
+}
+
+// roomFor refuses a version that this process has no memory for.
+func (s *server) roomFor(ctx context.Context, versionID string) error {
+	if s.Memory == nil {
+		return nil
+	}
+	v, err := s.Registry.Get(ctx, versionID)
+	if err != nil || v.GoneAt != nil { // which the start says itself
+		return err
+	}
+	return s.Memory.Room(ctx, v)
+}
+
+// freeMemory is what a canary may take here, in GB; empty where nobody knows.
+func (s *server) freeMemory() string {
+	if s.Memory == nil {
+		return ""
+	}
+	free, known := s.Memory.Free()
+	if !known {
+		return ""
+	}
+	return strconv.FormatFloat(float64(max(free, 0))/gigabyte, 'g', 3, 64)
 }
 
 // canaryForm reads how a canary is to grow; what is left out is as always. Shares are percents.
@@ -194,11 +221,12 @@ type canaryData struct {
 	Planned  []registry.Planned
 	Defaults registry.CanaryConfig
 	Served   []registry.Promotion // when this version served
+	FreeGB   string               // memory that this server has for one; empty: not known
 }
 
 // canaryOf reads it.
 func (s *server) canaryOf(ctx context.Context, v registry.Version) (d canaryData, err error) {
-	d.Defaults = registry.DefaultCanary()
+	d.Defaults, d.FreeGB = registry.DefaultCanary(), s.freeMemory()
 	list, err := s.Registry.CanariesOf(ctx, v.ID, 1)
 	if err != nil {
 		return d, err

@@ -19,7 +19,7 @@ const erasePath = "/admin/erase"
 
 func (s *server) erasureRoutes() {
 	s.route(admins, get, erasePath, s.erasePage)
-	s.route(admins, post, erasePath, s.erase)
+	s.route(admins, post, erasePath, s.proved, s.erase)
 	s.route(admins, get, erasePath+"/:id", s.erasurePage)
 	s.route(admins, get, erasePath+"/:id/report.json", s.erasureReport)
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rankloop/rankloop/web/account"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // keyForm is what a form says of a key, with the values it opens with.
@@ -56,7 +58,7 @@ func (s *server) keysPage(c *gin.Context) { s.showKeys(c, http.StatusOK, keysDat
 func (s *server) showKeys(c *gin.Context, code int, d keysData) {
 	ctx := c.Request.Context()
 	if d.Form.RPM == 0 {
-		d.Form = keyForm{Scopes: account.DefaultScopes, Limits: account.Limits{RPM: account.DefaultRPM, TPM: account.DefaultTPM}}
+		d.Form = keyForm{Scopes: account.DefaultScopes, Limits: s.newLimits()}
 	}
 	d.Scopes = account.Scopes
 	list, err := s.Accounts.Keys(ctx, "")
@@ -122,6 +124,11 @@ func perDay(days []account.Day, from time.Time) []column {
 	return out
 }
 
+// newLimits are those of a new key where nobody says otherwise.
+func (s *server) newLimits() account.Limits {
+	return account.Limits{RPM: s.Settings.Int(setting.KeyRequests), TPM: s.Settings.Int(setting.KeyTokens)}
+}
+
 // readKeyForm reads what both forms ask for.
 func readKeyForm(c *gin.Context) (f keyForm, err error) {
 	if f.Name, err = formValue(c, "name", 1000); err != nil {
@@ -151,7 +158,8 @@ func (s *server) createKey(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	n := account.NewKey{CustomerID: c.PostForm("customer"), Name: f.Name, Scopes: f.Scopes, TrainingOptIn: f.Train, RPM: f.RPM, TPM: f.TPM, DailyTokens: f.DailyTokens, Actor: actor(c)}
+	usual := s.newLimits()
+	n := account.NewKey{CustomerID: c.PostForm("customer"), Name: f.Name, Scopes: f.Scopes, TrainingOptIn: f.Train, RPM: cmp.Or(f.RPM, usual.RPM), TPM: cmp.Or(f.TPM, usual.TPM), DailyTokens: f.DailyTokens, Actor: actor(c)}
 	if v := c.PostForm("days"); v != "" {
 		days, err := strconv.Atoi(v)
 		if err != nil || days < 0 || days > 3650 {

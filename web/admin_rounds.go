@@ -42,14 +42,16 @@ type roundsData struct {
 	JSON      string      // of Defaults
 }
 
-// nextConfig is what a round is started with where nothing else is said: the settings of the newest one with the next seed.
-func nextConfig(rounds []loop.Round) loop.Config {
-	if len(rounds) == 0 {
-		return loop.DefaultConfig()
+// nextConfig is what a round is started with where nothing else is said: the settings of the newest one with the next seed, and those that
+// admins have set for all.
+func (s *server) nextConfig(rounds []loop.Round) loop.Config {
+	c := loop.DefaultConfig()
+	if len(rounds) > 0 {
+		c = rounds[0].Config
+		c.Seed++
+		c.Canary = c.Canary.OrDefault()
 	}
-	c := rounds[0].Config
-	c.Seed++
-	c.Canary = c.Canary.OrDefault()
+	UsualRound(s.Settings, &c)
 	return c
 }
 
@@ -80,7 +82,7 @@ func (s *server) adminHome(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	d.Defaults = nextConfig(newest)
+	d.Defaults = s.nextConfig(newest)
 	b, err := json.MarshalIndent(d.Defaults, "", "  ")
 	if err != nil {
 		s.fail(c, err)
@@ -133,7 +135,7 @@ func (s *server) roundConfig(c *gin.Context) (loop.Config, error) {
 	if err != nil {
 		return loop.Config{}, err
 	}
-	cfg := nextConfig(rounds)
+	cfg := s.nextConfig(rounds)
 	text, err := formValue(c, "config", 32<<10)
 	if err != nil {
 		return cfg, err

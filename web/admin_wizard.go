@@ -101,7 +101,7 @@ func (s *server) newRound(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	d := wizardData{Step: stepParts, Config: nextConfig(rounds)}
+	d := wizardData{Step: stepParts, Config: s.nextConfig(rounds)}
 	d.Config.Without, d.Config.Retrain, d.Config.Base, d.Config.Snapshot, d.Config.RewardModel = nil, false, "", "", ""
 	if len(rounds) == 0 {
 		d.Config.Gates = loop.GateConfig{Agreement: 0.55, RewardAccuracy: 0.55, KL: d.Config.MaxKL}

@@ -92,7 +92,7 @@ func (b *tab) sheet() sheet {
 
 // TestInterruptions edits and submits while tabs crash, close, reload, go elsewhere and come back, and the server dies and
 // returns, at random moments. No edit that the page took is lost, no ranking is lost, none is there twice.
-// RANKLOOP_SEED replays a run.
+// RANKLOOP_SEED replays a run, RANKLOOP_ROUNDS makes a longer one.
 func TestInterruptions(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
@@ -125,7 +125,13 @@ func TestInterruptions(t *testing.T) {
 	submitted := map[string]want{} // by prompt
 	drafts := map[string]sheet{}
 	kinds := map[string]int{}
-	const rounds = 36
+	rounds := 16
+	if s := os.Getenv("RANKLOOP_ROUNDS"); s != "" { // for longer walks
+		var err error
+		if rounds, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for round := range rounds {
 		down := false
 		for range 1 + rng.IntN(4) {

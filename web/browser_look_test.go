@@ -2,10 +2,8 @@ package web
 
 import (
 	"encoding/json"
-	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rankloop/rankloop/labeling"
@@ -19,66 +17,6 @@ var demoAnswers = []string{
 	"Once there was a fox. The fox had a drum. The fox had a drum. The fox had a drum and the drum was",
 	"A fox beat his drum so loudly that the birds flew away. He was sorry, so he learned to play softly. One by one the birds came back and sang along, and everybody was happy.",
 	"The fox lost the drum in the river and went home in the rain.",
-}
-
-// TestLook walks all pages at the widths of a desk and of a phone, light and dark: nothing may be wider than the window,
-// and no script may fail.
-func TestLook(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.user("ada", account.RoleOwner)
-	people, _ := w.labeled(6)
-	key := w.usedKey()
-	round := w.finishedRound()
-	snap, err := w.labeling.MakeSnapshot(t.Context(), w.project.ID, labeling.SnapshotFilter{}, "user:x")
-	w.must(err)
-	second := w.register(registry.Version{Kind: registry.Policy, Name: "policy-r2", Digest: "sha256:" + repeat("e"), Parents: []string{round.PolicyVersionID, round.RewardVersionID}, Snapshot: &snap.ID})
-	for range 2 {
-		w.addTask(says("Tell a story about a fox and a drum with a happy ending."), demoAnswers...)
-	}
-	_, closed := w.comparisons(round, people[0], "Tell a story about a fox and a drum with a happy ending.", demoAnswers...)
-	for _, size := range []struct {
-		name          string
-		width, height int64
-		dark          bool
-	}{{"wide", 1280, 900, false}, {"phone-dark", 360, 740, true}} {
-		t.Run(size.name, func(t *testing.T) {
-			v := *w
-			v.T = t
-			b := v.open(size.width, size.height, size.dark)
-			b.visit("/login")
-			b.shot("login")
-			b.fitsWidth()
-			b.signIn("ada@example.com")
-			for _, p := range []struct{ name, path string }{{"rounds", "/admin"}, {"round", "/admin/rounds/" + round.ID}, {"samples", "/admin/rounds/" + round.ID + "/samples"}, {"round-new", "/admin/rounds/new"}, {"docs-rounds", "/docs/rounds"}, {"models", "/admin/models"},
-				{"model", "/admin/models/" + second.ID}, {"compare", "/admin/compare"}, {"comparison", closed}, {"pairs", closed + "/pairs"}, {"lineage", "/admin/lineage?kind=labeler&id=" + people[0].ID}, {"people", "/admin/people"}, {"keys", "/admin/keys"}, {"key", "/admin/keys/" + key.ID}, {"engine", "/admin/engine"}, {"person", "/admin/people/" + people[0].ID}, {"audit", "/admin/audit?act=user."}, {"sessions", "/account/sessions"}, {"components", "/dev/components"}, {"health", "/admin/health"}, {"settings", "/admin/settings"},
-				{"account", "/account"}, {"docs", "/docs/ranking"}, {"missing", "/admin/nothing"}, {"chat", "/chat"}, {"label", "/label"}} {
-				if p.name == "missing" {
-					b.allow("404")
-				}
-				b.visit(p.path)
-				switch p.name {
-				case "label":
-					b.until(`document.querySelectorAll(".card").length === 4 && !document.getElementById("task").hidden`)
-					b.keys("23")
-					b.until(`document.getElementById("order").textContent.includes(">")`)
-					b.until(`/^Saved/.test(document.getElementById("saved").textContent)`)
-				case "engine":
-					b.until(`document.querySelectorAll(".chart canvas").length === 2`)
-				case "round":
-					b.until(`document.querySelectorAll(".chart canvas").length >= 6`)
-				}
-				b.drawn()
-				b.fitsWidth()
-				b.named()
-				b.shot(p.name)
-				if p.name == "label" {
-					b.do(chromedp.Click(chromedp.CSS("#help-open")))
-					b.shot("help")
-				}
-			}
-		})
-	}
 }
 
 // usedKey makes the customer acme with a key that has been used for three weeks, and another that was rotated and one that was revoked.

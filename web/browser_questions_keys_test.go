@@ -291,79 +291,77 @@ const pageClock = `(() => {
 // after a quarter of an hour, with the server restarted meanwhile, all of it lands exactly once.
 func TestOfflineForLong(t *testing.T) {
 	t.Parallel()
-	for _, question := range []string{labeling.QuestionRanking, labeling.QuestionRating} {
-		for _, gone := range []string{"network", "server"} {
-			t.Run(question+"/"+gone, func(t *testing.T) {
-				t.Parallel()
-				w := newWorld(t)
-				w.user("mina", account.RoleLabeler)
-				at, answers, done := "/label?project="+w.project.ID, demoAnswers, "4321"
-				if question == labeling.QuestionRating {
-					at, answers, done = "/label?project="+w.ask(question, 3, demoAnswers[0]).ID, nil, "6"
+	for gone, question := range map[string]string{"network": labeling.QuestionRanking, "server": labeling.QuestionRating} {
+		t.Run(question+"/"+gone, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.user("mina", account.RoleLabeler)
+			at, answers, done := "/label?project="+w.project.ID, demoAnswers, "4321"
+			if question == labeling.QuestionRating {
+				at, answers, done = "/label?project="+w.ask(question, 3, demoAnswers[0]).ID, nil, "6"
+			}
+			for i := range 3 {
+				if answers != nil {
+					w.addTask(says(fmt.Sprintf("Tell story number %d about a fox and a drum.", i)), answers...)
 				}
-				for i := range 3 {
-					if answers != nil {
-						w.addTask(says(fmt.Sprintf("Tell story number %d about a fox and a drum.", i)), answers...)
-					}
-				}
-				b := w.open(1280, 900, false)
-				b.allow("ERR_")
-				b.signIn("mina@example.com")
-				b.before(pageClock)
-				b.visit(at)
-				b.until(workOpen)
-				b.ahead(2)
-				pass := func(d time.Duration) {
-					t.Helper()
-					b.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`window.passed = false; advance(%d).then(() => { window.passed = true; }); undefined`, d.Milliseconds())))
-					b.until(`window.passed`)
-				}
-				waiting := `Object.keys(localStorage).filter((k) => k.includes(":out:")).length`
-				if gone == "network" {
-					b.offline(true)
-				} else {
-					w.stopServer()
-				}
-				for n := range 2 { // the open task, and the one that was ahead: while it is open and when nothing is, the first is sent again and again
-					b.blur()
-					b.keys(done)
-					b.do(chromedp.KeyEvent(kb.Enter))
-					b.until(fmt.Sprintf(waiting+` === %d`, n+1))
-					b.until(`document.getElementById("banner").textContent.includes("No connection")`)
-					tries := eval[int](b, `tries`)
-					pass(time.Minute)
-					if again := eval[int](b, `tries`) - tries; again < 5 || again > 60 {
-						t.Errorf("%d tries in a minute with %d waiting", again, n+1)
-					}
-				}
-				if got := eval[int](b, waiting); got != 2 {
-					t.Fatalf("%d answers wait after a minute, want 2", got)
-				}
-				if gone == "network" {
-					w.stopServer() // and is started anew meanwhile
-				}
-				pass(15 * time.Minute)
-				if got, n := eval[int](b, waiting), w.count(`SELECT count(*) FROM rankings`); got != 2 || n != 0 {
-					t.Fatalf("after a quarter of an hour %d answers wait and %d are stored", got, n)
-				}
-				w.startServer()
-				if gone == "network" {
-					b.offline(false)
-				}
+			}
+			b := w.open(1280, 900, false)
+			b.allow("ERR_")
+			b.signIn("mina@example.com")
+			b.before(pageClock)
+			b.visit(at)
+			b.until(workOpen)
+			b.ahead(2)
+			pass := func(d time.Duration) {
+				t.Helper()
+				b.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`window.passed = false; advance(%d).then(() => { window.passed = true; }); undefined`, d.Milliseconds())))
+				b.until(`window.passed`)
+			}
+			waiting := `Object.keys(localStorage).filter((k) => k.includes(":out:")).length`
+			if gone == "network" {
+				b.offline(true)
+			} else {
+				w.stopServer()
+			}
+			for n := range 2 { // the open task, and the one that was ahead: while it is open and when nothing is, the first is sent again and again
+				b.blur()
+				b.keys(done)
+				b.do(chromedp.KeyEvent(kb.Enter))
+				b.until(fmt.Sprintf(waiting+` === %d`, n+1))
+				b.until(`document.getElementById("banner").textContent.includes("No connection")`)
+				tries := eval[int](b, `tries`)
 				pass(time.Minute)
-				b.until(waiting + ` === 0`)
-				if n := w.count(`SELECT count(*) FROM rankings`); n != 2 {
-					t.Errorf("%d rankings, want 2", n)
+				if again := eval[int](b, `tries`) - tries; again < 5 || again > 60 {
+					t.Errorf("%d tries in a minute with %d waiting", again, n+1)
 				}
-				b.until(`document.getElementById("progress").textContent.startsWith("2 ") && ` + workOpen)
-				pass(5 * time.Minute)
-				if n := w.count(`SELECT count(*) FROM rankings`); n != 2 {
-					t.Errorf("%d rankings five minutes later, want 2", n)
-				}
-				if n := w.count(`SELECT count(*) FROM rankings WHERE surplus`); n != 0 {
-					t.Errorf("%d of them came too late", n)
-				}
-			})
-		}
+			}
+			if got := eval[int](b, waiting); got != 2 {
+				t.Fatalf("%d answers wait after a minute, want 2", got)
+			}
+			if gone == "network" {
+				w.stopServer() // and is started anew meanwhile
+			}
+			pass(15 * time.Minute)
+			if got, n := eval[int](b, waiting), w.count(`SELECT count(*) FROM rankings`); got != 2 || n != 0 {
+				t.Fatalf("after a quarter of an hour %d answers wait and %d are stored", got, n)
+			}
+			w.startServer()
+			if gone == "network" {
+				b.offline(false)
+			}
+			pass(time.Minute)
+			b.until(waiting + ` === 0`)
+			if n := w.count(`SELECT count(*) FROM rankings`); n != 2 {
+				t.Errorf("%d rankings, want 2", n)
+			}
+			b.until(`document.getElementById("progress").textContent.startsWith("2 ") && ` + workOpen)
+			pass(5 * time.Minute)
+			if n := w.count(`SELECT count(*) FROM rankings`); n != 2 {
+				t.Errorf("%d rankings five minutes later, want 2", n)
+			}
+			if n := w.count(`SELECT count(*) FROM rankings WHERE surplus`); n != 0 {
+				t.Errorf("%d of them came too late", n)
+			}
+		})
 	}
 }

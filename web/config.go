@@ -63,6 +63,7 @@ type Deps struct {
 	Loop          Loop
 	Serving       Serving
 	Rewards       Rewards
+	Memory        Memory // for a further policy; nil: nobody asks
 	ProjectID     string // the project that labelers rank for and rounds belong to
 
 	AfterSubmit AfterSubmit                // runs in the transaction of each ranking; may be nil

@@ -78,6 +78,7 @@ func problemOf(err error) (p *problem, known bool) {
 		tooLarge *http.MaxBytesError
 		tooMany  *account.LimitError
 		busy     *decode.BusyError
+		noRoom   *NoRoomError
 	)
 	is := func(targets ...error) bool {
 		for _, t := range targets {
@@ -107,6 +108,8 @@ func problemOf(err error) (p *problem, known bool) {
 		return invalid(settings.Field, settings.Reason), true
 	case errors.As(err, &models):
 		return invalid(models.Field, models.Reason), true
+	case errors.As(err, &noRoom):
+		return noRoom.problem(), true
 	case errors.As(err, &tooLarge):
 		return status(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)), true
 	case errors.As(err, &tooMany):

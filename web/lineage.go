@@ -147,7 +147,7 @@ func (s *server) retrain(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	cfg := relearn(nextConfig(rounds))
+	cfg := relearn(s.nextConfig(rounds))
 	if !slices.Contains(cfg.Without, subject) && (from == "" || subject != labeling.Subject{}) {
 		cfg.Without = append(slices.Clone(cfg.Without), subject)
 	}

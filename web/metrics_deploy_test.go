@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/health"
@@ -59,7 +60,10 @@ func TestDashboardAndAlerts(t *testing.T) {
 	exec(`INSERT INTO river.river_job (kind, queue, args, state, max_attempts) VALUES ('labeling.sweep', 'default', '{}', 'available', 3)`)
 	w.must(w.server.Health.Store.Mark(t.Context(), health.MarkBackup, true, ""))
 	w.server.Meter.Watch(Watched{Health: func(ctx context.Context) health.Report { return w.server.Health.Look(ctx, nil, false) },
-		Runs: w.runs.Live, Rounds: loop.NewStore(w.pool).Stages})
+		Runs: w.runs.Live, Rounds: loop.NewStore(w.pool).Stages, Canary: w.loop.CanaryCounts})
+	w.must(w.loop.AbortCanary(t.Context(), w.canary("former", "d").ID, "user:ada", "not this one"))
+	canary := w.canary("next", "e")
+	w.must(w.registry.Observe(t.Context(), []registry.Observation{{CanaryID: canary.ID, Canary: true, Failed: true}, {CanaryID: canary.ID, Canary: true}, {CanaryID: canary.ID}}))
 	w.as("mina", account.RoleLabeler).get("/label/projects")
 	metrics := httptest.NewServer(w.server.Meter.Handler())
 	defer metrics.Close()
@@ -82,7 +86,10 @@ func TestDashboardAndAlerts(t *testing.T) {
 	for name, want := range map[string]string{
 		`rankloop_train_step{kind="ppo.train"}`: "10", `rankloop_train_steps{kind="ppo.train"}`: "100", `rankloop_train_metric{kind="ppo.train",metric="score"}`: "1.5",
 		`rankloop_train_metric{kind="ppo.train",metric="kl"}`: "NaN", `rankloop_train_metric{kind="ppo.train",metric="invented"}`: "",
-		`rankloop_rounds{stage="sample"}`: "1", `rankloop_rounds{stage="ppo"}`: "0", `rankloop_health{check="postgres.fsync"}`: "2", `rankloop_health{check="backup"}`: "0",
+		`rankloop_rounds{stage="sample"}`: "1", `rankloop_rounds{stage="ppo"}`: "0", `rankloop_canary_share`: "0.01", `rankloop_canary_paused`: "0",
+		`rankloop_canary_answers{arm="canary"}`: "2", `rankloop_canary_failures{arm="canary"}`: "1", `rankloop_canary_answers{arm="serving"}`: "1", `rankloop_canary_failures{arm="serving"}`: "0",
+		`rankloop_canary_guard{guard="errors"}`: "1", `rankloop_canaries_ended_total{state="aborted"}`: "1", `rankloop_canaries_ended_total{state="rolled_back"}`: "0",
+		`rankloop_health{check="postgres.fsync"}`: "2", `rankloop_health{check="backup"}`: "0",
 		`rankloop_labels_total{what="submitted"}`: "0", `rankloop_http_request_duration_seconds_bucket{method="GET",route="/label/projects",code="200",le="+Inf"}`: "1",
 	} {
 		if values[name] != want {

@@ -17,6 +17,7 @@ type Watched struct {
 	Health func(context.Context) health.Report
 	Runs   func(context.Context) ([]run.Live, error)
 	Rounds func(context.Context) ([]loop.StageCount, error)
+	Canary func(context.Context) (loop.CanaryCounts, error)
 }
 
 const (
@@ -30,6 +31,7 @@ type watched struct {
 	report health.Report
 	runs   []run.Live
 	rounds []loop.StageCount
+	canary loop.CanaryCounts
 }
 
 // Watch lets the meter show what the database knows. Call it before the handler is used.
@@ -48,6 +50,7 @@ func (m *Meter) watch(ctx context.Context) (watched, bool) {
 		w := watched{at: now, report: m.sources.Health(ctx)}
 		w.runs, _ = m.sources.Runs(ctx)
 		w.rounds, _ = m.sources.Rounds(ctx)
+		w.canary, _ = m.sources.Canary(ctx)
 		m.last = w
 	}
 	return m.last, true
@@ -69,6 +72,7 @@ func (m *Meter) rooms(ctx context.Context, out exposition) {
 	w.queues(out)
 	w.state(out)
 	w.training(out)
+	w.trial(out)
 }
 
 func (w watched) queues(out exposition) {

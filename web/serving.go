@@ -48,6 +48,7 @@ type Served struct {
 	Template  token.ChatTemplate
 	Context   int    // positions of the model: prompt and completion together
 	Digest    string // of the weights; the system fingerprint is cut from it
+	Weights   int64  // bytes that the weights take
 
 	refs atomic.Int64 // 1 for the slot, 1 for each request
 }
@@ -154,6 +155,29 @@ func (l *Slot) Versions() (out []Version) {
 		out = append(out, Version{s.VersionID, s.Name, s.Created})
 	}
 	return out
+}
+
+// Memory is what the policies of the slot may take, and how much of it they have not taken yet: keys and values come with requests.
+func (l *Slot) Memory() (all, untaken int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.all() {
+		e := s.Engine.Stats()
+		all += s.Weights + int64(e.PagesTotal)*e.PageBytes
+		untaken += int64(e.PagesTotal-e.PagesMade) * e.PageBytes
+	}
+	return all, untaken
+}
+
+// Shed lets go of those that served before.
+func (l *Slot) Shed() {
+	l.mu.Lock()
+	gone := l.former
+	l.former = nil
+	l.mu.Unlock()
+	for _, f := range gone {
+		f.Release()
+	}
 }
 
 // Acquire implements Serving.

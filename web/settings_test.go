@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web/account"
 	"github.com/rankloop/rankloop/web/setting"
 )
@@ -63,6 +64,20 @@ func TestSettings(t *testing.T) {
 	ask(http.StatusBadRequest)
 	if n := w.count(`SELECT count(*) FROM audit WHERE act = 'setting.set' AND subject = $1 AND actor LIKE 'user:%'`, setting.AnswerTokens); n != 3 {
 		t.Errorf("%d entries in the audit log", n)
+	}
+
+	// New keys and new rounds too; what is not set stays as the newest round has it.
+	for name, value := range map[setting.Name][2]string{setting.KeyRequests: {"60", "7"}, setting.RelabelBelow: {"0", "0.6"}} {
+		ada.form("/admin/settings", "name", string(name), "value", value[1], "was", value[0], "reason", "for all").want(t, http.StatusSeeOther)
+	}
+	w.as("shop", account.RoleCustomer).form("/account/keys", "name", "own", "scopes", "completions", "days", "30").want(t, http.StatusOK)
+	if n := w.count(`SELECT rpm FROM api_keys WHERE name = 'own'`); n != 7 {
+		t.Errorf("a new key may ask %d times a minute", n)
+	}
+	newest := loop.DefaultConfig()
+	newest.Relabel.Below, newest.Relabel.Probe = 0.5, 11
+	if c := w.server.nextConfig([]loop.Round{{Config: newest}}); c.Relabel != (loop.RelabelConfig{Below: 0.6, Probe: 11, Prompts: 256}) || c.Seed != newest.Seed+1 {
+		t.Errorf("the next round: %+v", c.Relabel)
 	}
 
 	// New projects begin with what is set.

@@ -31,6 +31,14 @@ func (w *world) policy(name, digit string) registry.Version {
 	return w.register(registry.Version{Kind: registry.Policy, Name: name, Digest: "sha256:" + repeat(digit), Parents: []string{w.version.ID}})
 }
 
+// canary starts one of a new policy, with the usual shares and guards.
+func (w *world) canary(name, digit string) registry.Canary {
+	w.Helper()
+	c, err := w.loop.StartCanary(w.Context(), w.policy(name, digit).ID, "user:ada", "try it", registry.CanaryConfig{})
+	w.must(err)
+	return c
+}
+
 // follow lets the slot follow the pointer and the canary, as the program's keeper does.
 func (w *world) follow() {
 	w.Helper()
@@ -60,6 +68,40 @@ const shortChat = `{"model":%q,"user":%q,"messages":[{"role":"user","content":"H
 // by is the version that answers a user of the key.
 func (b *browser) by(model, user string) string {
 	return b.json(post, "/v1/chat/completions", fmt.Sprintf(shortChat, model, user)).want(b.w.T, http.StatusOK).head.Get(versionHeader)
+}
+
+// tightMemory has room for nothing.
+type tightMemory struct{}
+
+func (tightMemory) Free() (int64, bool) { return 300e6, true }
+
+func (tightMemory) Room(_ context.Context, v registry.Version) error {
+	return &NoRoomError{Name: v.Name, Weights: 2e9, KV: 1e9, Free: 300e6, Limit: 4e9}
+}
+
+// TestCanaryRefused: a version that this server has no memory for cannot become a canary, and the page says what it would take, what there is
+// and which option mends it, in the reader's language.
+func TestCanaryRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(_ *Config, d *Deps) { d.Memory = tightMemory{} })
+	next, b := w.policy("next", "e"), w.as("ada", account.RoleOwner)
+	path := "/admin/models/" + next.ID
+	if body := b.get(path).want(t, http.StatusOK).body; !strings.Contains(body, "0.3 GB of memory are left for it here") {
+		t.Error("the form does not say how much memory there is")
+	}
+	got := b.form(path+"/canary", "reason", "try it").want(t, http.StatusConflict).body
+	for _, says := range []string{"next takes up to 3 GB of memory beside what serves (weights 2 GB, keys and values 1 GB)", "0.3 GB are left of the 4 GB", "--kv-cache"} {
+		if !strings.Contains(got, says) {
+			t.Errorf("the refusal lacks %q", says)
+		}
+	}
+	b.head.Set("Accept-Language", "zh-TW")
+	if got := b.form(path+"/canary", "reason", "try it").want(t, http.StatusConflict).body; !strings.Contains(got, "目前只剩 0.3 GB") {
+		t.Error("not translated")
+	}
+	if n := w.count(`SELECT count(*) FROM canaries`); n != 0 {
+		t.Errorf("%d canaries began", n)
+	}
 }
 
 // TestCanaryAnswers: its share of the users is answered by the canary, each always by the same; who names a version gets it; both sides are

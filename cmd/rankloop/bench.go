@@ -18,6 +18,7 @@ type benchCmd struct {
 	PPO       benchPPOCmd       `cmd:"" name:"ppo" help:"A whole step of PPO and its phases, against the peak."`
 	Import    benchImportCmd    `cmd:"" help:"Rankings a second from a file into the database, against COPY of the same bytes."`
 	Labeling  benchLabelingCmd  `cmd:"" help:"Claims and submits of many labelers, against pgbench on the same Postgres; and under kills."`
+	Rounds    benchRoundsCmd    `cmd:"" help:"The forecast of a round's stages against rounds that are run, in time and memory."`
 	API       benchAPICmd       `cmd:"" name:"api" help:"The engine behind the API: streams together, beside PPO, and under overload."`
 	Small     benchSmallCmd     `cmd:"" help:"Iterations of PPO on models so small that overhead rules, in episodes a second."`
 }

@@ -117,7 +117,7 @@ func TestScheduleToCanary(t *testing.T) {
 	var addrs []string
 	var servers []*server
 	for range 2 {
-		s, err := a.listen(ctx, "127.0.0.1:0", serverOptions{KeepFormer: 1, Patience: 1000})
+		s, err := a.listen(ctx, "127.0.0.1:0", serverOptions{KeepFormer: 1, Patience: 1000, KVCache: 64 << 20})
 		if err != nil {
 			t.Fatal(err)
 		}

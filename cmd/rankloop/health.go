@@ -67,6 +67,7 @@ func (a *app) watch(m *web.Meter) {
 		Health: func(ctx context.Context) health.Report { return sources.Look(ctx, nil, false) },
 		Runs:   a.runs.Live,
 		Rounds: loop.NewStore(a.db.Jobs).Stages,
+		Canary: a.loop.CanaryCounts,
 	})
 }
 

@@ -144,13 +144,13 @@ type canaryFlags struct {
 }
 
 // act does something to the open canary and says what it is then.
-func (c canaryFlags) act(ctx context.Context, std streams, do func(a *app, v loop.CanaryView) error) error {
+func (c canaryFlags) act(ctx context.Context, std streams, do func(l *loop.Loop, v loop.CanaryView) error) error {
 	return c.with(ctx, std, func(a *app) error {
 		v, err := a.openCanary(ctx)
 		if err != nil {
 			return err
 		}
-		if err := do(a, v); err != nil {
+		if err := do(a.loop, v); err != nil {
 			return err
 		}
 		if v, err = a.loop.Canary(ctx, v.ID); err != nil {
@@ -164,50 +164,48 @@ func (c canaryFlags) act(ctx context.Context, std streams, do func(a *app, v loo
 	})
 }
 
-type canaryAdvanceCmd struct{ canaryFlags }
+// simply is act with one that asks for nothing but a reason.
+func (c canaryFlags) simply(ctx context.Context, std streams, do func(l *loop.Loop, ctx context.Context, id, actor, reason string) error) error {
+	return c.act(ctx, std, func(l *loop.Loop, v loop.CanaryView) error { return do(l, ctx, v.ID, "command line", c.Reason) })
+}
+
+type (
+	canaryAdvanceCmd struct{ canaryFlags }
+	canaryPauseCmd   struct{ canaryFlags }
+	canaryResumeCmd  struct{ canaryFlags }
+	canaryAbortCmd   struct{ canaryFlags }
+)
 
 func (canaryAdvanceCmd) Help() string {
 	return "Example:\n  rankloop model canary advance --reason \"too few requests at night\""
 }
 
-func (c canaryAdvanceCmd) Run(ctx context.Context, std streams) error {
-	return c.act(ctx, std, func(a *app, v loop.CanaryView) error {
-		return a.loop.AdvanceCanary(ctx, v.ID, v.Step, "command line", c.Reason)
-	})
-}
-
-type canaryPauseCmd struct{ canaryFlags }
-
 func (canaryPauseCmd) Help() string {
 	return "Example:\n  rankloop model canary pause --reason \"over the weekend\""
 }
-
-func (c canaryPauseCmd) Run(ctx context.Context, std streams) error {
-	return c.act(ctx, std, func(a *app, v loop.CanaryView) error {
-		return a.loop.PauseCanary(ctx, v.ID, "command line", c.Reason)
-	})
-}
-
-type canaryResumeCmd struct{ canaryFlags }
 
 func (canaryResumeCmd) Help() string {
 	return "Example:\n  rankloop model canary resume --reason \"it is Monday\""
 }
 
-func (c canaryResumeCmd) Run(ctx context.Context, std streams) error {
-	return c.act(ctx, std, func(a *app, v loop.CanaryView) error {
-		return a.loop.ResumeCanary(ctx, v.ID, "command line", c.Reason)
-	})
-}
-
-type canaryAbortCmd struct{ canaryFlags }
-
 func (canaryAbortCmd) Help() string {
 	return "Example:\n  rankloop model canary abort --reason \"customers complain\""
 }
 
-func (c canaryAbortCmd) Run(ctx context.Context, std streams) error {
-	return c.act(ctx, std, func(a *app, v loop.CanaryView) error {
-		return a.loop.AbortCanary(ctx, v.ID, "command line", c.Reason)
+func (c canaryAdvanceCmd) Run(ctx context.Context, std streams) error {
+	return c.act(ctx, std, func(l *loop.Loop, v loop.CanaryView) error {
+		return l.AdvanceCanary(ctx, v.ID, v.Step, "command line", c.Reason)
 	})
+}
+
+func (c canaryPauseCmd) Run(ctx context.Context, std streams) error {
+	return c.simply(ctx, std, (*loop.Loop).PauseCanary)
+}
+
+func (c canaryResumeCmd) Run(ctx context.Context, std streams) error {
+	return c.simply(ctx, std, (*loop.Loop).ResumeCanary)
+}
+
+func (c canaryAbortCmd) Run(ctx context.Context, std streams) error {
+	return c.simply(ctx, std, (*loop.Loop).AbortCanary)
 }

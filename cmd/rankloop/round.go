@@ -218,13 +218,13 @@ type roundAct struct {
 	JSON bool `name:"json" help:"Print the round afterwards as JSON."`
 }
 
-func (c roundAct) run(ctx context.Context, std streams, act func(l *loop.Loop, id string) error) error {
+func (c roundAct) run(ctx context.Context, std streams, act func(l *loop.Loop, ctx context.Context, id, actor string) error) error {
 	return c.with(ctx, std, func(a *app) error {
 		r, err := c.find(ctx, a)
 		if err != nil {
 			return err
 		}
-		if err := act(a.loop, r.ID); err != nil {
+		if err := act(a.loop, ctx, r.ID, "command line"); err != nil {
 			return err
 		}
 		if r, err = a.loop.View(ctx, r.ID); err != nil {
@@ -243,7 +243,7 @@ type roundProceedCmd struct{ roundAct }
 func (roundProceedCmd) Help() string { return "Example:\n  rankloop round proceed 3" }
 
 func (c roundProceedCmd) Run(ctx context.Context, std streams) error {
-	return c.run(ctx, std, func(l *loop.Loop, id string) error { return l.Proceed(ctx, id, "command line") })
+	return c.run(ctx, std, (*loop.Loop).Proceed)
 }
 
 type roundPauseCmd struct{ roundAct }
@@ -253,7 +253,7 @@ func (roundPauseCmd) Help() string {
 }
 
 func (c roundPauseCmd) Run(ctx context.Context, std streams) error {
-	return c.run(ctx, std, func(l *loop.Loop, id string) error { return l.Pause(ctx, id, "command line") })
+	return c.run(ctx, std, (*loop.Loop).Pause)
 }
 
 type roundResumeCmd struct {
@@ -270,11 +270,11 @@ func (c roundResumeCmd) Run(ctx context.Context, std streams) error {
 	if c.Limit != nil && c.Reason == "" {
 		return usageError{errors.New("--limit goes with --reason: why may the run go on?")}
 	}
-	return c.run(ctx, std, func(l *loop.Loop, id string) error {
+	return c.run(ctx, std, func(l *loop.Loop, ctx context.Context, id, actor string) error {
 		if c.Reason != "" {
-			return l.ResumeAlarm(ctx, id, "command line", c.Reason, c.Limit)
+			return l.ResumeAlarm(ctx, id, actor, c.Reason, c.Limit)
 		}
-		return l.Resume(ctx, id, "command line")
+		return l.Resume(ctx, id, actor)
 	})
 }
 
@@ -285,7 +285,7 @@ func (roundRetryCmd) Help() string {
 }
 
 func (c roundRetryCmd) Run(ctx context.Context, std streams) error {
-	return c.run(ctx, std, func(l *loop.Loop, id string) error { return l.Retry(ctx, id, "command line") })
+	return c.run(ctx, std, (*loop.Loop).Retry)
 }
 
 type roundCancelCmd struct{ roundAct }
@@ -293,5 +293,5 @@ type roundCancelCmd struct{ roundAct }
 func (roundCancelCmd) Help() string { return "Example:\n  rankloop round cancel 3" }
 
 func (c roundCancelCmd) Run(ctx context.Context, std streams) error {
-	return c.run(ctx, std, func(l *loop.Loop, id string) error { return l.Cancel(ctx, id, "command line") })
+	return c.run(ctx, std, (*loop.Loop).Cancel)
 }

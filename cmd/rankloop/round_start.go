@@ -14,6 +14,8 @@ import (
 	"github.com/rankloop/rankloop/model/kernel"
 	"github.com/rankloop/rankloop/ppo"
 	"github.com/rankloop/rankloop/ppo/loop"
+	"github.com/rankloop/rankloop/web"
+	"github.com/rankloop/rankloop/web/setting"
 )
 
 // setupFlags say what a round is started with.
@@ -25,9 +27,10 @@ type setupFlags struct {
 	Hours      float64  `help:"Hours of this machine at most: PPO gets as many iterations as the forecast leaves room for." placeholder:"N"`
 }
 
-// config puts the settings together: the defaults, the setup, the file, then the flags.
+// config puts the settings together: the defaults with what admins have set, or the setup, the file, then the flags.
 func (f setupFlags) config(ctx context.Context, a *app) (loop.Config, error) {
 	cfg := loop.DefaultConfig()
+	web.UsualRound(setting.NewStore(a.db.Pool), &cfg)
 	if f.Template != "" {
 		t, err := a.loop.FindTemplate(ctx, a.project.ID, f.Template)
 		if err != nil {
@@ -169,5 +172,7 @@ func (roundOverrideCmd) Help() string {
 }
 
 func (c roundOverrideCmd) Run(ctx context.Context, std streams) error {
-	return c.run(ctx, std, func(l *loop.Loop, id string) error { return l.Override(ctx, id, "command line", c.Reason) })
+	return c.run(ctx, std, func(l *loop.Loop, ctx context.Context, id, actor string) error {
+		return l.Override(ctx, id, actor, c.Reason)
+	})
 }

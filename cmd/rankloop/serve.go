@@ -48,6 +48,7 @@ type serveCmd struct {
 	Patience    float64       `default:"0.25" help:"How long a request of the API may have to wait for a place, as a share of the time that its own answer takes; one that would wait longer is refused with 503 and the time to come again. People at the chat page wait."`
 	KVCache     int64         `name:"kv-cache" help:"MB of memory for the keys and values of answers under way and of prompts that may come again; while a promoted policy takes over the former one has as much." default:"1024"`
 	KeepFormer  int           `name:"keep-former" help:"Policies that served before and go on answering requests that pin them by name or id; each takes memory for its weights, and a rollback to one of them loads nothing. A canary takes as much besides while it is under way." default:"1"`
+	Memory      int64         `help:"MB of memory that all policies together may take: the one that serves, those that served before and a canary, each with its weights and its --kv-cache. A canary that does not fit is refused. 0 is what the machine has free." default:"0"`
 	MetricsAddr string        `help:"Address of /metrics for Prometheus and of /debug/pprof/; only this machine may reach it. Empty is none." placeholder:"127.0.0.1:9464"`
 	OIDC        string        `name:"oidc" help:"JSON file that names the OpenID Connect providers people may sign in by, beside passwords; see the manual, 'Accounts, keys and privacy'." placeholder:"FILE" type:"path"`
 	Components  bool          `help:"Serve /dev/components to admins: every part of the design system with canned data."`
@@ -81,6 +82,9 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 	if c.KVCache < 1 {
 		return usageError{fmt.Errorf("--kv-cache %d: at least 1 MB is wanted", c.KVCache)}
 	}
+	if c.Memory < 0 {
+		return usageError{fmt.Errorf("--memory %d: 0 or more MB are wanted", c.Memory)}
+	}
 	networks, err := c.prefixes()
 	if err != nil {
 		return err
@@ -94,7 +98,7 @@ func (c serveCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer a.db.Close()
-	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: c.LabelRPM, BehindProxy: c.BehindProxy, Weights: c.Weights, KVCache: c.KVCache << 20, Patience: c.Patience, KeepFormer: c.KeepFormer, MetricsAddr: c.MetricsAddr, Providers: providers, Components: c.Components})
+	server, err := a.listen(ctx, c.Addr, serverOptions{LabelsPerMinute: c.LabelRPM, BehindProxy: c.BehindProxy, Weights: c.Weights, KVCache: c.KVCache << 20, Patience: c.Patience, KeepFormer: c.KeepFormer, Memory: c.Memory << 20, MetricsAddr: c.MetricsAddr, Providers: providers, Components: c.Components})
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/rankloop/rankloop/model/checkpoint"
 	"github.com/rankloop/rankloop/model/decode"
 	"github.com/rankloop/rankloop/model/registry"
+	"github.com/rankloop/rankloop/model/train"
 	"github.com/rankloop/rankloop/ppo/loop"
 	"github.com/rankloop/rankloop/web"
 	"github.com/rankloop/rankloop/web/account"
@@ -40,6 +41,7 @@ type serverOptions struct {
 	Patience        float64       // how long requests of the API wait for a place, see decode.EngineOptions; 0 is its default
 	KVCache         int64         // bytes for the keys and values of its requests; 0 is the engine's default
 	KeepFormer      int           // policies that served before and answer who pins them
+	Memory          int64         // bytes that all policies together may take; 0 is what the machine has
 	MetricsAddr     string        // of /metrics; empty is nowhere
 	Providers       []*oidc.Provider
 	Components      bool // the page of the design system's parts
@@ -78,7 +80,7 @@ func (s *server) Close() {
 // listen serves pages and API until Close.
 func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*server, error) {
 	slot := &web.Slot{Keep: opt.KeepFormer}
-	keeper := &keeper{app: a, slot: slot, weights: cmp.Or(opt.Weights, model.WeightsFloat32), memory: opt.KVCache, patience: opt.Patience}
+	keeper := newKeeper(a, slot, opt)
 	if err := keeper.loadFormer(ctx); err != nil {
 		return nil, err
 	}
@@ -96,7 +98,7 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 	a.watch(meter)
 	handler, err := web.New(web.Config{LabelsPerMinute: opt.LabelsPerMinute, HTTPS: opt.BehindProxy, Version: version, Components: opt.Components}, web.Deps{
 		Accounts: a.accounts, Conversations: conversation.NewStore(a.db.Pool), Audit: audit.NewStore(a.db.Pool), Labeling: a.labeling, Registry: a.registry, Settings: setting.NewStore(a.db.Pool), Stored: a.stored, Runs: a.runs, Loop: a.loop,
-		Serving: slot, Rewards: scores, Observe: watch.take, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Meter: meter, Tracer: a.db.traces.web(), Ping: a.db.Pool.Ping, Log: a.log,
+		Serving: slot, Rewards: scores, Memory: keeper, Observe: watch.take, ProjectID: a.project.ID, AfterSubmit: a.loop.RankingSubmitted, Awaited: a.loop.RankingsAwaited, OnPrompt: a.joinPool, Meter: meter, Tracer: a.db.traces.web(), Ping: a.db.Pool.Ping, Log: a.log,
 		Uploads: filepath.Join(a.dir, "uploads"), WebhookSecret: a.webhooks.secret, Erase: a.erase, Consent: a.consent, JobsUI: jobs, Health: a.db.health(a.dir), Providers: opt.Providers,
 	})
 	if err != nil {
@@ -149,14 +151,21 @@ func (a *app) joinPool(ctx context.Context, tx pgx.Tx, key account.Key, p web.Pr
 // keeper keeps a slot on the promoted policy: it loads the weights that the registry's pointer names and swaps them in, while
 // streams under way finish on the old ones.
 type keeper struct {
-	app      *app
-	slot     *web.Slot
-	weights  model.Weights
-	memory   int64   // of the engine, for keys and values
-	patience float64 // of the engine
-	id       string  // of the version that serves
-	canary   string  // id of the canary that is loaded; empty: none
-	trial    *web.Served
+	app     *app
+	slot    *web.Slot
+	weights model.Weights
+	engine  decode.EngineOptions
+	limit   int64 // bytes that all policies together may take; 0 is what the machine has
+	free    func() (bytes int64, known bool)
+	shapes  sync.Map // of versions, model.Config by digest: opening the weights reads them whole
+	id      string   // of the version that serves
+	canary  string   // id of the canary that is loaded; empty: none
+	trial   *web.Served
+}
+
+func newKeeper(a *app, slot *web.Slot, opt serverOptions) *keeper {
+	return &keeper{app: a, slot: slot, weights: cmp.Or(opt.Weights, model.WeightsFloat32), limit: opt.Memory, free: train.Available,
+		engine: decode.EngineOptions{Memory: opt.KVCache, Patience: opt.Patience}}
 }
 
 func (k *keeper) run(ctx context.Context) {
@@ -211,17 +220,40 @@ func (k *keeper) load(ctx context.Context) error {
 		return err
 	}
 	if v.ID != k.id && !k.slot.Recall(v.ID) {
-		served, err := k.open(ctx, v)
-		if err != nil {
+		if err := k.replace(ctx, v); err != nil {
 			return err
 		}
-		k.slot.Set(served)
 	}
 	k.id = v.ID
 	return k.loadCanary(ctx, canary)
 }
 
-// loadCanary lets the canary answer its share; nil: there is none. Its weights and its engine come on top of what serves and served.
+// replace lets a version serve that is not loaded. What served before makes room where there is too little.
+func (k *keeper) replace(ctx context.Context, v registry.Version) error {
+	full := new(web.NoRoomError)
+	err := k.Room(ctx, v)
+	if errors.As(err, &full) {
+		k.slot.Shed()
+		err = k.Room(ctx, v)
+	}
+	short := errors.As(err, &full)
+	if err != nil && !short {
+		return err
+	}
+	served, err := k.open(ctx, v)
+	if err != nil {
+		return err
+	}
+	k.slot.Set(served)
+	if short {
+		k.slot.Shed() // the one that served until now
+		k.app.log.Warn("there is little memory for the policy that was promoted: what served before was let go", "error", full)
+	}
+	return nil
+}
+
+// loadCanary lets the canary answer its share; nil: there is none. Its weights and its engine come on top of what serves and served: where
+// there is no room for them, the canary is ended, and its history says why.
 func (k *keeper) loadCanary(ctx context.Context, c *registry.Canary) error {
 	if c == nil {
 		k.slot.SetTrial("", 0, nil)
@@ -231,6 +263,12 @@ func (k *keeper) loadCanary(ctx context.Context, c *registry.Canary) error {
 	if c.ID != k.canary {
 		k.slot.SetTrial("", 0, nil)
 		k.canary, k.trial = "", nil
+		if err := k.Room(ctx, c.Version); err != nil {
+			if full := new(web.NoRoomError); errors.As(err, &full) {
+				return k.app.loop.AbortCanary(ctx, c.ID, "server", full.Error())
+			}
+			return fmt.Errorf("canary: %w", err)
+		}
 		served, err := k.open(ctx, c.Version)
 		if err != nil {
 			return fmt.Errorf("canary: %w", err)
@@ -250,6 +288,11 @@ func (k *keeper) loadFormer(ctx context.Context) error {
 	if err != nil || len(history) == 0 {
 		return err
 	}
+	w, kv, err := k.need(ctx, history[0].Version)
+	if err != nil {
+		return err
+	}
+	promised := w + kv     // to the one that serves, and to those that are kept
 	var kept []*web.Served // the newest first
 	seen := map[string]bool{history[0].Version.ID: true}
 	for _, p := range history[1:] {
@@ -257,12 +300,17 @@ func (k *keeper) loadFormer(ctx context.Context) error {
 			continue
 		}
 		seen[p.Version.ID] = true
-		served, err := k.open(ctx, p.Version)
+		err := k.roomBeside(ctx, p.Version, promised)
+		var served *web.Served
+		if err == nil {
+			served, err = k.open(ctx, p.Version)
+		}
 		if err != nil {
 			k.app.log.Warn("a policy that served before could not be loaded; it cannot be pinned", "version", p.Version.Name, "error", err)
 			continue
 		}
-		kept = append(kept, served)
+		w, kv, _ := k.need(ctx, p.Version) // known by now
+		kept, promised = append(kept, served), promised+w+kv
 	}
 	for _, served := range slices.Backward(kept) {
 		k.slot.Set(served)
@@ -287,6 +335,7 @@ func (k *keeper) open(ctx context.Context, v registry.Version) (*web.Served, err
 	if cp.Model.Pack(k.weights); k.weights != model.WeightsFloat32 {
 		digest = cp.Model.Digest() // rounded weights are others
 	}
-	return &web.Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(cp.Model, cp.Tokenizer, decode.EngineOptions{Memory: k.memory, Patience: k.patience}), Tokenizer: cp.Tokenizer,
-		Template: k.app.template, Context: cp.Model.Config().Context, Digest: digest}, nil
+	k.shapes.Store(v.Digest, cp.Model.Config())
+	return &web.Served{VersionID: v.ID, Name: v.Name, Created: v.CreatedAt, Engine: decode.NewEngine(cp.Model, cp.Tokenizer, k.engine), Tokenizer: cp.Tokenizer,
+		Template: k.app.template, Context: cp.Model.Config().Context, Digest: digest, Weights: cp.Model.Config().PackedBytes(k.weights)}, nil
 }

@@ -72,6 +72,21 @@ func (o EngineOptions) withDefaults(context int) EngineOptions {
 	return o
 }
 
+// CacheBytes is what an engine with these options keeps at most for keys and values of a model of that shape.
+func (o EngineOptions) CacheBytes(c model.Config) (int64, error) {
+	m, err := model.NewEmpty(c)
+	if err != nil {
+		return 0, err
+	}
+	return o.withDefaults(c.Context).room(m), nil
+}
+
+// room is Memory, or what one text as long as the context takes.
+func (o EngineOptions) room(m *model.Transformer) int64 {
+	probe := m.NewPages(o.Page, 0)
+	return max(o.Memory, int64(probe.Need(m.Config().Context))*probe.PageBytes())
+}
+
 // MaxChoices is the largest Request.N and Request.BestOf.
 const MaxChoices = 128
 
@@ -116,6 +131,7 @@ type Stats struct {
 	Active, Waiting                         int // choices under way, and those that wait
 	Places, Queue                           int // of these, the most of a step and the most that may wait
 	PagesUsed, PagesKept, PagesTotal        int // held; of these, remembered for what begins alike, which makes room where no request uses it; of all
+	PagesMade                               int // that memory was taken for so far
 	PageBytes                               int64
 	Requests, Refused, Cancelled            int64 // taken on; sent away busy; left by their callers
 	PromptTokens, CachedTokens, Completions int64 // tokens of prompts; of these, not read again; written
@@ -134,8 +150,7 @@ func NewEngine(m *model.Transformer, tok token.Tokenizer, opt EngineOptions) *En
 
 func newEngine(m *model.Transformer, tok token.Tokenizer, opt EngineOptions) *Engine {
 	opt = opt.withDefaults(m.Config().Context)
-	probe := m.NewPages(opt.Page, 0)
-	opt.Memory = max(opt.Memory, int64(probe.Need(m.Config().Context))*probe.PageBytes())
+	opt.Memory = opt.room(m)
 	e := &Engine{m: m, tok: tok, opt: opt, queue: newQueue(opt.Queue), wake: make(chan struct{}, 1), done: make(chan struct{}), batch: newBatch(m, opt)}
 	e.forecast = forecast{places: opt.MaxBatch, chunk: opt.Chunk, context: m.Config().Context, patience: opt.Patience}
 	e.stats.Places, e.stats.Queue = opt.MaxBatch, opt.Queue

@@ -161,7 +161,7 @@ func (e *Engine) count() {
 		e.stats.Active += len(f.seats)
 	}
 	e.stats.PagesKept = b.prefixes.size
-	e.stats.PagesUsed = b.pages.Total() - b.pages.Free()
+	e.stats.PagesUsed, e.stats.PagesMade = b.pages.Total()-b.pages.Free(), b.pages.Made()
 }
 
 // leave ends a flow early or in the end; e.mu is held.

@@ -65,6 +65,15 @@ func PanelsSize(form Form, K, N int) int {
 	return w.count() * w.depth() * panelWidth
 }
 
+// PanelsBytes is the memory that Panels take.
+func PanelsBytes(form Form, K, N int) int64 {
+	n := PanelsSize(form, K, N)
+	if w := (&Panels{K: K, N: N, Form: form}); form == FormInt8 {
+		n += w.count() * panelWidth // scales
+	}
+	return 4 * int64(n)
+}
+
 // newPanels lays out the matrix whose element (k,j) is b[k*bks+j*bns].
 func newPanels(form Form, K, N int, b []float32, bks, bns int, room []float32) *Panels {
 	w := &Panels{K: K, N: N, Form: form}

@@ -268,6 +268,22 @@ func (s *Store) CanariesOf(ctx context.Context, versionID string, limit int) ([]
 	return list, nil
 }
 
+// CanariesEnded counts the canaries of all channels that have ended, by their last state.
+func (s *Store) CanariesEnded(ctx context.Context) (map[string]int, error) {
+	rows, err := s.pool.Query(ctx, `SELECT state, count(*) FROM canaries WHERE ended_at IS NOT NULL GROUP BY state`)
+	if err != nil {
+		return nil, fmt.Errorf("registry: canaries that ended: %w", err)
+	}
+	out := map[string]int{}
+	var state string
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&state, &n}, func() error {
+		out[state] = n
+		return nil
+	})
+	return out, err
+}
+
 // CanaryEvents is the history of a canary, oldest first.
 func (s *Store) CanaryEvents(ctx context.Context, id string) ([]CanaryEvent, error) {
 	rows, err := s.pool.Query(ctx, `SELECT act, share, actor, reason, verdicts, at FROM canary_events WHERE canary_id = $1 ORDER BY id`, id)

@@ -91,10 +91,16 @@ func TestRoundStoppedByAlarm(t *testing.T) {
 		t.Errorf("%d rows in the log", n)
 	}
 	b.samples(t, r)
-	for _, s := range []loop.Stage{loop.StageRank, loop.StageReward, loop.StagePPO, loop.StageEvaluate, loop.StageDecide} {
-		if r.Began[s].Before(r.StartedAt) {
-			t.Errorf("stage %s began at %v", s, r.Began[s])
+	times, err := b.loop.Timeline(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := r.StartedAt
+	for _, s := range times[1:] { // without SFT
+		if s.Began == nil || s.Began.Before(last) || (s.Ended == nil) != (s.Stage == loop.StageDecide) {
+			t.Fatalf("stage %s: %+v", s.Stage, s)
 		}
+		last = *s.Began
 	}
 }
 

@@ -177,9 +177,18 @@ func TestLimits(t *testing.T) {
 
 func TestTimeline(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(int64(1000+s), 0) }
-	former := Round{Number: 3, Stage: StageDone, Began: map[Stage]time.Time{StageSample: at(0), StageRank: at(10), StageReward: at(30), StagePPO: at(60), StageEvaluate: at(160), StageDone: at(170)}}
-	r := Round{Number: 4, Stage: StageReward, Progress: Progress{Done: 20, Total: 80}, Began: map[Stage]time.Time{StageSample: at(1000), StageRank: at(1007), StageReward: at(1020)}}
-	got := timeline(r, former, at(1030))
+	times := func(stages ...TimedStage) []TimedStage { // each ends as the next one begins
+		for i := range stages[:len(stages)-1] {
+			stages[i].EndedAt = &stages[i+1].BeganAt
+		}
+		return stages
+	}
+	end := at(170)
+	former := times(TimedStage{Stage: StageSample, BeganAt: at(0)}, TimedStage{Stage: StageRank, BeganAt: at(10)}, TimedStage{Stage: StageReward, BeganAt: at(30)},
+		TimedStage{Stage: StagePPO, BeganAt: at(60)}, TimedStage{Stage: StageEvaluate, BeganAt: at(160), EndedAt: &end, Broken: true})
+	r := Round{Number: 4, Stage: StageReward, Progress: Progress{Done: 20, Total: 80}}
+	own := times(TimedStage{Stage: StageSample, BeganAt: at(1000)}, TimedStage{Stage: StageRank, BeganAt: at(1007)}, TimedStage{Stage: StageReward, BeganAt: at(1020)})
+	got := timeline(r, own, 3, former, at(1030))
 	got = got[len(got)-6:] // without SFT
 	if len(got) != 6 || got[0].Took != 7*time.Second || got[1].Took != 13*time.Second || got[0].Left != nil {
 		t.Fatalf("%+v", got)
@@ -190,12 +199,15 @@ func TestTimeline(t *testing.T) {
 	if s := got[3]; s.Began != nil || s.Left == nil || *s.Left != 100*time.Second || s.Like != 3 {
 		t.Errorf("a stage to come: %+v", s)
 	}
+	if s := got[4]; s.Left != nil {
+		t.Errorf("what was paused tells nothing: %+v", s)
+	}
 	if s := got[5]; s.Left != nil {
 		t.Errorf("what a person takes is not known: %+v", s)
 	}
 	now := at(1025)
 	r.PausedAt = &now
-	if s := timeline(r, former, at(1030))[slices.Index(Stages, StageReward)]; s.Left != nil {
+	if s := timeline(r, own, 3, former, at(1030))[slices.Index(Stages, StageReward)]; s.Left != nil {
 		t.Errorf("a paused round gets nowhere: %+v", s)
 	}
 }

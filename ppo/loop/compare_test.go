@@ -289,7 +289,7 @@ func (b *bench) settled(t *testing.T, c loop.Comparison, main labeling.Project) 
 }
 
 // TestComparisonByFigures: nobody judges, both ways round; the likeliest answers are the same whichever side a version is on, and
-// weights that are not there end it with a reason and can be tried again.
+// and too little memory ends it with a reason before anything is loaded.
 func TestComparisonByFigures(t *testing.T) {
 	b := newBench(t)
 	ctx := t.Context()
@@ -322,6 +322,20 @@ func TestComparisonByFigures(t *testing.T) {
 		for _, p := range pairs[:3] {
 			said[ids[0]], said[ids[1]] = append(said[ids[0]], p.A), append(said[ids[1]], p.B)
 		}
+	}
+	b.free.Store(1000) // of memory
+	c, err := b.loop.StartComparison(ctx, loop.NewComparison{A: a.ID, B: policy.ID, Config: cfg, List: list, Actor: "user:ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c.Stage == loop.CompareSample {
+		time.Sleep(20 * time.Millisecond)
+		if c, err = b.loop.Comparison(ctx, c.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.Stage != loop.CompareFailed || c.Answered != 0 || !strings.Contains(c.Error, "1e-06 GB are free") || !strings.Contains(c.Error, "--kv-cache") {
+		t.Errorf("without memory: %s %q", c.Stage, c.Error)
 	}
 	for id, texts := range said {
 		for i := range 3 {

@@ -10,7 +10,6 @@ import (
 	"github.com/rankloop/rankloop/model/checkpoint"
 	"github.com/rankloop/rankloop/model/registry"
 	"github.com/rankloop/rankloop/model/token"
-	"github.com/rankloop/rankloop/model/train"
 )
 
 const (
@@ -32,7 +31,7 @@ func (l *Loop) Estimate(ctx context.Context, projectID string, c Config) (Foreca
 	if err != nil {
 		return out, err
 	}
-	if free, ok := train.Available(); ok {
+	if free, ok := l.free(); ok {
 		out.Available = free
 	}
 	return out, nil

@@ -125,7 +125,7 @@ func (e *evaluation) Step(ctx context.Context) (map[string]float64, error) {
 			e.state.Ended++
 		}
 		if len(e.state.Show) < 12 && r%e.cfg.EvalSamples == 0 {
-			e.state.Show = append(e.state.Show, Example{Prompt: p.Text, SFT: view(answers[evalSFT][r].Response), After: view(a.Response),
+			e.state.Show = append(e.state.Show, Example{PromptID: p.ID, Prompt: p.Text, SFT: view(answers[evalSFT][r].Response), After: view(a.Response),
 				ScoreSFT: score[evalSFT][r], ScoreAfter: score[evalAfter][r]})
 		}
 	}

@@ -203,8 +203,8 @@ func Predict(f Facts, past []Past, cost Cost) Forecast {
 			out.People = st.Seconds
 		default:
 			st.Seconds = f.Raw(s, cost)
-			if factor := factorOf(s, past, cost); factor > 0 {
-				st.From, st.Seconds = FromRounds, st.Seconds*factor
+			if fixed, factor := lawOf(s, past, cost); factor > 0 {
+				st.From, st.Seconds = FromRounds, fixed+st.Seconds*factor
 			}
 			out.Seconds += st.Seconds
 		}
@@ -217,18 +217,42 @@ func Predict(f Facts, past []Past, cost Cost) Forecast {
 	return out
 }
 
-// factorOf is what a stage took by what the cost model says of it, the median of former rounds; 0 where there is none.
-func factorOf(s Stage, past []Past, cost Cost) float64 {
-	var ratios []float64
+// spread is how many times as much work as the smallest the largest of the former rounds must have had, for what does not grow with the work to
+// be told from what does.
+const spread = 1.5
+
+// lawOf is how long a stage takes that is so much work by the cost model: fixed + factor * work. Where the former rounds were of different sizes
+// it is the line through them; else, and where that would begin below nothing, fixed is 0 and the factor the median of theirs. Both are 0
+// where there is none.
+func lawOf(s Stage, past []Past, cost Cost) (fixed, factor float64) {
+	var works, seconds, ratios []float64
 	for _, p := range past {
 		if p.Stage != s || p.Seconds <= 0 {
 			continue
 		}
 		if raw := p.Facts.Raw(s, cost); raw > 0 {
-			ratios = append(ratios, p.Seconds/raw)
+			works, seconds, ratios = append(works, raw), append(seconds, p.Seconds), append(ratios, p.Seconds/raw)
 		}
 	}
-	return middle(ratios)
+	if len(works) > 1 && slices.Max(works) >= spread*slices.Min(works) {
+		if fixed, factor = line(works, seconds); fixed >= 0 && factor > 0 {
+			return fixed, factor
+		}
+	}
+	return 0, middle(ratios)
+}
+
+// line is that of least squares, y = at + slope * x.
+func line(x, y []float64) (at, slope float64) {
+	n, mx, my, xx, xy := float64(len(x)), 0.0, 0.0, 0.0, 0.0
+	for i := range x {
+		mx, my = mx+x[i]/n, my+y[i]/n
+	}
+	for i := range x {
+		xx, xy = xx+(x[i]-mx)*(x[i]-mx), xy+(x[i]-mx)*(y[i]-my)
+	}
+	slope = xy / xx
+	return my - slope*mx, slope
 }
 
 // rankingsOf is how many rankings a round waits for.

@@ -75,6 +75,64 @@ func TestPredict(t *testing.T) {
 	}
 }
 
+// TestPredictSizes: after one round the time of another follows its steps, batch and prompts; after two of different sizes what does not grow
+// with the work is told from what does, and is not scaled. What a former round of another size took is what is forecast for it.
+func TestPredictSizes(t *testing.T) {
+	sized := func(prompts, iterations, rollouts int) Facts {
+		f := smallFacts()
+		f.Config.Prompts, f.Config.PPO.Iterations, f.Config.PPO.Rollouts, f.Config.EvalPrompts, f.Groups = prompts, iterations, rollouts, prompts, prompts
+		return f
+	}
+	stages := []Stage{StageSample, StageReward, StagePPO, StageEvaluate}
+	took := func(f Facts, fixed, factor float64) (past []Past) {
+		for _, s := range stages {
+			past = append(past, Past{f, s, fixed + factor*f.Raw(s, perToken)})
+		}
+		return past
+	}
+	seconds := func(f Facts, past []Past) map[Stage]float64 {
+		out := map[Stage]float64{}
+		for _, s := range Predict(f, past, perToken).Stages {
+			out[s.Stage] = s.Seconds
+		}
+		return out
+	}
+	small, twice, large := sized(64, 4, 64), sized(64, 8, 64), sized(192, 10, 128)
+	one := took(small, 0, 3)
+	base := seconds(small, one)
+	for s, x := range map[Stage]float64{StageSample: 1, StageReward: 1, StagePPO: 2, StageEvaluate: 1} {
+		if got := seconds(twice, one)[s]; math.Abs(got-x*base[s]) > 1e-9*got {
+			t.Errorf("with twice the iterations %s takes %g s, want %g times %g", s, got, x, base[s])
+		}
+	}
+	for s, x := range map[Stage]float64{StageSample: 3, StageReward: 3, StagePPO: 5, StageEvaluate: 3} {
+		if got := seconds(large, one)[s]; math.Abs(got-x*base[s]) > 0.02*got { // chunks are not always full
+			t.Errorf("with more of all %s takes %g s, want %g times %g", s, got, x, base[s])
+		}
+	}
+	middle := sized(128, 8, 64)
+	two := append(took(small, 7, 3), took(middle, 7, 3)...)
+	for _, s := range stages {
+		if got, want := seconds(large, two)[s], 7+3*large.Raw(s, perToken); math.Abs(got-want) > 1e-9*want {
+			t.Errorf("%s takes %g s, want %g: what is fixed was scaled", s, got, want)
+		}
+	}
+	// Rounds of one size, and noise that would have a stage begin below nothing, leave the ratio.
+	for name, past := range map[string][]Past{"of one size": append(took(small, 7, 3), took(small, 9, 3)...), "below nothing": append(took(small, 0, 2), took(middle, 0, 4)...)} {
+		for _, s := range stages {
+			var ratios []float64
+			for _, p := range past {
+				if p.Stage == s {
+					ratios = append(ratios, p.Seconds/p.Facts.Raw(s, perToken))
+				}
+			}
+			if got, want := seconds(large, past)[s], (ratios[0]+ratios[1])/2*large.Raw(s, perToken); math.Abs(got-want) > 1e-9*want {
+				t.Errorf("%s: %s takes %g s, want %g", name, s, got, want)
+			}
+		}
+	}
+}
+
 // TestRemaining: a stage's own pace tells what is left of it, the forecast what comes behind.
 func TestRemaining(t *testing.T) {
 	f := Forecast{Stages: []StageForecast{{Stage: StageSample, Seconds: 100, From: FromCost}, {Stage: StageReward, Seconds: 50, From: FromCost}, {Stage: StagePPO, Seconds: 200, From: FromRounds}}}

@@ -40,7 +40,8 @@ type Deps struct {
 	Remote  *remote.Client // asks other engines; nil: none is asked
 	Secrets Secrets        // keeps their keys
 
-	Cost Cost // of work on this machine, for forecasts; needed by those alone
+	Cost Cost                             // of work on this machine, for forecasts; needed by those alone
+	Free func() (bytes int64, known bool) // memory that the process may still take; nil: what the system says
 }
 
 // Loop starts rounds and moves them on.

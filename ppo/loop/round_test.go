@@ -9,6 +9,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,7 +38,8 @@ type bench struct {
 	registry *registry.Store
 	loop     *loop.Loop
 	project  labeling.Project
-	models   string // the folder of the blob store
+	models   string       // the folder of the blob store
+	free     atomic.Int64 // bytes of memory that are said to be free; 0: not known
 }
 
 // lengthJudge prefers answers of few bytes: a preference that the labelers of these tests share.
@@ -66,7 +68,8 @@ func newBench(t *testing.T) *bench {
 	b.models = filepath.Join(dir, "models")
 	blobs := checkpoint.Dir(b.models)
 	b.loop = loop.New(loop.Deps{Pool: pool, Labeling: b.labeling, Registry: b.registry, Runs: runs, Blobs: blobs,
-		Template: template, Judge: lengthJudge{}, Log: log, Scratch: filepath.Join(dir, "scratch")})
+		Template: template, Judge: lengthJudge{}, Log: log, Scratch: filepath.Join(dir, "scratch"),
+		Free: func() (int64, bool) { n := b.free.Load(); return n, n != 0 }})
 	workers := river.NewWorkers()
 	b.loop.AddWorkers(workers)
 	run.AddWorkers(workers, runs, b.loop.Kinds(), run.Options{Dir: dir, Slice: 200 * time.Millisecond, Logger: log})

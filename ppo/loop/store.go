@@ -26,31 +26,22 @@ const roundColumns = `
 	coalesce(snapshot_id::text, ''), coalesce(sft_run_id::text, ''), coalesce(reward_run_id::text, ''), coalesce(ppo_run_id::text, ''),
 	coalesce(evaluate_run_id::text, ''), coalesce(reward_version_id::text, ''), coalesce(policy_version_id::text, ''),
 	promoted, probe, coalesce(probe_id::text, ''), coalesce(relabel_id::text, ''), report, started_at, stage_at, updated_at, ended_at, paused_at, broke_at,
-	held, finding, overrides, stages_began`
+	held, finding, overrides`
 
 func scanRound(row pgx.CollectableRow) (Round, error) {
 	var r Round
 	var config, report, overrides []byte
-	var began map[Stage]float64
 	err := row.Scan(&r.ID, &r.Number, &r.ProjectID, &r.Stage, &config, &r.Actor, &r.Error,
 		&r.InitVersionID, &r.SFTVersionID,
 		&r.SnapshotID, &r.SFTRunID, &r.RewardRunID, &r.PPORunID,
 		&r.EvaluateRunID, &r.RewardVersionID, &r.PolicyVersionID,
 		&r.Promoted, &r.Probe, &r.ProbeID, &r.RelabelID, &report, &r.StartedAt, &r.StageAt, &r.UpdatedAt, &r.EndedAt, &r.PausedAt, &r.BrokeAt,
-		&r.Held, &r.Finding, &overrides, &began)
+		&r.Held, &r.Finding, &overrides)
 	if err != nil {
 		return r, err
 	}
 	if err := json.Unmarshal(config, &r.Config); err != nil {
 		return r, fmt.Errorf("config of round %s: %w", r.ID, err)
-	}
-	first := StageSample
-	if r.Config.Has(StageSFT) {
-		first = StageSFT
-	}
-	r.Began = map[Stage]time.Time{first: r.StartedAt}
-	for stage, at := range began {
-		r.Began[stage] = time.UnixMicro(int64(at * 1e6))
 	}
 	if err := json.Unmarshal(overrides, &r.Overrides); err != nil {
 		return r, fmt.Errorf("overrides of round %s: %w", r.ID, err)
@@ -161,7 +152,6 @@ func (s *Store) save(ctx context.Context, tx pgx.Tx, r Round) error {
 	_, err = tx.Exec(ctx, `
 		UPDATE rounds SET
 			stage_at = CASE WHEN stage = $2 THEN stage_at ELSE now() END,
-			stages_began = CASE WHEN stage = $2 THEN stages_began ELSE stages_began || jsonb_build_object($2::text, extract(epoch FROM now())) END,
 			ended_at = CASE WHEN $2 IN ('done', 'failed', 'cancelled') THEN coalesce(ended_at, now()) END,
 			stage = $2, error = $3, snapshot_id = nullif($4, '')::uuid,
 			reward_run_id = nullif($5, '')::uuid, ppo_run_id = nullif($6, '')::uuid, evaluate_run_id = nullif($7, '')::uuid,

@@ -267,6 +267,24 @@ func (l *Loop) OpenCanary(ctx context.Context) (CanaryView, error) {
 	return l.viewCanary(ctx, c)
 }
 
+// CanaryCounts are the canary that is under way, and how those before it have ended.
+type CanaryCounts struct {
+	Open  *CanaryView    // nil: there is none
+	Ended map[string]int // by state
+}
+
+// CanaryCounts reads them.
+func (l *Loop) CanaryCounts(ctx context.Context) (c CanaryCounts, err error) {
+	switch open, err := l.OpenCanary(ctx); {
+	case err == nil:
+		c.Open = &open
+	case !errors.Is(err, registry.ErrNotFound):
+		return c, err
+	}
+	c.Ended, err = l.Registry.CanariesEnded(ctx)
+	return c, err
+}
+
 func (l *Loop) viewCanary(ctx context.Context, c registry.Canary) (v CanaryView, err error) {
 	v.Canary = c
 	if v.Events, err = l.Registry.CanaryEvents(ctx, c.ID); err != nil {

@@ -24,10 +24,10 @@ func (s *Store) StageTimes(ctx context.Context, roundID string) ([]TimedStage, e
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[TimedStage])
 }
 
-// timeStage notes that a round has come to a stage. One that it comes back to is no longer of use.
+// timeStage notes that a round has come to a stage. One that it comes back to tells nothing of how long it takes.
 func timeStage(ctx context.Context, tx pgx.Tx, id string, s Stage) error {
 	_, err := tx.Exec(ctx, `INSERT INTO round_stages (round_id, stage) VALUES ($1, $2)
-		ON CONFLICT (round_id, stage) DO UPDATE SET broken = true, ended_at = NULL`, id, s)
+		ON CONFLICT (round_id, stage) DO UPDATE SET began_at = now(), ended_at = NULL, broken = true`, id, s)
 	return err
 }
 

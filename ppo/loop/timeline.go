@@ -23,30 +23,38 @@ func (l *Loop) Timeline(ctx context.Context, r Round) ([]StageTime, error) {
 	if err != nil {
 		return nil, err
 	}
-	return timeline(r, former, now), nil
+	times, err := l.StageTimes(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	var like []TimedStage
+	if former.ID != "" {
+		if like, err = l.StageTimes(ctx, former.ID); err != nil {
+			return nil, err
+		}
+	}
+	return timeline(r, times, former.Number, like, now), nil
 }
 
-// timeline is pure; former may be the zero Round.
-func timeline(r, former Round, now time.Time) []StageTime {
+// timeline is pure; like are the times of the round of that number.
+func timeline(r Round, times []TimedStage, number int, like []TimedStage, now time.Time) []StageTime {
 	present := slices.Index(Stages, r.Stage)
 	var out []StageTime
 	for i, stage := range Stages[:len(Stages)-1] {
 		s := StageTime{Stage: stage}
-		s.Began, s.Ended = span(r, i)
-		switch {
-		case s.Began != nil && s.Ended != nil:
-			s.Took = s.Ended.Sub(*s.Began)
-		case s.Began != nil:
-			s.Took = now.Sub(*s.Began)
+		if t := at(times, stage); t != nil {
+			s.Began, s.Ended, s.Took = &t.BeganAt, t.EndedAt, t.took(now)
 		}
 		switch {
 		case r.Stage.Ended() || r.PausedAt != nil || i < present || stage == StageDecide:
 		case i == present:
-			s.Left = pace(r.Progress, s.Took)
+			if s.Ended == nil {
+				s.Left = pace(r.Progress, s.Took)
+			}
 		default:
-			if b, e := span(former, i); b != nil && e != nil {
-				left := e.Sub(*b)
-				s.Left, s.Like = &left, former.Number
+			if t := at(like, stage); t != nil && t.EndedAt != nil && !t.Broken {
+				left := t.took(now)
+				s.Left, s.Like = &left, number
 			}
 		}
 		out = append(out, s)
@@ -54,18 +62,20 @@ func timeline(r, former Round, now time.Time) []StageTime {
 	return out
 }
 
-// span is when the i-th stage began and ended.
-func span(r Round, i int) (began, ended *time.Time) {
-	at, ok := r.Began[Stages[i]]
-	if !ok {
-		return nil, nil
+// at is the time of a stage; nil where the round has not come to it.
+func at(times []TimedStage, stage Stage) *TimedStage {
+	if i := slices.IndexFunc(times, func(t TimedStage) bool { return t.Stage == stage }); i >= 0 {
+		return &times[i]
 	}
-	for _, later := range slices.Concat(Stages[i+1:], []Stage{StageFailed, StageCancelled}) {
-		if t, ok := r.Began[later]; ok && !t.Before(at) && (ended == nil || t.Before(*ended)) {
-			ended = &t
-		}
+	return nil
+}
+
+// took is how long the stage lasted, or has lasted until now.
+func (t TimedStage) took(now time.Time) time.Duration {
+	if t.EndedAt != nil {
+		now = *t.EndedAt
 	}
-	return &at, ended
+	return now.Sub(t.BeganAt)
 }
 
 // pace is how long the rest takes if it goes on as so far.

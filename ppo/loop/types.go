@@ -134,9 +134,8 @@ type Round struct {
 
 	Report    *Report // nil until evaluated
 	StartedAt time.Time
-	StageAt   time.Time           // when the present stage began
-	Began     map[Stage]time.Time // when each stage began, as far as it was noted
-	PausedAt  *time.Time          // nil while it goes on
+	StageAt   time.Time  // when the present stage began
+	PausedAt  *time.Time // nil while it goes on
 	UpdatedAt time.Time
 	EndedAt   *time.Time
 }
@@ -184,6 +183,7 @@ type Report struct {
 
 // Example shows one held-out prompt with the answers of two policies.
 type Example struct {
+	PromptID   string  `json:"prompt_id,omitempty"` // with which the example is erased
 	Prompt     string  `json:"prompt"`
 	SFT        string  `json:"sft"`
 	After      string  `json:"after"`

@@ -54,7 +54,7 @@ func (w *compareWorker) Work(ctx context.Context, job *river.Job[compareArgs]) e
 	}
 	answered, err := l.answerPairs(ctx, c, waiting)
 	if err != nil {
-		if job.Attempt < job.MaxAttempts {
+		if full := new(NoRoomError); job.Attempt < job.MaxAttempts && !errors.As(err, &full) {
 			return err
 		}
 		return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
@@ -161,6 +161,11 @@ func (l *Loop) answerPairs(ctx context.Context, c Comparison, waiting []waitingP
 	}
 	if len(waiting) == 0 {
 		return nil, nil
+	}
+	if c.Answered == 0 {
+		if err := l.roomToCompare(ctx, c, prompts); err != nil {
+			return nil, err
+		}
 	}
 	var cps [2]*checkpoint.Checkpoint
 	var ids [2][][]int32

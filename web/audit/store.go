@@ -67,6 +67,20 @@ func (s *Store) Search(ctx context.Context, q Query) ([]Entry, error) {
 }
 
 func (s *Store) search(ctx context.Context, q Query) ([]Entry, error) {
+	sql, args, err := s.statement(ctx, q)
+	if err != nil || sql == "" {
+		return nil, err
+	}
+	// Planned for these very values: one plan for all would be wrong for a word that is rare, or for one that is everywhere.
+	rows, err := s.pool.Query(ctx, sql, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
+}
+
+// statement is what finds the entries; empty where there can be none.
+func (s *Store) statement(ctx context.Context, q Query) (sql string, args []any, err error) {
 	if q.Limit <= 0 {
 		q.Limit = 100
 	}
@@ -81,7 +95,7 @@ func (s *Store) search(ctx context.Context, q Query) ([]Entry, error) {
 		b.where("a.id < %s", q.Before)
 	}
 	if err := s.bound(ctx, b, q); err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if strings.TrimSpace(q.Text) != "" {
 		query := "plainto_tsquery('simple', %s)"
@@ -93,20 +107,14 @@ func (s *Store) search(ctx context.Context, q Query) ([]Entry, error) {
 	}
 	var acts []string
 	if strings.HasSuffix(q.Act, ".") {
-		var err error
 		if acts, err = s.acts(ctx, q.Act); err != nil || len(acts) == 0 {
-			return nil, err
+			return "", nil, err
 		}
 	} else if q.Act != "" {
 		acts = []string{q.Act}
 	}
-	sql, args := b.query(acts)
-	// Planned for these very values: one plan for all would be wrong for a word that is rare, or for one that is everywhere.
-	rows, err := s.pool.Query(ctx, sql, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
+	sql, args = b.query(acts)
+	return sql, args, nil
 }
 
 // words is what the index of words is of.

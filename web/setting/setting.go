@@ -20,6 +20,11 @@ const (
 	ProjectOverlap  Name = "projects.overlap"
 	ProjectCap      Name = "projects.prompt_cap"
 	BackupDays      Name = "health.backup_days"
+	KeyRequests     Name = "keys.per_minute"
+	KeyTokens       Name = "keys.tokens_per_minute"
+	RelabelBelow    Name = "rounds.relabel_below"
+	RelabelProbe    Name = "rounds.relabel_probe"
+	RelabelPrompts  Name = "rounds.relabel_prompts"
 )
 
 type sentence string
@@ -49,6 +54,11 @@ var about = []struct {
 	{ProjectOverlap, "Labelers of a task, in new projects", "How many people are asked the same, where a new project does not say otherwise. More make the labels surer and dearer.", 1, 1, 100, false},
 	{ProjectCap, "Prompts of one customer, in new projects", "The most prompts that a new project takes from one customer, so that no customer outweighs the others (Ouyang et al. 2022 take 200).", 200, 1, 1_000_000, false},
 	{BackupDays, "Days between backups", "After so many days without 'rankloop backup' the page Health says so.", 8, 1, 365, false},
+	{KeyRequests, "Requests a minute, of new API keys", "What a new key may ask for in a minute, where whoever makes it says nothing else.", 60, 1, 1_000_000, false},
+	{KeyTokens, "Tokens a minute, of new API keys", "Tokens of prompts and answers that a new key may use in a minute, where whoever makes it says nothing else.", 100_000, 1, 100_000_000, false},
+	{RelabelBelow, "Reward accuracy that is stale, in new rounds", "After a promotion some answers of the new policy are ranked; a reward model that is right in a smaller share of their pairs is stale, and more rankings are ordered. 0 asks for nothing. A round that is set up begins with this, and may say otherwise.", 0, 0, 0.99, true},
+	{RelabelProbe, "Prompts ranked to see it, in new rounds", "Prompts whose answers by the new policy are ranked after a promotion. Fewer leave it unsure whether the reward model is stale.", 64, 1, 10_000, false},
+	{RelabelPrompts, "Prompts ordered where it is stale, in new rounds", "Prompts that are answered and offered for ranking, once a round, where the reward model is stale.", 256, 1, 10_000, false},
 }
 
 // Definitions are all settings, in the order in which they are shown.

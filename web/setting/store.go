@@ -66,6 +66,12 @@ func (s *Store) Get(name Name) float64 {
 	return d.Default
 }
 
+// Chosen is what an admin has set; false where the default holds.
+func (s *Store) Chosen(name Name) (float64, bool) {
+	v, ok := s.read()[name]
+	return v, ok
+}
+
 // Int is Get of a whole number.
 func (s *Store) Int(name Name) int { return int(s.Get(name)) }
 
