@@ -37,7 +37,7 @@ func TestEraseExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dry := range []bool{true, false} {
-		report, err := b.labeling.Erase(ctx, labeling.Subject{Kind: labeling.SubjectCustomer, ID: "acme"}, "user:ada", dry, nil)
+		report, err := b.labeling.Erase(ctx, labeling.Subject{Kind: labeling.SubjectCustomer, ID: "acme"}, "user:ada", dry, labeling.Erasing{})
 		if err != nil || report.Rows["round_examples"] != 2 || report.Rows["prompts"] != 2 {
 			t.Fatalf("%+v, %v", report.Rows, err)
 		}
