@@ -14,7 +14,7 @@ import (
 // Events that webhooks may ask for. Rooms tell them by Emit, or by the SQL function
 // webhook_emit, in the transaction of the act.
 var Events = []string{"ranking.submitted", "task.completed", "import.finished", "snapshot.created", "labeler.quarantined",
-	"round.started", "round.stage", "round.held", "round.failed", "round.cancelled", "round.finished", "round.promoted", "round.*", "canary.*"}
+	"round.started", "round.stage", "round.held", "round.failed", "round.cancelled", "round.retried", "round.finished", "round.promoted", "round.*", "canary.*"}
 
 // Webhook is an address that is told of events.
 type Webhook struct {

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"fmt"
 	"io/fs"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -53,4 +55,42 @@ func TestManual(t *testing.T) {
 			}
 		}
 	}
+}
+
+// outline is what a page of the manual shows in any language: its headings and rows, the anchors, links, keys and names in it.
+func outline(page string) []string {
+	var out []string
+	for _, el := range []string{"h2", "p", "tr", "li", "svg"} {
+		out = append(out, fmt.Sprintf("%d <%s>", len(regexp.MustCompile("<"+el+`[\s>]`).FindAllString(page, -1)), el))
+	}
+	for _, said := range []string{`\sid="[^"]*"`, `href="[^"]*"`, `<code>[^<]*</code>`, `<kbd>[^<]*</kbd>`} {
+		out = append(out, sorted(regexp.MustCompile(said).FindAllString(page, -1))...)
+	}
+	return out
+}
+
+// TestManualSaysTheSame: a translated page of the manual has the outline of the English one, so that neither lacks what the other says.
+func TestManualSaysTheSame(t *testing.T) {
+	translated, err := fs.Glob(docsFS, "docs/*/*.html")
+	if err != nil || len(translated) < 10 {
+		t.Fatal(translated, err)
+	}
+	for _, file := range translated {
+		there, err := docsFS.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		english, err := docsFS.ReadFile("docs/" + path.Base(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, b := outline(string(english)), outline(string(there)); !slices.Equal(a, b) {
+			t.Errorf("%s differs from the English page; only there: %q, only here: %q", file, without(a, b), without(b, a))
+		}
+	}
+}
+
+// without is what of a is not in b.
+func without(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }

@@ -130,7 +130,7 @@ func (s *server) guidelinePage(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	s.render(c, http.StatusOK, "guideline", view{Title: "Guideline", Nav: "guideline", Data: struct {
+	s.render(c, http.StatusOK, "guideline", view{Title: "Instructions", Nav: "guideline", Data: struct {
 		labeling.Project
 		Default bool
 	}{p, p.ID == s.ProjectID}})

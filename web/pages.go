@@ -129,6 +129,8 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"word":     func(v any) string { return named(l, words, fmt.Sprint(v)) },
 		"scope":    func(name string) string { return named(l, scopeNames, name) },
 		"keystate": func(k account.KeyState) string { return named(l, keyStates, k) },
+		"raised":   func(kind string) string { return named(l, alarmKinds, kind) },
+		"table":    func(name string) string { return named(l, tableNames, name) },
 		"pii":      func(k string) string { return named(l, piiNames, k) },
 		"fault":    func(f string) string { return named(l, faultNames, f) },
 		"kind":     func(k string) string { return named(l, kindNames, k) },

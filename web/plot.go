@@ -29,7 +29,7 @@ type dot struct {
 const (
 	plotWidth  = 460.0
 	plotHeight = 200.0
-	plotLeft   = 44.0
+	plotLeft   = 58.0
 	plotBottom = 34.0
 	plotTop    = 14.0
 	dotLeft    = 112.0

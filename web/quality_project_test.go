@@ -173,10 +173,10 @@ func TestOwnFigures(t *testing.T) {
 			t.Errorf("after %d gold tasks: %.3000s", i+1, page)
 		}
 	}
-	if page := show(); !strings.Contains(page, "about 95.0 %") || strings.Contains(page, "96.7") {
-		t.Errorf("29 of 30 pairs are not shown as about 95 %%: %.3000s", page)
+	if page := show(); !strings.Contains(page, "about 95.0%") || strings.Contains(page, "96.7") {
+		t.Errorf("29 of 30 pairs are not shown as about 95%%: %.3000s", page)
 	}
-	if page := ada.get("/admin/labeling"); exact != 29 || !strings.Contains(page.body, "96.7 %") {
+	if page := ada.get("/admin/labeling"); exact != 29 || !strings.Contains(page.body, "96.7%") {
 		t.Error("the admin does not see the exact gold score")
 	}
 }

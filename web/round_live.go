@@ -34,6 +34,12 @@ var alarmNames = map[string]sentence{
 	loop.RuleNotFinite: "A figure is not finite",
 }
 
+// alarmKinds say what raised an alarm.
+var alarmKinds = map[string]sentence{
+	"alarm": "Alarm", "cord": "Andon cord", "canary": "Canary", "gate": "Gate", "promotion": "Promotion", "run": "Training", "schedule": "Schedule",
+	"stale": "Stale reward model",
+}
+
 // curvesData are the charts of a round.
 type curvesData struct {
 	First, Others []curveFigure

@@ -42,3 +42,12 @@ var scopeNames = map[string]sentence{
 var keyStates = map[account.KeyState]sentence{
 	account.KeyLive: "live", account.KeyEnding: "works on for a while", account.KeyExpired: "expired", account.KeyRevoked: "revoked",
 }
+
+// tableNames are what a report of an erasure counts; a table that is not named here is shown by its own name.
+var tableNames = map[string]sentence{
+	"prompts": "Prompts", "responses": "Answers", "tasks": "Tasks", "assignments": "Tasks in hand or done", "rankings": "Rankings", "comparisons": "Comparisons",
+	"ratings": "Ratings", "demonstrations": "Demonstrations", "snapshot_items": "Rankings in snapshots", "redactions": "Redactions", "reports": "Reports",
+	"feedback": "Feedback", "kept_completions": "Answers kept for feedback", "stored_completions": "Stored completions", "prompt_sources": "Origins of prompts",
+	"conversations": "Chat conversations", "conversation_turns": "Turns of conversations", "gold": "Gold tasks", "adjudications": "Decisions of reviewers",
+	"qualifications": "Qualification tests", "qualification_answers": "Answers of qualification tests", "guideline_acks": "Instructions that were read",
+}

@@ -12,7 +12,7 @@ import (
 )
 
 type auditCmd struct {
-	List   auditListCmd   `cmd:"" help:"Entries, newest first, as a table or a JSON line each."`
+	List   auditListCmd   `cmd:"" help:"List entries, newest first, as a table or a JSON line each."`
 	Search auditSearchCmd `cmd:"" help:"The same as list --json."`
 	Verify auditVerifyCmd `cmd:"" help:"Recompute the hash chain; exits 1 when an entry was changed or removed."`
 }

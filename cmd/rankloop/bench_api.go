@@ -18,7 +18,7 @@ import (
 
 type benchAPICmd struct {
 	Of      []string      `default:"streams,beside,overload,http" enum:"streams,beside,overload,http" help:"What is measured: ${enum}."`
-	Shape   string        `default:"starter" help:"Shape of the model, ${bench_shapes}."`
+	Shape   string        `default:"starter" help:"Shape of the model: ${bench_shapes}."`
 	Streams int           `default:"32" help:"Streams that are written together."`
 	Prompt  int           `default:"32" help:"Tokens of a prompt."`
 	Tokens  int           `default:"48" help:"Tokens of an answer; all are written."`
@@ -32,13 +32,13 @@ type benchAPICmd struct {
 func (benchAPICmd) Help() string {
 	return `The engine that answers the API, with random weights and prompts, every prompt another; and the API around it.
 
-streams   many streams together against one alone, in turn
-beside    the time to the first token of requests that come now and then, with the machine idle and beside a PPO step on all
-          threads, in turn
-overload  requests at four times the rate that the engine can serve, whatever becomes of them: how long those that were taken on
-          took, against half that rate; how soon the others were sent away; how much was still served; and how it is afterwards
-http      requests a second to a server of its own, with keys, limits and usage in a Postgres of its own, and a model so small that
-          writing costs nothing: how long an answer takes; and how many tokens a second go out as events of streams
+  - streams: many streams together against one alone, in turn
+  - beside: the time to the first token of requests that come now and then, with the machine idle and beside a PPO step on all
+    threads, in turn
+  - overload: requests at four times the rate that the engine can serve, whatever becomes of them: how long those that were taken on
+    took, against half that rate; how soon the others were sent away; how much was still served; and how it is afterwards
+  - http: requests a second to a server of its own, with keys, limits and usage in a Postgres of its own, and a model so small that
+    writing costs nothing: how long an answer takes; and how many tokens a second go out as events of streams
 
 Example:
   rankloop bench api --of beside --time 5s`

@@ -14,7 +14,7 @@ import (
 )
 
 type benchEstimateCmd struct {
-	Shapes    []string `default:"tiny,mini,small8k,gpt2-124m,gpt2-355m" help:"Shapes of models, ${bench_shapes}."`
+	Shapes    []string `default:"tiny,mini,small8k,gpt2-124m,gpt2-355m" help:"Shapes of models: ${bench_shapes}."`
 	Of        []string `default:"train,prompts,decode" enum:"train,prompts,decode" help:"What is estimated: ${enum}."`
 	Batch     int      `default:"2" help:"Sequences of a training step."`
 	Seq       int      `default:"128" help:"Tokens of a sequence, and of the prompt that is read."`

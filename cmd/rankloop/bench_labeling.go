@@ -35,13 +35,13 @@ func (benchLabelingCmd) Help() string {
 	return `The labeling API under load: Postgres, the server and the people who label share this machine. Every call is signed in and every
 act has its audit row.
 
-cycles   people who claim and submit without a pause, beside pgbench -N with as many clients on the same Postgres, in turn
-think    many people who think between arrival and submit: how long claim and submit take
-claims   claims, submits, skips, releases and leases that run out while server and Postgres are killed with SIGKILL; then every
-         counter is compared with a recount: no task has more rankings than it asked for, no labeler ranked one twice
-lists    the admin's lists of tasks and dashboards: first pages, deep ones, each filter; the figures, in full and after one ranking
-rounds   the admin's pages over a thousand rounds that learned from all these rankings
-leases   many leases that run out at once
+  - cycles: people who claim and submit without a pause, beside pgbench -N with as many clients on the same Postgres, in turn
+  - think: many people who think between arrival and submit: how long claim and submit take
+  - claims: claims, submits, skips, releases and leases that run out while server and Postgres are killed with SIGKILL; then every
+    counter is compared with a recount: no task has more rankings than it asked for, no labeler ranked one twice
+  - lists: the admin's lists of tasks and dashboards: first pages, deep ones, each filter; the figures, in full and after one ranking
+  - rounds: the admin's pages over a thousand rounds that learned from all these rankings
+  - leases: many leases that run out at once
 
 Example:
   rankloop bench labeling --of cycles --time 5s

@@ -14,7 +14,7 @@ import (
 
 type benchPPOCmd struct {
 	benchFlags
-	Shape        string `default:"small8k" help:"Shape of all models, ${bench_shapes}."`
+	Shape        string `default:"small8k" help:"Shape of all models: ${bench_shapes}."`
 	Episodes     int    `default:"32" help:"Episodes of a step."`
 	Samples      int    `default:"1" help:"Episodes of each prompt."`
 	Prompt       int    `default:"64" help:"Tokens of a prompt."`

@@ -15,7 +15,7 @@ import (
 )
 
 type benchScalingCmd struct {
-	Shape   string `default:"small8k" help:"Shape of the steps that differ in tokens, ${bench_shapes}."`
+	Shape   string `default:"small8k" help:"Shape of the steps that differ in tokens: ${bench_shapes}."`
 	Batches []int  `default:"1,2,4,8,16" help:"Sequences of the steps that differ in tokens."`
 	Seq     int    `default:"256" help:"Tokens of each sequence of them."`
 	Ladder  int    `default:"7" help:"Shapes of the steps that differ in parameters: the largest of seven from half a million to a hundred million."`

@@ -12,7 +12,7 @@ import (
 
 // shapeFlags say which model is measured.
 type shapeFlags struct {
-	Shape string `default:"gpt2-124m" help:"Shape of the model, ${bench_shapes}."`
+	Shape string `default:"gpt2-124m" help:"Shape of the model: ${bench_shapes}."`
 }
 
 // benchShape is a shape that is measured besides the published ones of package model.

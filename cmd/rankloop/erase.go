@@ -23,7 +23,7 @@ type eraseCmd struct {
 
 func (eraseCmd) Help() string {
 	return `Everything goes in one transaction. Snapshots that held the rows, and models that learned from these, are marked; the report is
-kept with its digest and signed, and has no text of what is gone. What is erased already, or was never there, is no error. Backups of the database are not reached: see the page on privacy in the docs.
+kept with its digest and signed, and has no text of what is gone. What is erased already, or was never there, is no error. Backups of the database are not reached: see the manual, 'Data in and out'.
 
 Example:
   rankloop erase --customer 0199f3a2-7c11-7e8e-9f43-2f5d7a1b6c0d --dry-run

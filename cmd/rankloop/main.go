@@ -35,7 +35,7 @@ type cli struct {
 	User     userCmd     `cmd:"" help:"List accounts, reset passwords, change roles, disable." group:"Server"`
 	Round    roundCmd    `cmd:"" help:"Start, list, watch and cancel rounds." group:"Server"`
 	Backup   backupCmd   `cmd:"" help:"Write database and files to one file, while the server works." group:"Server"`
-	Restore  restoreCmd  `cmd:"" help:"Read such a file into an empty database and folder." group:"Server"`
+	Restore  restoreCmd  `cmd:"" help:"Read a file of 'rankloop backup' into an empty database and folder." group:"Server"`
 	Audit    auditCmd    `cmd:"" help:"Search or verify the audit log." group:"Server"`
 	Settings settingsCmd `cmd:"" help:"List and change the settings that hold while the program runs." group:"Server"`
 	Doctor   doctorCmd   `cmd:"" help:"Check what this machine has and lacks." group:"Server"`
@@ -48,7 +48,7 @@ type cli struct {
 	Reward     rewardCmd     `cmd:"" help:"Score with a reward model, or measure one." group:"Offline"`
 	Import     importCmd     `cmd:"" help:"Read preference data into rankings." group:"Offline"`
 	Export     exportCmd     `cmd:"" help:"Write a snapshot of rankings as a file for other tools." group:"Server"`
-	Erase      eraseCmd      `cmd:"" help:"Erase a customer or labeler, with a report." group:"Server"`
+	Erase      eraseCmd      `cmd:"" help:"Erase a customer, a labeler or a completion, with a report." group:"Server"`
 	Erasure    erasureCmd    `cmd:"" help:"Reports of erasures: list, print and verify them." group:"Server"`
 	Model      modelCmd      `cmd:"" help:"Inspect, export, promote and roll back models." group:"Offline"`
 	Experiment experimentCmd `cmd:"" help:"Run a repeatable experiment and say whether it holds." group:"Offline"`

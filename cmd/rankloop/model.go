@@ -16,17 +16,17 @@ import (
 
 type modelCmd struct {
 	Inspect   modelInspectCmd   `cmd:"" help:"Shape, parameters, memory and arithmetic of a model folder or a published shape."`
-	Import    modelImportCmd    `cmd:"" help:"Register a model folder as a version, to be promoted."`
+	Import    modelImportCmd    `cmd:"" help:"Register a model folder as a version, to be promoted." group:"Server"`
 	Export    modelExportCmd    `cmd:"" help:"Write a version, or the starter model, as a Hugging Face folder."`
 	Pull      modelPullCmd      `cmd:"" help:"Fetch a model from Hugging Face's hub, or one that answers as it does."`
 	Convert   modelConvertCmd   `cmd:"" help:"Make a model folder of a llama2.c checkpoint, or of a folder with weights of another type."`
-	List      modelListCmd      `cmd:"" help:"List the versions, newest first."`
-	Promote   modelPromoteCmd   `cmd:"" help:"Let a version answer customers."`
-	Canary    modelCanaryCmd    `cmd:"" help:"Let a version answer a share of the requests, watched by guards, before it answers all."`
-	Rollback  modelRollbackCmd  `cmd:"" help:"Let the version that served before serve again."`
-	Compare   modelCompareCmd   `cmd:"" help:"Compare two versions on the same prompts, blind where people judge."`
-	Lineage   modelLineageCmd   `cmd:"" help:"Show what a version was made from, and what learned from whom."`
-	GC        modelGCCmd        `cmd:"" name:"gc" help:"Remove weights that nobody needs any more."`
+	List      modelListCmd      `cmd:"" help:"List the versions, newest first." group:"Server"`
+	Promote   modelPromoteCmd   `cmd:"" help:"Let a version answer customers." group:"Server"`
+	Canary    modelCanaryCmd    `cmd:"" help:"Let a version answer a share of the requests, watched by guards, before it answers all." group:"Server"`
+	Rollback  modelRollbackCmd  `cmd:"" help:"Let the version that served before serve again." group:"Server"`
+	Compare   modelCompareCmd   `cmd:"" help:"Compare two versions on the same prompts, blind where people judge." group:"Server"`
+	Lineage   modelLineageCmd   `cmd:"" help:"Show what a version was made from, and what learned from whom." group:"Server"`
+	GC        modelGCCmd        `cmd:"" name:"gc" help:"Remove weights that nobody needs any more." group:"Server"`
 	Attention modelAttentionCmd `cmd:"" help:"Show what each token of a text looks at, as a heat map."`
 }
 

@@ -23,7 +23,7 @@ type roundCmd struct {
 	Cancel  roundCancelCmd  `cmd:"" help:"Cancel an open round; rankings stay, and its training can be gone on with by retry."`
 
 	Override roundOverrideCmd `cmd:"" help:"Let a round go on that a gate holds."`
-	Template templateCmd      `cmd:"" help:"Setups by name."`
+	Template templateCmd      `cmd:"" help:"Keep setups to start rounds from."`
 }
 
 // with runs f on the joined rooms.

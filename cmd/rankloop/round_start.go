@@ -168,7 +168,7 @@ type roundOverrideCmd struct {
 }
 
 func (roundOverrideCmd) Help() string {
-	return "Example:\n  rankloop round override 3 --reason \"the two labelers read different versions of the guideline\""
+	return "Example:\n  rankloop round override 3 --reason \"the two labelers read different versions of the instructions\""
 }
 
 func (c roundOverrideCmd) Run(ctx context.Context, std streams) error {

@@ -11,10 +11,10 @@ import (
 )
 
 type templateCmd struct {
-	List   templateListCmd   `cmd:"" help:"List the setups."`
-	Show   templateShowCmd   `cmd:"" help:"Show the settings of one as JSON."`
-	Save   templateSaveCmd   `cmd:"" help:"Save settings under a name, or change those of one."`
-	Remove templateRemoveCmd `cmd:"" help:"Remove one; rounds and schedules made from it stay."`
+	List   templateListCmd   `cmd:"" help:"List the setups, which rounds and schedules start from."`
+	Show   templateShowCmd   `cmd:"" help:"Show the settings of a setup as JSON."`
+	Save   templateSaveCmd   `cmd:"" help:"Save settings as a setup, or change those of one."`
+	Remove templateRemoveCmd `cmd:"" help:"Remove a setup; rounds and schedules made from it stay."`
 }
 
 type templateListCmd struct {

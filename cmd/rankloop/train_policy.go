@@ -49,6 +49,7 @@ func policyHelp(kind, about, example string) string {
 Example:
   rankloop train ` + kind + ` --config ` + kind + `.json --out runs/` + kind + `
 where ` + kind + `.json may hold ` + example + `
+
 --print-config prints every field with its default, and 'rankloop train options ` + kind + `' tells what each means and where it comes from.
 
 In --out: model/ is the result; metrics.jsonl holds a line per step ('rankloop train metrics ` + kind + `' defines each figure, 'rankloop

@@ -18,7 +18,7 @@ type userCmd struct {
 	ResetPassword userResetCmd   `cmd:"" help:"Make a link with which somebody chooses a new password, once, within an hour."`
 	Role          userRoleCmd    `cmd:"" help:"Change what somebody may do."`
 	Disable       userDisableCmd `cmd:"" help:"Keep somebody from signing in; sessions and keys stop, work stays."`
-	Enable        userEnableCmd  `cmd:"" help:"Take disable back."`
+	Enable        userEnableCmd  `cmd:"" help:"Let somebody who was disabled sign in again."`
 	SignOut       userSignOutCmd `cmd:"" help:"End all sessions of somebody."`
 }
 

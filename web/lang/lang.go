@@ -29,7 +29,6 @@ type Language struct {
 	sentences map[string]string // nil: English
 	patterns  []pattern         // the sentences that hold values, the most telling first
 	date      string            // layout of package time
-	percent   string            // what follows a share
 	units     [3]string         // of hours, minutes and seconds
 	gap       string            // between the units of a duration
 	field     string            // a field's name and what is wrong with it
@@ -41,8 +40,8 @@ type Languages []*Language
 // Load reads the catalogues.
 func Load() (Languages, error) {
 	all := Languages{
-		{Tag: "en", Name: "English", Tiny: "EN", date: "2006-01-02 15:04:05", percent: " %", units: [3]string{"h", "m", "s"}, field: "%s: %s"},
-		{Tag: "zh-Hant", Name: "繁體中文", Tiny: "中文", date: "2006/01/02 15:04:05", percent: "%", units: [3]string{" 小時", " 分", " 秒"}, gap: " ", field: "%s：%s"},
+		{Tag: "en", Name: "English", Tiny: "EN", date: "2006-01-02 15:04:05", units: [3]string{"h", "m", "s"}, field: "%s: %s"},
+		{Tag: "zh-Hant", Name: "繁體中文", Tiny: "中文", date: "2006/01/02 15:04:05", units: [3]string{" 小時", " 分", " 秒"}, gap: " ", field: "%s：%s"},
 	}
 	for _, l := range all[1:] {
 		b, err := catalogues.ReadFile(l.Tag + ".json")
@@ -191,7 +190,7 @@ func (l *Language) Date(t time.Time) string {
 
 // Percent is a share of 1, in hundredths.
 func (l *Language) Percent(share float64) string {
-	return strconv.FormatFloat(100*share, 'f', 1, 64) + l.percent
+	return strconv.FormatFloat(100*share, 'f', 1, 64) + "%"
 }
 
 // Duration is s seconds.

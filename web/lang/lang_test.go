@@ -60,7 +60,7 @@ func TestNumbersAndDates(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.FixedZone("", 8*3600))
 	for _, c := range [][2]string{
 		{en.Time(at), "2026-03-03 21:06:07"}, {zh.Time(at), "2026/03/03 21:06:07"}, {zh.Date(at), "2026/03/03"},
-		{en.Percent(.7314), "73.1 %"}, {zh.Percent(.7314), "73.1%"},
+		{en.Percent(.7314), "73.1%"}, {zh.Percent(.7314), "73.1%"},
 		{en.Duration(297.4), "4m57s"}, {zh.Duration(297.4), "4 分 57 秒"}, {zh.Duration(7200), "2 小時"}, {en.Duration(0), "0s"}, {zh.Duration(.2), "0 秒"},
 	} {
 		if c[0] != c[1] {

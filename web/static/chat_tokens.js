@@ -7,7 +7,7 @@ const likelihoods = [[0.01, "p4"], [0.1, "p3"], [0.5, "p2"], [0.9, "p1"], [2, "p
 
 function share(logprob) {
   const p = Math.exp(logprob);
-  return p < 0.001 ? "< 0.1 %" : (100 * p).toFixed(p < 0.1 ? 1 : 0) + " %";
+  return p < 0.001 ? "< 0.1%" : (100 * p).toFixed(p < 0.1 ? 1 : 0) + "%";
 }
 
 // written shows a token that would not be seen.

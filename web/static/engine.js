@@ -6,7 +6,6 @@
   if (!root) return;
   const every = 2000;
   const most = 150; // points of a curve: five minutes
-  const english = document.documentElement.lang === "en";
   const grouped = (n) => Math.round(n).toString().replace(/\B(?=(\d{3})+$)/g, ",");
   const four = (n) => Math.abs(n) >= 1000 ? grouped(n) : String(Number(n.toPrecision(4)));
   const mb = (bytes) => four(bytes / (1 << 20));
@@ -44,7 +43,7 @@
     const share = 100 * now.cached_tokens / Math.max(now.prompt_tokens, 1);
     const stats = {
       running: now.running, waiting: now.waiting, kv: mb(now.kv_used_bytes), kept: mb(now.kv_kept_bytes), requests: grouped(now.requests), refused: grouped(now.refused),
-      cancelled: grouped(now.cancelled), prompt: grouped(now.prompt_tokens), cached: grouped(now.cached_tokens), share: share.toFixed(1) + (english ? " %" : "%"),
+      cancelled: grouped(now.cancelled), prompt: grouped(now.prompt_tokens), cached: grouped(now.cached_tokens), share: share.toFixed(1) + "%",
       completion: grouped(now.completion_tokens), speed: four(now.completion_tokens / Math.max(now.busy_seconds, 1e-9)),
     };
     for (const node of document.querySelectorAll("[data-stat]")) {
