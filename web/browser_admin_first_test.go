@@ -82,7 +82,7 @@ func TestAdmin1FirstRun(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	b.visit("/admin/projects/" + project)
-	b.says("1 tasks are open to labelers.")
+	b.says("1 task is open to labelers.")
 
 	b.visit("/admin/people")
 	b.fill("#invite-role", "labeler", "#invite-project", project)
