@@ -115,7 +115,7 @@ func TestAuthorization(t *testing.T) {
 	}
 	table := []rule{
 		{get, "/admin", readers, false}, {get, "/admin/engine", readers, false}, {get, "/admin/api/engine", readers, false}, {get, "/admin/rounds/:id", readers, false}, {get, "/admin/rounds/:id/samples", readers, false}, {get, "/admin/rounds/:id/curves.csv", readers, false}, {get, "/admin/api/rounds/*", readers, false},
-		{get, "/admin/models*", readers, false}, {get, "/admin/lineage", readers, false}, {get, "/admin/compare*", readers, false}, {get, "/admin/api/compare/*", readers, false}, {get, "/admin/labeling/tasks/:id", append(slices.Clone(readers), account.RoleReviewer), false}, {get, "/admin/labeling*", readers, false}, {any, "/admin/held*", reviewers, false}, {any, "/review*", reviewers, false},
+		{get, "/admin/models*", readers, false}, {get, "/admin/snapshots/:id", readers, false}, {get, "/admin/lineage", readers, false}, {get, "/admin/compare*", readers, false}, {get, "/admin/api/compare/*", readers, false}, {get, "/admin/labeling/tasks/:id", append(slices.Clone(readers), account.RoleReviewer), false}, {get, "/admin/labeling*", readers, false}, {any, "/admin/held*", reviewers, false}, {any, "/review*", reviewers, false},
 		{any, "/admin*", chiefs, false}, {any, "/label*", staff, false}, {any, "/chat*", all, false}, {any, "/account*", all, false}, {any, "/docs*", all, false},
 		{any, "/v1*", nil, true}, {get, "/api/v1/health", chiefs, false}, {any, "/api/v1/openapi.json", all, true}, {any, "/api/v1*", nil, true},
 		{any, "/healthz", all, true}, {any, "/readyz", all, true}, {any, "/static*", all, true}, {any, "/login*", all, true}, {any, "/dev/components", chiefs, false}, {any, "/join/:token", all, true}, {any, "/look", all, true}, {any, "/logout", all, false},
