@@ -68,8 +68,8 @@ func TestPanels(t *testing.T) {
 						}
 					}
 				}
-				if want := int64((N + 63) / 64 * 64 * size); a.Bytes() != want {
-					t.Errorf("form %d [%d,%d] takes %d bytes, want %d", form, K, N, a.Bytes(), want)
+				if want := int64((N + 63) / 64 * 64 * size); a.Bytes() != want || PanelsBytes(form, K, N) != want {
+					t.Errorf("form %d [%d,%d] takes %d bytes, foretold %d, want %d", form, K, N, a.Bytes(), PanelsBytes(form, K, N), want)
 				}
 			}
 		}
