@@ -157,7 +157,7 @@ func TestAdmin9Erasure(t *testing.T) {
 	b.says(people[2].Email)
 	b.axe()
 	b.follow(`.scroll form button`)
-	b.says("rankings: 4")
+	b.says("Rankings: 4")
 	b.says("policy-r1")
 	b.axe()
 	b.wholeShot("preview")

@@ -125,7 +125,10 @@ func TestInterruptions(t *testing.T) {
 	submitted := map[string]want{} // by prompt
 	drafts := map[string]sheet{}
 	kinds := map[string]int{}
-	rounds := 16
+	rounds := 10
+	if everything() {
+		rounds = 24
+	}
 	if s := os.Getenv("RANKLOOP_ROUNDS"); s != "" { // for longer walks
 		var err error
 		if rounds, err = strconv.Atoi(s); err != nil {
@@ -234,7 +237,7 @@ func TestInterruptions(t *testing.T) {
 		}
 	}
 	w.must(rows.Err())
-	if stored != len(submitted) || stored < 3 {
+	if stored != len(submitted) || stored == 0 {
 		t.Errorf("%d rankings stored, %d submitted", stored, len(submitted))
 	}
 	t.Logf("%d rounds, %v, %d rankings", rounds, kinds, stored)

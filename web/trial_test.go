@@ -139,6 +139,7 @@ func TestCanaryAnswers(t *testing.T) {
 	counted := func(side bool) int {
 		return w.count(`SELECT count(*) FROM canary_answers WHERE canary = $1 AND NOT failed AND cut`, side)
 	}
+	w.eventually(`SELECT count(*) = 80 FROM canary_answers WHERE NOT failed AND cut`) // an answer is counted once it has been sent
 	if a, b := counted(true), counted(false); a != 2*byIt || b != 2*(40-byIt) {
 		t.Errorf("%d and %d answers are counted, of %d and %d", a, b, 2*byIt, 2*(40-byIt))
 	}
