@@ -58,7 +58,7 @@ func (b *tab) order() string {
 
 func (b *tab) wantOrder(want string) {
 	b.Helper()
-	b.until(`document.getElementById("order").textContent === ` + fmt.Sprintf("%q", want))
+	b.until(`document.getElementById("order").textContent === ` + fmt.Sprintf("%q", want) + ` && !document.getAnimations().some((a) => a.playState === "running")`) // a card on its way would slip from under the pointer
 }
 
 // wantStored checks the submitted ranks of A, B, ...
