@@ -139,10 +139,10 @@ class KeysDialog {
     this.single.addEventListener("change", () => { keymap.single = this.single.checked; });
     part("keys-reset").addEventListener("click", () => { keymap.reset(); this.waiting = ""; this.say(""); this.fill(); });
     dialog.addEventListener("keydown", (e) => this.pressed(e));
-    dialog.addEventListener("close", () => { this.waiting = ""; });
   }
 
   open() {
+    this.waiting = ""; // not when it closes: that event comes late, perhaps after the next opening
     this.say("");
     this.single.checked = this.keymap.single;
     this.fill();
