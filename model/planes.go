@@ -135,12 +135,16 @@ func (p *planes) add(ids []int32, past int, c *Cache) {
 }
 
 // reserve makes the slab as large as the whole pass needs it, on the way back too: a
-// large pass then takes its memory once, and lets go of a smaller slab before.
+// large pass then takes its memory once, and lets go of a smaller slab before. One that
+// follows a smaller slab has room to spare: passes of slightly more rows each would
+// otherwise leave a slab of garbage behind at every step. Room that is never used takes
+// no memory of the machine.
 func (p *planes) reserve() {
 	n := p.measure()
 	if n <= len(p.arena.slab) {
 		return
 	}
+	n = max(n, len(p.arena.slab)*5/4)
 	p.layers, p.last, p.back, p.behind = nil, nil, backActs{}, behind{}
 	p.heads = heads{want: p.heads.want, atOnce: p.heads.atOnce, rows: p.heads.rows, at: p.heads.at, target: p.heads.target}
 	p.arena.slab = nil

@@ -134,7 +134,7 @@ func (a *app) makeClient(c appConfig) error {
 	river.AddWorker(workers, &verifyAuditWorker{sources: healthSources(a.db.Jobs, a.db.URL, c.Dir, 0)})
 	cfg := &river.Config{
 		Schema: "river", Logger: a.log, Workers: workers,
-		Middleware: a.db.traces.jobs(),
+		Middleware: append(a.db.traces.jobs(), a.loop.Middleware()),
 		JobTimeout: time.Minute, RescueStuckJobsAfter: 90 * time.Second, MaxAttempts: 10, SoftStopTimeout: 20 * time.Second,
 	}
 	if c.Work {

@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -30,8 +29,7 @@ type benchRoundsCmd struct {
 func (benchRoundsCmd) Help() string {
 	return `Rounds of different sizes run one after the other on the starter model, with a Postgres of their own and a labeler who ranks at once.
 Each is forecast before it starts, as the wizard does: the first by the cost model alone, those after it by what the former ones took.
-Beside the forecast of each stage stands what it took, and the growth of the process's resident memory at its peak, with the errors in
-percent.
+Beside the forecast of each stage stands what it took of time, and of memory at its peak, with the errors in percent.
 
 Examples:
   rankloop bench rounds
@@ -86,7 +84,7 @@ type stageError struct {
 	Took        float64    `json:"seconds"`
 	Error       float64    `json:"error_percent"`
 	Memory      int64      `json:"forecast_bytes"`
-	Grew        int64      `json:"bytes"` // at the peak; 0: not known
+	Peak        int64      `json:"bytes"` // beyond what the process held before; 0: not measured
 	MemoryError float64    `json:"bytes_error_percent"`
 }
 
@@ -174,14 +172,11 @@ func (a *app) forecastAndRun(ctx context.Context, show *progress, size roundSize
 	if err != nil {
 		return nil, err
 	}
-	debug.FreeOSMemory()
-	before, peaks := resident(), map[loop.Stage]int64{}
 	r, err := a.loop.Start(ctx, a.project.ID, "bench", cfg)
 	if err != nil {
 		return nil, err
 	}
 	for !r.Stage.Ended() {
-		peaks[r.Stage] = max(peaks[r.Stage], resident()-before)
 		show.show(fmt.Sprintf("round %s: %s", size, r.Stage), r.Progress.Done, r.Progress.Total, r.Progress.Unit)
 		if err := a.rankAll(ctx); err != nil {
 			return nil, err
@@ -205,8 +200,8 @@ func (a *app) forecastAndRun(ctx context.Context, show *progress, size roundSize
 	for _, f := range forecast.Stages {
 		for _, t := range times {
 			if t.Stage == f.Stage && t.Stage != loop.StageRank && t.EndedAt != nil && !t.Broken {
-				e := stageError{Size: size.String(), Stage: f.Stage, From: f.From, Forecast: f.Seconds, Took: t.EndedAt.Sub(t.BeganAt).Seconds(), Memory: f.Memory, Grew: max(peaks[f.Stage], 0)}
-				e.Error, e.MemoryError = percentOff(e.Forecast, e.Took), percentOff(float64(e.Memory), float64(e.Grew))
+				e := stageError{Size: size.String(), Stage: f.Stage, From: f.From, Forecast: f.Seconds, Took: t.EndedAt.Sub(t.BeganAt).Seconds(), Memory: f.Memory, Peak: t.Memory}
+				e.Error, e.MemoryError = percentOff(e.Forecast, e.Took), percentOff(float64(e.Memory), float64(e.Peak))
 				out = append(out, e)
 			}
 		}
@@ -248,21 +243,6 @@ func (a *app) rankAll(ctx context.Context) error {
 	}
 }
 
-// resident is the memory of this process that is not a file's; 0 where the system does not say.
-func resident() int64 {
-	b, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		var kb int64
-		if _, err := fmt.Sscanf(line, "RssAnon: %d kB", &kb); err == nil {
-			return kb << 10
-		}
-	}
-	return 0
-}
-
 func (c benchRoundsCmd) report(std streams, all []stageError) error {
 	if c.JSON {
 		enc := json.NewEncoder(std.out)
@@ -273,21 +253,27 @@ func (c benchRoundsCmd) report(std streams, all []stageError) error {
 		}
 		return nil
 	}
-	worst, long := 0.0, 0
+	worst, long, most := 0.0, 0, 0.0
 	tw := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "round\tstage\tforecast by\tforecast s\ttook s\toff\tforecast MB\tgrew by MB\toff\t")
+	fmt.Fprintln(tw, "round\tstage\tforecast by\tforecast s\ttook s\toff\tforecast MB\ttook MB\toff\t")
 	for _, e := range all {
 		if e.From == loop.FromRounds && e.Took > longStage {
 			worst, long = max(worst, math.Abs(e.Error)), long+1
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%.1f\t%.1f\t%+.0f%%\t%d\t%d\t%+.0f%%\t\n", e.Size, e.Stage, e.From, e.Forecast, e.Took, e.Error, e.Memory>>20, e.Grew>>20, e.MemoryError)
+		if e.From == loop.FromRounds && e.Peak >= largeStage {
+			most = max(most, math.Abs(e.MemoryError))
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%.1f\t%.1f\t%+.0f%%\t%d\t%d\t%+.0f%%\t\n", e.Size, e.Stage, e.From, e.Forecast, e.Took, e.Error, e.Memory>>20, e.Peak>>20, e.MemoryError)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(std.out, "%d stages of more than %d s after the first round: at most %.0f%% off.\n", long, longStage, worst)
+	_, err := fmt.Fprintf(std.out, "After the first round: the time of %d stages of more than %d s at most %.0f%% off; the memory of those of more than %d MB at most %.0f%%.\n", long, longStage, worst, largeStage>>20, most)
 	return err
 }
 
-// longStage is how many seconds a stage takes at least whose forecast matters.
-const longStage = 10
+// A stage whose forecast matters takes so many seconds, or so many bytes, at least.
+const (
+	longStage  = 10
+	largeStage = 64 << 20
+)

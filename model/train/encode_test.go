@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -264,4 +265,30 @@ func TestAvailable(t *testing.T) {
 	check(20000)
 	put("sys/fs/cgroup/a/memory.stat", "file 9000\ninactive_file 5000\n")
 	check(25000)
+}
+
+// What is held is what the system says of the process, or else what Go holds.
+func TestHeld(t *testing.T) {
+	root := t.TempDir()
+	if got := held(root); got < 1<<20 || got > 1<<40 {
+		t.Errorf("%d bytes where the system says nothing", got)
+	}
+	if err := os.MkdirAll(filepath.Join(root, "proc/self"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "proc/self/status"), []byte("VmRSS:\t    900 kB\nRssAnon:\t     700 kB\nRssFile:\t     200 kB\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := held(root); got != 700<<10 {
+		t.Errorf("%d, want %d", got, 700<<10)
+	}
+	before := Held()
+	room := make([]byte, 64<<20)
+	for i := 0; i < len(room); i += 4096 {
+		room[i] = 1
+	}
+	if grew := Held() - before; grew < 48<<20 || grew > 128<<20 {
+		t.Errorf("64 MB more are %d bytes", grew)
+	}
+	runtime.KeepAlive(room)
 }

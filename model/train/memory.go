@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 
@@ -100,6 +101,19 @@ func (c Config) Fits(shape model.Config, train, valid Source, limit int64) error
 		}
 	}
 	return e
+}
+
+// Held returns the bytes of memory that this process has of its own, without what is mapped from files: what the system says, and where it
+// does not, what Go holds.
+func Held() int64 { return held("/") }
+
+func held(root string) int64 {
+	if n, found := field(filepath.Join(root, "proc/self/status"), "RssAnon:"); found {
+		return n << 10
+	}
+	x := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(x)
+	return int64(x[0].Value.Uint64() - x[1].Value.Uint64())
 }
 
 // Available returns the bytes of memory that this process may still take: what the kernel says is available, and what the

@@ -133,20 +133,38 @@ func (l *lab) grouped(ctx context.Context, name string, seed int, s *reward.Scor
 	return o.trail, err
 }
 
-// dpoLooks is how often a DPO run is looked at.
-const dpoLooks = 12
+const (
+	dpoLooks    = 12 // times that a DPO run is looked at
+	dpoHalvings = 3  // of its beta, at most
+)
 
-// dpo trains on all pairs of the ranked prompts and measures the policy on the way.
-func (l *lab) dpo(ctx context.Context, seed int) ([]step, error) {
-	sft, err := l.SFT(ctx)
+// dpo trains on all pairs of the ranked prompts and measures the policy on the way. What holds a DPO run near SFT is its beta alone: where it
+// does not come to the distance at which algorithms are compared, it is run again with half of it.
+func (l *lab) dpo(ctx context.Context, seed int) (way []step, err error) {
+	pairs, err := l.pairs(ctx, seed)
 	if err != nil {
 		return nil, err
 	}
+	cfg := ppo.DefaultDPO()
+	cfg.Seed = uint64(seed)
+	for range 1 + dpoHalvings {
+		if way, err = l.dpoWith(ctx, cfg, pairs, seed); err != nil {
+			return nil, err
+		}
+		if _, reached := goldAt(smoothWay(way), atKL); reached {
+			break
+		}
+		cfg.Beta /= 2
+	}
+	return way, nil
+}
+
+// pairs are all that the ranked prompts hold.
+func (l *lab) pairs(ctx context.Context, seed int) (pairs []ppo.Pair, err error) {
 	set, err := l.ranked(ctx, seed, l.recipe.Ranked, labeler{})
 	if err != nil {
 		return nil, err
 	}
-	var pairs []ppo.Pair
 	for _, g := range set.groups {
 		ranks := g.Rankings[0]
 		for i := range ranks {
@@ -157,8 +175,14 @@ func (l *lab) dpo(ctx context.Context, seed int) ([]step, error) {
 			}
 		}
 	}
-	cfg := ppo.DefaultDPO()
-	cfg.Seed = uint64(seed)
+	return pairs, nil
+}
+
+func (l *lab) dpoWith(ctx context.Context, cfg ppo.DPOConfig, pairs []ppo.Pair, seed int) ([]step, error) {
+	sft, err := l.SFT(ctx)
+	if err != nil {
+		return nil, err
+	}
 	t, err := ppo.NewDPO(cfg, sft, sft, pairs, nil)
 	if err != nil {
 		return nil, err
@@ -183,7 +207,7 @@ func (l *lab) dpo(ctx context.Context, seed int) ([]step, error) {
 			return nil, err
 		}
 		x := step{kl: kl(sft, answers), gold: l.describe(answers).gold}
-		l.log(fmt.Sprintf("DPO, seed %d, unit %d of %d: KL %.2f, gold %.2f", seed, done, total, x.kl, x.gold))
+		l.log(fmt.Sprintf("DPO with beta %g, seed %d, unit %d of %d: KL %.2f, gold %.2f", cfg.Beta, seed, done, total, x.kl, x.gold))
 		way = append(way, x)
 	}
 	return way, nil

@@ -198,7 +198,7 @@ func (l *Loop) past(ctx context.Context, projectID string, g ground) (all []Past
 		}
 		for _, t := range times {
 			if t.EndedAt != nil && !t.Broken {
-				all = append(all, Past{f, t.Stage, t.EndedAt.Sub(t.BeganAt).Seconds()})
+				all = append(all, Past{f, t.Stage, t.EndedAt.Sub(t.BeganAt).Seconds(), t.Memory})
 			}
 		}
 	}

@@ -157,6 +157,7 @@ type Past struct {
 	Facts   Facts
 	Stage   Stage
 	Seconds float64
+	Memory  int64 // bytes at its peak; 0: not measured
 }
 
 // What a stage's time is known from.
@@ -203,8 +204,11 @@ func Predict(f Facts, past []Past, cost Cost) Forecast {
 			out.People = st.Seconds
 		default:
 			st.Seconds = f.Raw(s, cost)
-			if fixed, factor := lawOf(s, past, cost); factor > 0 {
+			if fixed, factor := timeLaw(s, past, cost); factor > 0 {
 				st.From, st.Seconds = FromRounds, fixed+st.Seconds*factor
+			}
+			if fixed, factor := memoryLaw(s, past); factor > 0 {
+				st.Memory = int64(fixed + float64(st.Memory)*factor)
 			}
 			out.Seconds += st.Seconds
 		}
@@ -217,25 +221,35 @@ func Predict(f Facts, past []Past, cost Cost) Forecast {
 	return out
 }
 
-// spread is how many times as much work as the smallest the largest of the former rounds must have had, for what does not grow with the work to
-// be told from what does.
+// spread is how many times as large as the smallest the largest of the former rounds must have been, for what does not grow with the size to be told
+// from what does.
 const spread = 1.5
 
-// lawOf is how long a stage takes that is so much work by the cost model: fixed + factor * work. Where the former rounds were of different sizes
-// it is the line through them; else, and where that would begin below nothing, fixed is 0 and the factor the median of theirs. Both are 0
-// where there is none.
-func lawOf(s Stage, past []Past, cost Cost) (fixed, factor float64) {
-	var works, seconds, ratios []float64
+// timeLaw is how many seconds a stage takes that is so much work by the cost model.
+func timeLaw(s Stage, past []Past, cost Cost) (fixed, factor float64) {
+	return lawOf(s, past, func(p Past) (float64, float64) { return p.Facts.Raw(s, cost), p.Seconds })
+}
+
+// memoryLaw is how many bytes a stage takes for those that its models and what passes through them are.
+func memoryLaw(s Stage, past []Past) (fixed, factor float64) {
+	return lawOf(s, past, func(p Past) (float64, float64) { return float64(p.Facts.Memory(s)), float64(p.Memory) })
+}
+
+// lawOf is what a stage takes that is so large by what is known of it: fixed + factor * size. Where the former rounds were of different sizes it is
+// the line through them; else, and where that would begin below nothing, fixed is 0 and the factor the median of theirs. Both are 0 where
+// there is none.
+func lawOf(s Stage, past []Past, of func(Past) (size, took float64)) (fixed, factor float64) {
+	var sizes, took, ratios []float64
 	for _, p := range past {
-		if p.Stage != s || p.Seconds <= 0 {
+		if p.Stage != s {
 			continue
 		}
-		if raw := p.Facts.Raw(s, cost); raw > 0 {
-			works, seconds, ratios = append(works, raw), append(seconds, p.Seconds), append(ratios, p.Seconds/raw)
+		if x, y := of(p); x > 0 && y > 0 {
+			sizes, took, ratios = append(sizes, x), append(took, y), append(ratios, y/x)
 		}
 	}
-	if len(works) > 1 && slices.Max(works) >= spread*slices.Min(works) {
-		if fixed, factor = line(works, seconds); fixed >= 0 && factor > 0 {
+	if len(sizes) > 1 && slices.Max(sizes) >= spread*slices.Min(sizes) {
+		if fixed, factor = line(sizes, took); fixed >= 0 && factor > 0 {
 			return fixed, factor
 		}
 	}

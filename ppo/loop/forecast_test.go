@@ -56,9 +56,9 @@ func TestPredict(t *testing.T) {
 	former.Config.Prompts, former.Groups = 50, 50
 	var past []Past
 	for _, s := range []Stage{StageSample, StageReward, StagePPO, StageEvaluate} {
-		past = append(past, Past{former, s, 2 * former.Raw(s, perToken)})
+		past = append(past, Past{Facts: former, Stage: s, Seconds: 2 * former.Raw(s, perToken)})
 	}
-	past = append(past, Past{former, StageRank, 60 * 100})
+	past = append(past, Past{Facts: former, Stage: StageRank, Seconds: 60 * 100})
 	for i, s := range Predict(f, past, perToken).Stages {
 		switch {
 		case s.Stage == StageRank:
@@ -86,7 +86,7 @@ func TestPredictSizes(t *testing.T) {
 	stages := []Stage{StageSample, StageReward, StagePPO, StageEvaluate}
 	took := func(f Facts, fixed, factor float64) (past []Past) {
 		for _, s := range stages {
-			past = append(past, Past{f, s, fixed + factor*f.Raw(s, perToken)})
+			past = append(past, Past{Facts: f, Stage: s, Seconds: fixed + factor*f.Raw(s, perToken)})
 		}
 		return past
 	}
@@ -251,5 +251,40 @@ func TestScheduleNext(t *testing.T) {
 	}
 	if n := (Schedule{Rankings: 5}).Next(time.Now(), 5); n != nil {
 		t.Errorf("without a clock: %v", n)
+	}
+}
+
+// TestPredictMemory: memory is what the models need until a stage was measured, and from then on what it took, for what the models of
+// another round need; what was not measured tells nothing.
+func TestPredictMemory(t *testing.T) {
+	small, large := smallFacts(), smallFacts()
+	large.Config.PPO.Minibatch, large.Config.PPO.Micro, large.Config.PPO.Chunk = 4*small.Config.PPO.Minibatch, 4*small.Config.PPO.Micro, 4*small.Config.PPO.Chunk
+	needs, more := small.Memory(StagePPO), large.Memory(StagePPO)
+	if more < 2*needs {
+		t.Fatalf("the larger round needs %d bytes, the smaller %d: this test needs rounds of different sizes", more, needs)
+	}
+	ppoMemory := func(f Facts, past ...Past) int64 {
+		out := Predict(f, past, perToken)
+		at := slices.IndexFunc(out.Stages, func(s StageForecast) bool { return s.Stage == StagePPO })
+		if out.Memory < out.Stages[at].Memory {
+			t.Errorf("the peak %d is below a stage's %d", out.Memory, out.Stages[at].Memory)
+		}
+		return out.Stages[at].Memory
+	}
+	took := func(f Facts, bytes int64) Past { return Past{Facts: f, Stage: StagePPO, Seconds: 1, Memory: bytes} }
+	for _, c := range []struct {
+		name string
+		past []Past
+		want int64
+	}{
+		{"nothing is known", nil, more},
+		{"it was not measured", []Past{took(small, 0)}, more},
+		{"twice of what it needs", []Past{took(small, 2*needs)}, 2 * more},
+		{"the middle of three", []Past{took(small, 9*needs), took(small, needs), took(small, 2*needs)}, 2 * more},
+		{"a fixed part and twice of what it needs", []Past{took(small, 1000+2*needs), took(large, 1000+2*more)}, 1000 + 2*more},
+	} {
+		if got := ppoMemory(large, c.past...); math.Abs(float64(got-c.want)) > 1e-9*float64(c.want)+1 {
+			t.Errorf("%s: %d bytes, want %d", c.name, got, c.want)
+		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/migrations/pgtest"
@@ -73,7 +74,7 @@ func newBench(t *testing.T) *bench {
 	workers := river.NewWorkers()
 	b.loop.AddWorkers(workers)
 	run.AddWorkers(workers, runs, b.loop.Kinds(), run.Options{Dir: dir, Slice: 200 * time.Millisecond, Logger: log})
-	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: "river", Logger: log, Workers: workers,
+	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: "river", Logger: log, Workers: workers, Middleware: []rivertype.Middleware{b.loop.Middleware()},
 		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 2}, run.Queue: {MaxWorkers: 1}, loop.QueueRollout: {MaxWorkers: 1}}})
 	if err != nil {
 		t.Fatal(err)

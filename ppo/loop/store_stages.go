@@ -13,11 +13,12 @@ type TimedStage struct {
 	BeganAt time.Time
 	EndedAt *time.Time // nil while it is there
 	Broken  bool       // paused, halted, tried again or cut off: its time tells nothing
+	Memory  int64      // bytes that it took at its peak, beyond what the process held before; 0: not measured
 }
 
 // StageTimes are those of a round, in order.
 func (s *Store) StageTimes(ctx context.Context, roundID string) ([]TimedStage, error) {
-	rows, err := s.pool.Query(ctx, `SELECT stage, began_at, ended_at, broken FROM round_stages WHERE round_id = $1 ORDER BY began_at, ended_at NULLS LAST`, roundID)
+	rows, err := s.pool.Query(ctx, `SELECT stage, began_at, ended_at, broken, coalesce(memory_bytes, 0) FROM round_stages WHERE round_id = $1 ORDER BY began_at, ended_at NULLS LAST`, roundID)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,1 @@
+ALTER TABLE round_stages DROP COLUMN memory_bytes;
