@@ -27,6 +27,7 @@ type benchLabelingCmd struct {
 	Time        time.Duration `default:"10s" help:"How long a sample takes."`
 	Repeats     int           `default:"3" help:"Samples; medians are shown."`
 	Claims      int           `default:"1000000" help:"Of claims: how many are made, while server and Postgres are killed."`
+	Within      time.Duration `help:"Of claims: end after so long, though fewer were made." placeholder:"DURATION"`
 	Kills       int           `default:"30" help:"Of claims: how often the server is killed; every third time Postgres is too."`
 	JSON        bool          `name:"json" help:"As JSON."`
 }
@@ -73,8 +74,8 @@ func atMost(name string, value float64, unit string, most float64, note string) 
 }
 
 func (c benchLabelingCmd) Run(ctx context.Context, std streams) error {
-	if min(c.Tasks, c.Connections, c.Labelers, c.Repeats, c.Claims) < 1 || c.Kills < 0 || c.Time < time.Second || c.Think < 0 {
-		return usageError{errors.New("counts of at least 1, a --time of at least 1s, and no negative --kills or --think are wanted")}
+	if min(c.Tasks, c.Connections, c.Labelers, c.Repeats, c.Claims) < 1 || c.Kills < 0 || c.Within < 0 || c.Time < time.Second || c.Think < 0 {
+		return usageError{errors.New("counts of at least 1, a --time of at least 1s, and no negative --kills, --within or --think are wanted")}
 	}
 	show := newProgress(std.err)
 	defer show.end()
