@@ -2,6 +2,8 @@ package labeling
 
 import (
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // pages is how many pages of tables and indexes the labeler's next claim touches, by the server's own count.
@@ -69,4 +71,30 @@ func TestClaimStaysFlat(t *testing.T) {
 		t.Errorf("without the watermark a claim touches %d pages: the test measures nothing", blind)
 	}
 	b.sound()
+}
+
+// TestSubmitIsPlannedOnce: no submit is planned for its own values, and what comes next on the connection is as before.
+func TestSubmitIsPlannedOnce(t *testing.T) {
+	b := setup(t)
+	b.settings(func(q *QualitySettings) { q.ControlAfter = 0 })
+	b.tasks(8, 4, 1, "")
+	cfg := b.pool.Config()
+	cfg.MaxConns, cfg.MinConns = 1, 0
+	pool, err := pgxpool.NewWithConfig(b.ctx, cfg)
+	b.ok(err)
+	defer pool.Close()
+	b.store = NewStore(pool)
+	for range 8 {
+		b.submit(b.claim("ann"))
+	}
+	var generic, custom int
+	b.ok(pool.QueryRow(b.ctx, `SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1`, storeSQL).Scan(&generic, &custom))
+	if generic != 8 || custom != 0 {
+		t.Errorf("%d submits had the plan for all, %d one of their own", generic, custom)
+	}
+	var mode string
+	b.ok(pool.QueryRow(b.ctx, `SELECT current_setting('plan_cache_mode')`).Scan(&mode))
+	if mode != "auto" {
+		t.Errorf("the next plans are chosen by %s", mode)
+	}
 }

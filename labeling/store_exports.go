@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -37,11 +36,9 @@ func (s *Store) EachRankedPrompt(ctx context.Context, id string, f func(RankedPr
 	if err != nil {
 		return err
 	}
-	h := sha256.New()
-	enc := json.NewEncoder(h)
-	enc.SetEscapeHTML(false)
+	h := newContentHasher()
 	pass := func(p RankedPrompt) error {
-		if err := enc.Encode(p); err != nil {
+		if err := h.add(p); err != nil {
 			return err
 		}
 		return f(p)
@@ -75,7 +72,7 @@ func (s *Store) EachRankedPrompt(ctx context.Context, id string, f func(RankedPr
 			return err
 		}
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != snap.Hash && snap.Erased == 0 {
+	if got := h.sum(); got != snap.Hash && snap.Erased == 0 {
 		return fmt.Errorf("items of snapshot %s: content has hash %s, the snapshot %s", id, got, snap.Hash)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -65,12 +66,8 @@ func snapshot(ctx context.Context, tx pgx.Tx, snap Snapshot, f SnapshotFilter) (
 			return snap, err
 		}
 	}
-	list, err := gather(ctx, tx, items)
-	if err != nil {
-		return snap, err
-	}
-	snap.N, snap.Prompts = len(items), len(list)
-	if snap.Hash, err = ContentHash(list); err != nil {
+	snap.N = len(items)
+	if snap.Prompts, snap.Hash, err = digest(ctx, tx, items); err != nil {
 		return snap, err
 	}
 	err = tx.QueryRow(ctx, `
@@ -112,6 +109,28 @@ func matching(ctx context.Context, q querier, projectID string, f SnapshotFilter
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[item])
 }
 
+// digest counts the ranked prompts that the items are, and returns their ContentHash. It holds few of them at a time.
+func digest(ctx context.Context, q querier, items []item) (prompts int, hash string, err error) {
+	h := newContentHasher()
+	for len(items) > 0 {
+		end := min(len(items), exportStep)
+		for end < len(items) && items[end].Task == items[end-1].Task { // what is of one task is hashed as one
+			end++
+		}
+		list, err := gather(ctx, q, items[:end])
+		if err != nil {
+			return 0, "", err
+		}
+		for _, p := range list {
+			if err := h.add(p); err != nil {
+				return 0, "", err
+			}
+		}
+		prompts, items = prompts+len(list), items[end:]
+	}
+	return prompts, h.sum(), nil
+}
+
 // gather reads items with their prompts and answers, by task.
 func gather(ctx context.Context, q querier, items []item) ([]RankedPrompt, error) {
 	ids, splits, customers := make([]string, len(items)), make([]string, len(items)), make([]string, len(items))
@@ -143,16 +162,31 @@ func orEmpty(list []string) []string {
 // ContentHash is the sha256 (hex) of ranked prompts in their canonical form: one JSON
 // object a line, fields in the order of the types here, no HTML escapes.
 func ContentHash(list []RankedPrompt) (string, error) {
-	h := sha256.New()
-	enc := json.NewEncoder(h)
-	enc.SetEscapeHTML(false)
+	h := newContentHasher()
 	for _, p := range list {
-		if err := enc.Encode(p); err != nil {
+		if err := h.add(p); err != nil {
 			return "", err
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return h.sum(), nil
 }
+
+// contentHasher is ContentHash of prompts that come one after the other.
+type contentHasher struct {
+	h   hash.Hash
+	enc *json.Encoder
+}
+
+func newContentHasher() contentHasher {
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	enc.SetEscapeHTML(false)
+	return contentHasher{h, enc}
+}
+
+func (c contentHasher) add(p RankedPrompt) error { return c.enc.Encode(p) }
+
+func (c contentHasher) sum() string { return hex.EncodeToString(c.h.Sum(nil)) }
 
 const snapshotColumns = `s.id, s.project_id, s.name, s.hash, s.n, s.prompts, s.created_at,
 	(SELECT coalesce(sum(t.rankings), 0)::int FROM snapshot_taints t WHERE t.snapshot_id = s.id)`

@@ -237,6 +237,11 @@ type batcher interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
+// lockForStore guards the states of the task's assignments: what follows sees those that stand. And what follows has one plan for all values:
+// while the tables grow faster than their statistics are taken, the planner believes that each ranking's own would be cheaper, and making
+// one takes as long as the rest of the submit.
+const lockForStore = `SELECT set_config('plan_cache_mode', 'force_generic_plan', true) FROM tasks WHERE id = $1 FOR NO KEY UPDATE`
+
 // storeSQL writes the ranking $1 of the assignment $2 and all that every ranking moves, if the lease is still as it was read
 // (state $4, revision $5, quarantine $6, slots $7); else it does nothing and returns no row. The labeler's row is the gate: a
 // quarantine changes it, so that one of the two acts sees the other.
@@ -276,7 +281,7 @@ const storeSQL = `
 func (a lease) store(ctx context.Context, q batcher, id string, in SubmitInput, hash [32]byte, sheet answerSheet) (r Ranking, err error) {
 	c := a.counters()
 	b := &pgx.Batch{}
-	b.Queue(`SELECT FROM tasks WHERE id = $1 FOR NO KEY UPDATE`, a.taskID) // guards the states of its assignments: what follows sees those that stand
+	b.Queue(lockForStore, a.taskID)
 	if !a.known {
 		b.Queue(`INSERT INTO labelers (project_id, labeler_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, a.projectID, in.LabelerID)
 	}

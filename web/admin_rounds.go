@@ -35,12 +35,15 @@ type roundsData struct {
 	Curves    curvesData  // of Open
 	Serving   *registry.Version
 	Schedules []loop.Schedule
-	New       int // rankings since the last round began to learn
+	New       int // rankings since the last round began to learn, up to loop.NewLimit
 	Alarms    []loop.Alarm
 	Cords     []pulledCord
 	Defaults  loop.Config // of the next round
 	JSON      string      // of Defaults
 }
+
+// Many says that New is not all that there are.
+func (d roundsData) Many() bool { return d.New >= loop.NewLimit }
 
 // nextConfig is what a round is started with where nothing else is said: the settings of the newest one with the next seed, and those that
 // admins have set for all.

@@ -51,6 +51,9 @@ type wizardData struct {
 	New     int
 }
 
+// Many says that New is not all that there are.
+func (d wizardData) Many() bool { return d.New >= loop.NewLimit }
+
 // Has says whether the round has a part.
 func (d wizardData) Has(p loop.Stage) bool { return d.Config.Has(p) }
 

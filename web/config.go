@@ -145,7 +145,7 @@ type Loop interface {
 	RemoveEngine(ctx context.Context, id, actor string) error
 	TestEngine(ctx context.Context, id, actor string) (time.Duration, error)
 
-	NewRankings(ctx context.Context, projectID string) (int, error) // since the last round began to learn
+	NewRankings(ctx context.Context, projectID string) (int, error) // since the last round began to learn, up to loop.NewLimit
 	Schedules(ctx context.Context, projectID string) ([]loop.Schedule, error)
 	AddSchedule(ctx context.Context, s loop.Schedule) (loop.Schedule, error)
 	EnableSchedule(ctx context.Context, id, actor string, on bool) error

@@ -19,7 +19,7 @@ import (
 )
 
 type benchLabelingCmd struct {
-	Of          []string      `default:"cycles,think" enum:"cycles,think,lists,rounds,claims,leases" help:"What is measured: ${enum}."`
+	Of          []string      `default:"cycles,think" enum:"cycles,think,lists,rounds,audit,exports,claims,leases" help:"What is measured: ${enum}."`
 	Tasks       int           `default:"100000" help:"Tasks of four answers and three labelers each in the database."`
 	Connections int           `default:"16" help:"Of cycles and claims: labelers who claim and submit without a pause."`
 	Labelers    int           `default:"500" help:"Of think: people at work."`
@@ -27,6 +27,7 @@ type benchLabelingCmd struct {
 	Time        time.Duration `default:"10s" help:"How long a sample takes."`
 	Repeats     int           `default:"3" help:"Samples; medians are shown."`
 	Claims      int           `default:"1000000" help:"Of claims: how many are made, while server and Postgres are killed."`
+	Within      time.Duration `help:"Of claims: end after so long, though fewer were made." placeholder:"DURATION"`
 	Kills       int           `default:"30" help:"Of claims: how often the server is killed; every third time Postgres is too."`
 	JSON        bool          `name:"json" help:"As JSON."`
 }
@@ -41,11 +42,16 @@ act has its audit row.
     counter is compared with a recount: no task has more rankings than it asked for, no labeler ranked one twice
   - lists: the admin's lists of tasks and dashboards: first pages, deep ones, each filter; the figures, in full and after one ranking
   - rounds: the admin's pages over a thousand rounds that learned from all these rankings
+  - audit: searches of an audit log of as many entries as there are tasks
+  - exports: a snapshot of as many rankings as there are tasks, in every format: rankings a second, the same file again, and the memory
+    of the program that writes it, beside what it takes for a tenth
   - leases: many leases that run out at once
 
 Example:
   rankloop bench labeling --of cycles --time 5s
-  rankloop bench labeling --of claims --claims 50000 --kills 5`
+  rankloop bench labeling --of claims --claims 50000 --kills 5
+  rankloop bench labeling --of lists,rounds,audit --tasks 1000000
+  rankloop bench labeling --of exports --tasks 200000`
 }
 
 // bar is a figure with what it must not fall below, or stay above.
@@ -68,8 +74,8 @@ func atMost(name string, value float64, unit string, most float64, note string) 
 }
 
 func (c benchLabelingCmd) Run(ctx context.Context, std streams) error {
-	if min(c.Tasks, c.Connections, c.Labelers, c.Repeats, c.Claims) < 1 || c.Kills < 0 || c.Time < time.Second || c.Think < 0 {
-		return usageError{errors.New("counts of at least 1, a --time of at least 1s, and no negative --kills or --think are wanted")}
+	if min(c.Tasks, c.Connections, c.Labelers, c.Repeats, c.Claims) < 1 || c.Kills < 0 || c.Within < 0 || c.Time < time.Second || c.Think < 0 {
+		return usageError{errors.New("counts of at least 1, a --time of at least 1s, and no negative --kills, --within or --think are wanted")}
 	}
 	show := newProgress(std.err)
 	defer show.end()
@@ -83,7 +89,7 @@ func (c benchLabelingCmd) Run(ctx context.Context, std streams) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) ([]bar, error)
-	}{{"cycles", lab.cycles}, {"think", lab.think}, {"leases", lab.leases}, {"claims", lab.claims}, {"lists", lab.lists}, {"rounds", lab.rounds}} {
+	}{{"cycles", lab.cycles}, {"think", lab.think}, {"leases", lab.leases}, {"claims", lab.claims}, {"lists", lab.lists}, {"rounds", lab.rounds}, {"audit", lab.audits}, {"exports", lab.exports}} {
 		if !slices.Contains(c.Of, part.name) {
 			continue
 		}

@@ -203,3 +203,9 @@ func (l *lab) addPeople(ctx context.Context, n int) error {
 	}
 	return l.pool.SendBatch(ctx, b).Close()
 }
+
+// promote gives the i-th person a role.
+func (l *lab) promote(ctx context.Context, i int, role string) error {
+	_, err := l.pool.Exec(ctx, `UPDATE users SET role = $1 WHERE email = $2`, role, fmt.Sprintf("load%d@example.com", i))
+	return err
+}

@@ -197,7 +197,7 @@ func (l *lab) claims(ctx context.Context) ([]bar, error) {
 		return n
 	}
 	killed, began := 0, time.Now()
-	for made() < l.Claims && ctx.Err() == nil && !slices.ContainsFunc(crew, func(c *claimer) bool { return c.ended.Load() }) {
+	for made() < l.Claims && (l.Within == 0 || time.Since(began) < l.Within) && ctx.Err() == nil && !slices.ContainsFunc(crew, func(c *claimer) bool { return c.ended.Load() }) {
 		if pauseFor(ctx, 50*time.Millisecond); made() >= (killed+1)*l.Claims/(l.Kills+1) {
 			if killed++; killed%3 == 0 {
 				l.postgres.Kill9()

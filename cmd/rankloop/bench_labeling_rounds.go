@@ -24,6 +24,9 @@ func (l *lab) rounds(ctx context.Context) ([]bar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
+	if err := l.promote(ctx, 1, "admin"); err != nil {
+		return nil, err
+	}
 	l.show.say("Making %d rounds", pastRounds)
 	if err := l.addRounds(ctx); err != nil {
 		return nil, fmt.Errorf("rounds: %w", err)
@@ -63,8 +66,7 @@ func (l *lab) rounds(ctx context.Context) ([]bar, error) {
 	return out, nil
 }
 
-// addRounds gives the project a past of rounds: each learned a thousandth of the rankings and began where the one before it ended. It
-// makes the second person an admin.
+// addRounds gives the project a past of rounds: each learned a thousandth of the rankings and began where the one before it ended.
 func (l *lab) addRounds(ctx context.Context) error {
 	config, err := json.Marshal(loop.DefaultConfig())
 	if err != nil {
@@ -89,7 +91,6 @@ func (l *lab) addRounds(ctx context.Context) error {
 			args []any
 		}{
 			{`SET LOCAL session_replication_role = replica`, nil}, // foreign keys hold by construction
-			{`UPDATE users SET role = 'admin' WHERE email = 'load1@example.com'`, nil},
 			{`CREATE TEMP TABLE many ON COMMIT DROP AS SELECT n, now() - (` + strconv.Itoa(pastRounds) + ` - n) * interval '1 day' AS at, ` + idSQL + ` AS id, ` + idSQL + ` AS snapshot, ` +
 				idSQL + ` AS reward_run, ` + idSQL + ` AS ppo_run, ` + idSQL + ` AS evaluate_run, ` + idSQL + ` AS reward, ` + idSQL + ` AS policy
 				FROM generate_series(1, ` + strconv.Itoa(pastRounds) + `) n`, nil},

@@ -112,6 +112,7 @@ func openPool(ctx context.Context, url, name string, statement time.Duration, tr
 	p["application_name"] = name
 	p["statement_timeout"] = fmt.Sprint(statement.Milliseconds())
 	p["lock_timeout"] = "2000"
+	p["jit"] = "off" // no statement here runs as long as compiling one takes
 	p["idle_in_transaction_session_timeout"] = fmt.Sprint(max(10*time.Second, statement).Milliseconds())
 	return pgxpool.NewWithConfig(ctx, cfg)
 }

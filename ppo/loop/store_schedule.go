@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/robfig/cron/v3"
 
 	"github.com/rankloop/rankloop/reward"
@@ -72,7 +73,7 @@ func (sc Schedule) Next(after time.Time, n int) (times []time.Time) {
 // worthwhile says whether a schedule that is due should start a round. One without a clock waits while another round is open.
 func (s *Store) worthwhile(ctx context.Context, tx pgx.Tx, sc Schedule) (bool, error) {
 	if sc.Rankings > 0 {
-		n, err := s.newRankings(ctx, tx, sc.ProjectID)
+		n, err := s.newRankings(ctx, tx, sc.ProjectID, sc.Rankings)
 		if err != nil || n < sc.Rankings {
 			return false, err
 		}
@@ -107,16 +108,31 @@ func (s *Store) staleBelow(ctx context.Context, tx pgx.Tx, projectID string, bel
 	return reward.Report{Accuracy: e.Value, Low: e.Low, High: e.High, N: e.N}.Stale(below), nil
 }
 
-// NewRankings counts what was ranked in a project since its newest snapshot of a round was taken: what a next one would learn from
-// besides.
+// NewLimit is how many new rankings are counted at most: a page does not wait until a million are.
+const NewLimit = 1000
+
+// NewRankings counts what was ranked in a project since its newest snapshot of a round was taken, up to NewLimit: what a next one would
+// learn from besides.
 func (s *Store) NewRankings(ctx context.Context, projectID string) (int, error) {
-	return s.newRankings(ctx, s.pool, projectID)
+	return s.newRankings(ctx, s.pool, projectID, NewLimit)
 }
 
-func (s *Store) newRankings(ctx context.Context, q querier, projectID string) (int, error) {
-	rows, err := q.Query(ctx, `SELECT count(*) FROM assignments a JOIN rankings k ON k.id = a.ranking_id
-		WHERE a.project_id = $1 AND a.state = 'submitted' AND NOT a.aside AND k.created_at > coalesce(
-			(SELECT max(s.created_at) FROM snapshots s JOIN rounds r ON r.snapshot_id = s.id WHERE r.project_id = $1), '-infinity')`, projectID)
+// newRankings counts up to most.
+func (s *Store) newRankings(ctx context.Context, q querier, projectID string, most int) (int, error) {
+	rows, err := q.Query(ctx, `SELECT coalesce(max(s.created_at), '-infinity') FROM snapshots s JOIN rounds r ON r.snapshot_id = s.id WHERE r.project_id = $1`, projectID)
+	if err != nil {
+		return 0, err
+	}
+	since, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[pgtype.Timestamptz])
+	if err != nil {
+		return 0, err
+	}
+	// Planned for this very time: a plan for any reads all rankings. The fence has each assignment looked up by itself.
+	rows, err = q.Query(ctx, `SELECT count(*) FROM (
+		SELECT FROM rankings k
+		CROSS JOIN LATERAL (SELECT a.ranking_id, a.state, a.aside FROM assignments a WHERE a.id = k.assignment_id OFFSET 0) a
+		WHERE k.project_id = $1 AND k.created_at > $2 AND a.ranking_id = k.id AND a.state = 'submitted' AND NOT a.aside
+		ORDER BY k.created_at DESC LIMIT $3) t`, pgx.QueryExecModeCacheDescribe, projectID, since, most)
 	if err != nil {
 		return 0, err
 	}

@@ -67,10 +67,27 @@ func (s *Store) Search(ctx context.Context, q Query) ([]Entry, error) {
 }
 
 func (s *Store) search(ctx context.Context, q Query) ([]Entry, error) {
-	sql, args, err := s.statement(ctx, q)
+	sql, args, err := s.statement(ctx, q, 0)
 	if err != nil || sql == "" {
 		return nil, err
 	}
+	if strings.TrimSpace(q.Text) != "" && q.Act == "" {
+		recent, args, err := s.statement(ctx, q, recentSpan)
+		if err != nil {
+			return nil, err
+		}
+		if list, err := s.entries(ctx, recent, args); err != nil || len(list) == q.limit() {
+			return list, err
+		}
+	}
+	return s.entries(ctx, sql, args)
+}
+
+// recentSpan is how many of the newest entries are looked through for words before their index is asked: it gives all entries that hold a
+// word, which may be most of the log, and those are what the newest entries are full of.
+const recentSpan = 20_000
+
+func (s *Store) entries(ctx context.Context, sql string, args []any) ([]Entry, error) {
 	// Planned for these very values: one plan for all would be wrong for a word that is rare, or for one that is everywhere.
 	rows, err := s.pool.Query(ctx, sql, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
 	if err != nil {
@@ -79,12 +96,18 @@ func (s *Store) search(ctx context.Context, q Query) ([]Entry, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
 }
 
-// statement is what finds the entries; empty where there can be none.
-func (s *Store) statement(ctx context.Context, q Query) (sql string, args []any, err error) {
+// limit is how many entries are returned at most.
+func (q Query) limit() int {
 	if q.Limit <= 0 {
-		q.Limit = 100
+		return 100
 	}
-	b := &builder{limit: min(q.Limit, 1000)}
+	return min(q.Limit, 1000)
+}
+
+// statement is what finds the entries; empty where there can be none. span, where it is not 0, is how many of the newest are looked
+// through for words.
+func (s *Store) statement(ctx context.Context, q Query, span int) (sql string, args []any, err error) {
+	b := &builder{limit: q.limit(), from: "audit a"}
 	if q.Actor != "" {
 		b.where("a.actor = %s", q.Actor)
 	}
@@ -96,6 +119,10 @@ func (s *Store) statement(ctx context.Context, q Query) (sql string, args []any,
 	}
 	if err := s.bound(ctx, b, q); err != nil {
 		return "", nil, err
+	}
+	if span > 0 {
+		b.from = fmt.Sprintf("(SELECT * FROM audit a WHERE %s ORDER BY a.id DESC LIMIT %d) a", b.all(), span)
+		b.conditions = nil
 	}
 	if strings.TrimSpace(q.Text) != "" {
 		query := "plainto_tsquery('simple', %s)"
@@ -122,6 +149,7 @@ const words = `jsonb_to_tsvector('simple', a.detail, '["key", "string", "numeric
 
 // builder gathers conditions; nothing but its own text goes into the statement, all values are parameters.
 type builder struct {
+	from       string
 	conditions []string
 	args       []any
 	limit      int
@@ -132,14 +160,16 @@ func (b *builder) where(condition string, value any) {
 	b.conditions = append(b.conditions, fmt.Sprintf(condition, fmt.Sprintf("$%d", len(b.args))))
 }
 
+func (b *builder) all() string { return strings.Join(append(b.conditions, "true"), " AND ") }
+
 // query reads the newest of each act by its index and merges them, which is as quick for an act that is rare as for one that is most of the
 // log. The act is asked for as a range and stands in the order, so that no other index is taken for it: the planner does not know which act
 // comes, and would walk back through the whole log for one that is rare.
 func (b *builder) query(acts []string) (string, []any) {
-	conditions := strings.Join(append(b.conditions, "true"), " AND ")
+	conditions := b.all()
 	last := fmt.Sprintf("ORDER BY id DESC LIMIT %d", b.limit)
 	if len(acts) == 0 {
-		return fmt.Sprintf("SELECT %s FROM audit a WHERE %s %s", entryColumns, conditions, last), b.args
+		return fmt.Sprintf("SELECT %s FROM %s WHERE %s %s", entryColumns, b.from, conditions, last), b.args
 	}
 	args := append(b.args, acts)
 	return fmt.Sprintf(`SELECT f.* FROM unnest($%d::text[]) AS w(act) CROSS JOIN LATERAL (SELECT %s FROM audit a WHERE a.act BETWEEN w.act AND w.act AND %s %s) f(id, at, actor, act, subject, detail, sealed) %s`,
