@@ -46,8 +46,8 @@ func TestSupervisedFigures(t *testing.T) {
 	}
 }
 
-// TestSupervisedCurves: while the policy learns from demonstrations its loss grows on the page by itself, and in the end the page has every
-// step, as a table too.
+// TestSupervisedCurves: while the policy learns from demonstrations the curve of its loss grows on the page by itself, and once it rests
+// the page has the last step, and as a table what was stored.
 func TestSupervisedCurves(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -55,13 +55,13 @@ func TestSupervisedCurves(t *testing.T) {
 	w.trains()
 	ctx := t.Context()
 	var shown []labeling.Demonstration
-	for i := range 32 {
+	for i := range 400 {
 		shown = append(shown, labeling.Demonstration{Messages: says(fmt.Sprintf("say word %d", i)), Response: "one two three", Origin: "import"})
 	}
 	_, err := w.labeling.AddDemonstrations(ctx, w.project.ID, shown)
 	w.must(err)
 	c := loop.DefaultConfig()
-	c.Parts, c.SFT.Epochs, c.SFT.BatchTokens, c.Seed = []loop.Stage{loop.StageSFT}, 60, 64, 7
+	c.Parts, c.SFT.Epochs, c.SFT.BatchTokens, c.Seed = []loop.Stage{loop.StageSFT}, 100_000, 4096, 7
 	r, err := w.loop.Start(ctx, w.project.ID, "system", c)
 	w.must(err)
 
@@ -72,20 +72,16 @@ func TestSupervisedCurves(t *testing.T) {
 	b.until(loss + ` && Number(` + loss + `.dataset.points) >= 2 && ` + loss + `.querySelector("canvas") && !` + loss + `.hidden`)
 	n := eval[int](b, `Number(`+loss+`.dataset.points)`)
 	b.until(fmt.Sprintf(`Number(%s.dataset.points) > %d`, loss, n))
-	var done loop.Round
-	for done.Stage != loop.StageDone {
-		done, err = w.loop.View(ctx, r.ID)
-		w.must(err)
-		if done.Stage == loop.StageFailed {
-			t.Fatal(done.Error)
-		}
-	}
-	points, err := w.runs.Metrics(ctx, done.SFTRunID, -1)
+	b.do(chromedp.Click(chromedp.CSS(`form[action$="/pause"] button`)))
+	b.until(`document.body.innerText.includes("The round is paused.")`)
+	r, err = w.loop.View(ctx, r.ID)
 	w.must(err)
-	if len(points) < 60 {
-		t.Fatalf("%d steps of 60 epochs", len(points))
+	v := w.stopped(r.SFTRunID)
+	points, err := w.runs.Metrics(ctx, v.ID, -1)
+	w.must(err)
+	if len(points) != v.Step || len(points) <= n {
+		t.Fatalf("%d points of %d steps", len(points), v.Step)
 	}
-	b.until(fmt.Sprintf(`Number(%s.dataset.points) === %d`, loss, len(points)))
 	eval[bool](b, loss+`.querySelector(".numbers").open = true`)
 	last := points[len(points)-1]
 	b.until(fmt.Sprintf(`%s.querySelector("tbody tr:last-child td").textContent === "%d"`, loss, last.Step))
@@ -94,7 +90,7 @@ func TestSupervisedCurves(t *testing.T) {
 		stored[strconv.Itoa(p.Step)] = p.Metrics["loss"]
 	}
 	rows := eval[[][]string](b, `[...`+loss+`.querySelectorAll("tbody tr")].map((r) => [...r.cells].map((c) => c.textContent))`)
-	if len(rows) < 20 {
+	if len(rows) < min(20, len(points)) {
 		t.Errorf("%d rows", len(rows))
 	}
 	for _, row := range rows {
@@ -107,6 +103,7 @@ func TestSupervisedCurves(t *testing.T) {
 	}
 	b.axe()
 	b.shot("sft")
+	w.must(w.loop.Cancel(ctx, r.ID, "system"))
 }
 
 // TestWinOfTheOtherSide: a comparison's win rates are B's over A; of A's page they are the other way round, ends of the intervals too.
