@@ -188,7 +188,7 @@ func TestErasureReachesEvaluation(t *testing.T) {
 			return err
 		}
 		go func() { erased <- erase(ctx, "shop") }()
-		for waiting := 0; waiting == 0; { // for this transaction
+		for waiting := 0; waiting == 0 && len(erased) == 0; { // for this transaction; one that does not wait is found out below
 			if err := b.pool.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()`).Scan(&waiting); err != nil {
 				return err
 			}
