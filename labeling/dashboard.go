@@ -18,18 +18,22 @@ type Dashboard struct {
 	Weeks     []AgreementPart `json:"weeks"`      // agreement by week of the newest ranking of the task
 	ByAnswers []AgreementPart `json:"by_answers"` // agreement by the number of answers
 	Places    []PlaceBias     `json:"places"`
-	Longer    Share           `json:"longer"`  // strict pairs in which the longer answer won
-	Times     []int           `json:"times"`   // rankings by active time: bin i holds 2^(i-1) to 2^i seconds, the last all above
-	Median    float64         `json:"median"`  // active seconds of a ranking
-	P90       float64         `json:"p90"`     // 9 of 10 rankings took less
-	Reading   float64         `json:"reading"` // median of active seconds per 1000 characters of answers
-	Labelers  []LabelerStats  `json:"labelers"`
+
+	Categories []AgreementPart `json:"categories"` // agreement by Prompt.Category, that with most rankings first, at most maxCategories
+
+	Longer   Share          `json:"longer"`  // strict pairs in which the longer answer won
+	Times    []int          `json:"times"`   // rankings by active time: bin i holds 2^(i-1) to 2^i seconds, the last all above
+	Median   float64        `json:"median"`  // active seconds of a ranking
+	P90      float64        `json:"p90"`     // 9 of 10 rankings took less
+	Reading  float64        `json:"reading"` // median of active seconds per 1000 characters of answers
+	Labelers []LabelerStats `json:"labelers"`
 }
 
 // Bounds of a dashboard.
 const (
 	maxDays         = 365
 	maxWeeks        = 104
+	maxCategories   = 50
 	timeBins        = 12 // the last is above 1024 s
 	maxLabelerStats = 1000
 	// SpeederFactor: a ranking is called fast where the active time per character of its answers is below the project's
@@ -58,7 +62,7 @@ type DayCount struct {
 
 // AgreementPart is the agreement of a part of the tasks.
 type AgreementPart struct {
-	Of string `json:"of"` // what the part is: a Monday (2006-01-02), or a number of answers
+	Of string `json:"of"` // what the part is: a Monday (2006-01-02), a number of answers, or a category
 	Agreement
 }
 

@@ -24,8 +24,8 @@ func TestTally(t *testing.T) {
 		return countedRanking{who, ranks, []int{0, 1, 2}, ms, at(day)}
 	}
 	s := new(figures)
-	s.add(countedTask{[]int{10, 20, 30}, []countedRanking{ranking("mina", 30_000, 6, 1, 2, 3), ranking("tom", 40_000, 0, 1, 2, 3), ranking("yuki", 2_000, 0, 3, 2, 1)}})
-	s.add(countedTask{[]int{10, 10, 30}, []countedRanking{ranking("mina", 50_000, 7, 2, 1, 2)}})
+	s.add(countedTask{[]int{10, 20, 30}, []countedRanking{ranking("mina", 30_000, 6, 1, 2, 3), ranking("tom", 40_000, 0, 1, 2, 3), ranking("yuki", 2_000, 0, 3, 2, 1)}, "fr"})
+	s.add(countedTask{[]int{10, 10, 30}, []countedRanking{ranking("mina", 50_000, 7, 2, 1, 2)}, "api"})
 	s.add(countedTask{})
 	s.Need, s.Done = 10, 4
 	d := Dashboard{ComputedAt: at(7), Labelers: []LabelerStats{{LabelerID: "mina", Done: 2}, {LabelerID: "yuki", Done: 1}, {LabelerID: "idle"}}}
@@ -38,6 +38,9 @@ func TestTally(t *testing.T) {
 	}
 	if len(d.Weeks) != 2 || d.Weeks[0].Of != "2026-03-02" || d.Weeks[0].N != 3 || d.Weeks[1].Of != "2026-03-09" {
 		t.Errorf("weeks %+v", d.Weeks)
+	}
+	if len(d.Categories) != 2 || d.Categories[0].Of != "fr" || d.Categories[0].N != 3 || d.Categories[0].Pairs != 9 || d.Categories[1].N != 1 || d.Categories[1].Pairs != 0 {
+		t.Errorf("categories %+v", d.Categories)
 	}
 	// Rates: of the seven days to the ninth of March, two rankings; six are still wanted.
 	if rate, days, ok := d.Rate(); !ok || rate != 2./7 || days != 21 {

@@ -18,7 +18,8 @@ type figures struct {
 	All     agreementSum
 	Weeks   map[int]*agreementSum // by the Monday's day since 1970
 	Answers map[int]*agreementSum
-	Days    map[int]int64 // rankings
+	Kinds   map[string]*agreementSum // by Prompt.Category
+	Days    map[int]int64            // rankings
 	Places  map[int]*placeSums
 	Longer  shareSum
 	Seconds histogram // milliseconds
@@ -109,7 +110,7 @@ func mergeCounts[M ~map[K]int64, K comparable](into *M, from M, sign int64) {
 	}
 }
 
-func mergeParts(into *map[int]*agreementSum, from map[int]*agreementSum, sign int64) {
+func mergeParts[K comparable](into *map[K]*agreementSum, from map[K]*agreementSum, sign int64) {
 	for k, o := range from {
 		s := part(into, k)
 		if s.merge(*o, sign); s.N == 0 {
@@ -137,6 +138,7 @@ func (f *figures) merge(o *figures, sign int64) {
 	f.All.merge(o.All, sign)
 	mergeParts(&f.Weeks, o.Weeks, sign)
 	mergeParts(&f.Answers, o.Answers, sign)
+	mergeParts(&f.Kinds, o.Kinds, sign)
 	mergeCounts(&f.Days, o.Days, sign)
 	for k, p := range o.Places {
 		into := part(&f.Places, k)
@@ -181,6 +183,7 @@ func (p *placeSums) merge(o placeSums, sign int64) {
 type countedTask struct {
 	lengths  []int // characters of the answers, in the task's own order
 	rankings []countedRanking
+	category string // of its prompt
 }
 
 type countedRanking struct {
@@ -216,6 +219,7 @@ func (f *figures) add(task countedTask) {
 	agreement := agreementOf(vectors)
 	f.All.merge(agreement, 1)
 	part(&f.Answers, k).merge(agreement, 1)
+	part(&f.Kinds, task.category).merge(agreement, 1)
 	day := dayOf(newest)
 	part(&f.Weeks, day-(day+3)%7).merge(agreement, 1) // the first of January 1970 was a Thursday
 	for i, r := range list {
@@ -305,6 +309,12 @@ func (f *figures) fill(d *Dashboard) {
 		if p := f.Places[k]; p != nil {
 			d.Places = append(d.Places, p.bias(k))
 		}
+	}
+	names := slices.SortedFunc(maps.Keys(f.Kinds), func(a, b string) int {
+		return cmp.Or(cmp.Compare(f.Kinds[b].N, f.Kinds[a].N), cmp.Compare(a, b))
+	})
+	for _, name := range names[:min(len(names), maxCategories)] {
+		d.Categories = append(d.Categories, AgreementPart{name, f.Kinds[name].agreement()})
 	}
 	d.Longer = f.Longer.share()
 	for _, n := range f.Times {

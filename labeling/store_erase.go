@@ -290,7 +290,11 @@ func (e *eraser) children(table string, ids []string) error {
 }
 
 // examples takes prompts, with what policies answered to them, out of the reports of rounds. Older reports know them by their text.
+// A report that is being written has the prompts held (HoldPrompts); one that begins after this finds them gone.
 func (e *eraser) examples(prompts []string) error {
+	if _, err := e.tx.Exec(e.ctx, `SELECT FROM prompts WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`, prompts); err != nil {
+		return err
+	}
 	const gone = `(x ->> 'prompt_id' = ANY($1) OR x ->> 'prompt_id' IS NULL AND x ->> 'prompt' IN (SELECT text FROM prompts WHERE id::text = ANY($1)))`
 	const all = `jsonb_array_elements(CASE jsonb_typeof(report -> 'examples') WHEN 'array' THEN report -> 'examples' ELSE '[]' END)`
 	lost, err := e.list(`SELECT id::text FROM rounds, `+all+` x WHERE `+gone, prompts)

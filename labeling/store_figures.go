@@ -43,23 +43,27 @@ func (s *Store) refreshFigures(ctx context.Context, tx pgx.Tx, project string) (
 	var raw []byte
 	var since time.Time
 	err := tx.QueryRow(ctx, `SELECT sums, until FROM labeling_sums WHERE project_id = $1`, project).Scan(&raw, &since)
-	parts := []string{lastID}
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		if _, err := tx.Exec(ctx, `DELETE FROM labeling_figures WHERE project_id = $1`, project); err != nil {
-			return nil, err
-		}
-		if _, err := tx.Exec(ctx, `DELETE FROM labeling_changed WHERE project_id = $1`, project); err != nil {
-			return nil, err
-		}
-	case err != nil:
+	known := err == nil
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	if known {
+		err = total.decode(raw)
+	}
+	if err != nil {
 		return nil, err
-	default:
-		if err := total.decode(raw); err != nil {
-			return nil, err
-		}
+	}
+	parts := []string{lastID}
+	if known && (total.All.N == 0 || total.Kinds != nil) { // else they are of a release that did not sum by category
 		if parts, err = changedParts(ctx, tx, project, since); err != nil {
 			return nil, err
+		}
+	} else {
+		total = new(figures)
+		for _, table := range []string{"labeling_figures", "labeling_changed"} {
+			if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE project_id = $1`, project); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := s.refreshParts(ctx, tx, project, parts, total); err != nil {
@@ -233,10 +237,12 @@ func (s *Store) readStretch(ctx context.Context, project string, t *stretch) ([]
 func (s *Store) eachCounted(ctx context.Context, project, after, until string, f func(id []byte, task countedTask)) error {
 	rows, err := s.pool.Query(ctx, `
 		WITH t AS MATERIALIZED ( -- lengths once a task, not once a ranking
-			SELECT id, k, ARRAY(SELECT length(q.text) FROM responses q WHERE q.task_id = tasks.id ORDER BY q.position) AS lengths
-			FROM tasks WHERE project_id = $1 AND id > $2 AND id <= $3 AND purpose = 'work' AND done > 0 AND NOT hidden AND held = ''
+			SELECT tasks.id, k, ARRAY(SELECT length(q.text) FROM responses q WHERE q.task_id = tasks.id ORDER BY q.position) AS lengths,
+				coalesce(nullif(p.kind, ''), nullif(p.language, ''), p.origin) AS category -- as Prompt.Category
+			FROM tasks JOIN prompts p ON p.id = tasks.prompt_id
+			WHERE tasks.project_id = $1 AND tasks.id > $2 AND tasks.id <= $3 AND purpose = 'work' AND done > 0 AND NOT hidden AND held = ''
 		)
-		SELECT t.id, t.lengths, a.labeler_id, r.ranks, a.display_order, r.active_ms, r.created_at
+		SELECT t.id, t.lengths, t.category, a.labeler_id, r.ranks, a.display_order, r.active_ms, r.created_at
 		FROM t
 		JOIN assignments a ON a.task_id = t.id AND a.ranking_id IS NOT NULL AND NOT a.surplus
 		JOIN rankings r ON r.id = a.ranking_id AND cardinality(r.ranks) = t.k AND t.k >= 2 -- one that ranks a text of its own compares with nobody's
@@ -247,22 +253,25 @@ func (s *Store) eachCounted(ctx context.Context, project, after, until string, f
 	defer rows.Close()
 	var id []byte
 	var task countedTask
-	names := map[string]string{} // one string a labeler, not one a ranking
+	names := map[string]string{} // one string a labeler or category, not one a ranking
+	one := func(b []byte) string {
+		name, ok := names[string(b)]
+		if !ok {
+			name = string(b)
+			names[name] = name
+		}
+		return name
+	}
 	for rows.Next() {
 		v := rows.RawValues() // read by hand: there are millions
 		if !bytes.Equal(id, v[0]) {
 			if id != nil {
 				f(id, task)
 			}
-			id, task = bytes.Clone(v[0]), countedTask{lengths: numbers(v[1])}
+			id, task = bytes.Clone(v[0]), countedTask{lengths: numbers(v[1]), category: one(v[2])}
 		}
-		name, ok := names[string(v[2])]
-		if !ok {
-			name = string(v[2])
-			names[name] = name
-		}
-		task.rankings = append(task.rankings, countedRanking{labelerID: name, ranks: numbers(v[3]), order: numbers(v[4]),
-			activeMS: int64(binary.BigEndian.Uint64(v[5])), at: time.UnixMicro(int64(binary.BigEndian.Uint64(v[6])) + postgresEpoch)})
+		task.rankings = append(task.rankings, countedRanking{labelerID: one(v[3]), ranks: numbers(v[4]), order: numbers(v[5]),
+			activeMS: int64(binary.BigEndian.Uint64(v[6])), at: time.UnixMicro(int64(binary.BigEndian.Uint64(v[7])) + postgresEpoch)})
 	}
 	if id != nil {
 		f(id, task)

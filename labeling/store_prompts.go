@@ -284,6 +284,20 @@ func (s *Store) UsablePrompts(ctx context.Context, projectID, split string, limi
 	return list, wrap(err, "usable prompts of project %s", projectID)
 }
 
+// HoldPrompts says which of the prompts there are, and keeps these from being erased until tx ends.
+func (s *Store) HoldPrompts(ctx context.Context, tx pgx.Tx, ids []string) (map[string]bool, error) {
+	rows, err := tx.Query(ctx, `SELECT id::text FROM prompts WHERE id = ANY($1::uuid[]) ORDER BY id FOR KEY SHARE`, ids)
+	if err != nil {
+		return nil, wrap(err, "hold prompts")
+	}
+	here, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	out := map[string]bool{}
+	for _, id := range here {
+		out[id] = true
+	}
+	return out, wrap(err, "hold prompts")
+}
+
 // PromptsForBatch lists usable prompts of the train and valid splits that have no task in the batch yet: those that were
 // never ranked first, then those with the fewest tasks, at most limit. A multi-turn project leaves out single turns.
 func (s *Store) PromptsForBatch(ctx context.Context, projectID, batch string, limit int) ([]Prompt, error) {

@@ -184,8 +184,9 @@ func dayColumns(d labeling.Dashboard) []column {
 
 type agreementData struct {
 	labelingData
-	Ceiling float64 // accuracy that a perfect judge reaches on such labels
-	Weeks   []dot
+	Ceiling    float64 // accuracy that a perfect judge reaches on such labels
+	Weeks      []dot
+	Categories []dot
 }
 
 func (s *server) agreementPage(c *gin.Context) {
@@ -203,6 +204,11 @@ func (s *server) agreementPage(c *gin.Context) {
 			}
 		}
 		d.Weeks = d.Weeks[max(0, len(d.Weeks)-weeksShown):]
+		for _, part := range d.D.Categories {
+			if part.Pairs > 0 {
+				d.Categories = append(d.Categories, dot{named(s.language(c), words, part.Of), part.Pairwise, part.CI[0], part.CI[1]})
+			}
+		}
 	}
 	s.render(c, http.StatusOK, "labeling_agreement", view{Title: "Agreement", Nav: "labeling", Data: d})
 }

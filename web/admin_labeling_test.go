@@ -82,12 +82,23 @@ func TestDashboards(t *testing.T) {
 	}
 	people, _ := w.labeled(12)
 	w.addTask(says("One more."), demoAnswers...)
+	_, err := w.pool.Exec(t.Context(), `UPDATE prompts SET language = 'fr' WHERE id IN (SELECT prompt_id FROM tasks WHERE done > 0 ORDER BY id LIMIT 5)`) // of prompts from elsewhere
+	w.must(err)
+	_, err = w.pool.Exec(t.Context(), `DELETE FROM labeling_sums`)
+	w.must(err)
 	w.must(w.labeling.RefreshDashboard(t.Context(), w.project.ID))
 	d, err := w.labeling.Dashboard(t.Context(), w.project.ID)
 	w.must(err)
+	if len(d.Categories) != 2 || d.Categories[1].Of != "fr" {
+		t.Fatalf("categories %+v", d.Categories)
+	}
+	agreed := func(a labeling.AgreementPart) string {
+		return fmt.Sprintf(`<td class="n">%d</td><td class="n">%d</td><td class="n">%.1f%%</td><td class="n">%.3f</td><td class="n">%.3f</td>`, a.Tasks, a.Pairs, 100*a.Pairwise, a.Alpha, a.Tau)
+	}
 	for p, want := range map[string][]string{
-		"/admin/labeling":                        {"36 of 37", "take until", "mina", `<svg class="plot"`, fmt.Sprintf("%.1f", 100*d.Labelers[0].Agreement.Value), "?labeler=" + people[0].ID},
-		"/admin/labeling/agreement":              {fmt.Sprintf("%.3f", d.Agreement.Alpha), fmt.Sprintf("%.3f", d.Agreement.Tau), fmt.Sprintf("%.1f", 100*d.Agreement.Pairwise)},
+		"/admin/labeling": {"36 of 37", "take until", "mina", `<svg class="plot"`, fmt.Sprintf("%.1f", 100*d.Labelers[0].Agreement.Value), "?labeler=" + people[0].ID},
+		"/admin/labeling/agreement": {fmt.Sprintf("%.3f", d.Agreement.Alpha), fmt.Sprintf("%.3f", d.Agreement.Tau), fmt.Sprintf("%.1f", 100*d.Agreement.Pairwise),
+			"By category of prompts", `id="categories-title"`, "<bdi>fr</bdi>", agreed(d.Categories[0]), agreed(d.Categories[1])},
 		"/admin/labeling/quality":                {"Mean rank of the answer shown", "over 36 rankings", "2.5", "yuki", fmt.Sprintf("%.2f", d.Labelers[0].PlaceTau.Value)},
 		"/admin/labeling/people/" + people[1].ID: {"tomas", "12 tasks", "0 skipped"},
 	} {

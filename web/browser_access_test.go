@@ -164,7 +164,7 @@ func fullWorld(t *testing.T) (w *world, pages, open []string) {
 		"/label/qualify":                {"/label/qualify" + at},
 		"/label/write":                  {"/label/write" + at},
 		"/admin/rounds/:id":             {"/admin/rounds/" + ended.ID, "/admin/rounds/" + round.ID},
-		"/admin/models/:id":             {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID},
+		"/admin/models/:id":             {"/admin/models/" + w.version.ID, "/admin/models/" + ended.PolicyVersionID, "/admin/models/" + ended.RewardVersionID},
 		"/admin/compare/:id":            {judged, closed},
 		"/admin/compare/:id/pairs":      {closed + "/pairs"},
 		"/admin/compare/:id/pairs.csv":  nil, // files

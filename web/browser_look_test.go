@@ -53,9 +53,9 @@ func (w *world) finishedRound() loop.Round {
 	cfg := loop.DefaultConfig()
 	r, err := w.loop.Start(ctx, w.project.ID, "user:"+w.version.ID, cfg)
 	w.must(err)
-	reward := w.register(registry.Version{Kind: registry.Reward, Name: "reward-r1", Digest: "sha256:" + repeat("c"), Parents: []string{w.version.ID}, RoundID: &r.ID})
-	policy := w.register(registry.Version{Kind: registry.Policy, Name: "policy-r1", Digest: "sha256:" + repeat("d"), Parents: []string{w.version.ID, reward.ID}, RoundID: &r.ID,
-		Metrics: map[string]float64{"kl": 9.4, "win_sft": 0.712}})
+	reward := w.register(registry.Version{Kind: registry.Reward, Name: "reward-r1", Digest: "sha256:" + repeat("c"), Parents: []string{w.version.ID}, RoundID: &r.ID,
+		Metrics: map[string]float64{"heldout_accuracy": .742, "heldout_low": .711, "heldout_high": .771, "heldout_loss": .523, "heldout_n": 930, "ceiling": .79, "agreement": .731, "ece": .028}})
+	policy := w.register(registry.Version{Kind: registry.Policy, Name: "policy-r1", Digest: "sha256:" + repeat("d"), Parents: []string{w.version.ID, reward.ID}, RoundID: &r.ID})
 	report := loop.Report{Rankings: 620, RoundRankings: 620, Agreement: loop.Estimate{Value: .731, Low: .702, High: .758, N: 1240},
 		RewardAccuracy: loop.Estimate{Value: .742, Low: .711, High: .771, N: 930}, RewardCeiling: .79, Judge: "gold",
 		ScoreSFT: loop.Estimate{Value: 1.214, Low: 1.13, High: 1.3, N: 1000}, ScoreBefore: loop.Estimate{Value: 1.214, Low: 1.13, High: 1.3, N: 1000},

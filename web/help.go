@@ -2,9 +2,7 @@ package web
 
 import (
 	"embed"
-	"errors"
 	"html/template"
-	"io/fs"
 	"net/http"
 	"strings"
 
@@ -17,10 +15,9 @@ import (
 var docsFS embed.FS
 
 // helpPage is one page of the manual: a fragment of HTML, written by hand and therefore trusted. docs holds the English
-// ones, docs/<tag> those that are translated.
+// ones, docs/<tag> the same in another language.
 type helpPage struct {
 	Name, Title string
-	Lang        string // of the text
 	Body        template.HTML
 }
 
@@ -58,21 +55,19 @@ var helpTitles = []struct {
 // reachable lets the keyboard scroll what is wider than the screen.
 var reachable = strings.NewReplacer("<pre>", `<pre tabindex="0">`, `<div class="scroll">`, `<div class="scroll" tabindex="0">`)
 
-// loadHelp reads the manual in the language, page by page in English where there is no other.
+// loadHelp reads the manual in the language.
 func loadHelp(l *lang.Language) ([]helpPage, error) {
+	dir := "docs/"
+	if l.Tag != "en" {
+		dir += l.Tag + "/"
+	}
 	var out []helpPage
 	for _, t := range helpTitles {
-		p := helpPage{Name: t.name, Title: l.T(string(t.title)), Lang: l.Tag}
-		b, err := docsFS.ReadFile("docs/" + l.Tag + "/" + t.name + ".html")
-		if errors.Is(err, fs.ErrNotExist) {
-			p.Lang = "en"
-			b, err = docsFS.ReadFile("docs/" + t.name + ".html")
-		}
+		b, err := docsFS.ReadFile(dir + t.name + ".html")
 		if err != nil {
 			return nil, err
 		}
-		p.Body = template.HTML(reachable.Replace(string(b)))
-		out = append(out, p)
+		out = append(out, helpPage{t.name, l.T(string(t.title)), template.HTML(reachable.Replace(string(b)))})
 	}
 	return out, nil
 }

@@ -126,6 +126,7 @@ func loadPages(version string, assets map[string]asset, speaks lang.Languages, l
 		"zoned":    func(t time.Time, zone *time.Location) string { return t.In(zone).Format("2006-01-02 15:04 MST") },
 		"next":     func(s loop.Schedule) []time.Time { return s.Next(time.Now(), nextRuns) },
 		"role":     func(r account.Role) string { return named(l, roleNames, r) },
+		"measured": func(kind string, metrics map[string]float64) []figureLine { return modelFigures(l, kind, metrics) },
 		"word":     func(v any) string { return named(l, words, fmt.Sprint(v)) },
 		"scope":    func(name string) string { return named(l, scopeNames, name) },
 		"keystate": func(k account.KeyState) string { return named(l, keyStates, k) },

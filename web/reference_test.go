@@ -38,8 +38,8 @@ func TestReference(t *testing.T) {
 	w.withKey(secret).json(post, rewardPath, body[1]).want(t, http.StatusOK)
 }
 
-// TestReferenceInChinese: what is described is so in the reader's language; what is not translated says that it is English; and no
-// translation is of something that the reference no longer says.
+// TestReferenceInChinese: all that is described is so in the reader's language, and no translation is of something that the reference no
+// longer says.
 func TestReferenceInChinese(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -79,6 +79,11 @@ func TestReferenceInChinese(t *testing.T) {
 	for en, own := range known {
 		if !all[en] || own == "" {
 			t.Errorf("openapi.json does not say %q, which is translated", en)
+		}
+	}
+	for en := range all {
+		if known[en] == "" {
+			t.Errorf("reference.json lacks %q", en)
 		}
 	}
 	write, err := described(w.server.speaks[1])

@@ -10,6 +10,7 @@ import (
 var words = map[string]sentence{
 	labeling.TaskOpen: "open", labeling.TaskWorked: "worked on", labeling.TaskDone: "done", labeling.TaskHeld: "reported", labeling.TaskHidden: "withdrawn",
 	labeling.Train: "training", labeling.Valid: "validation", labeling.Test: "test",
+	labeling.KindPlain: "plain prompt", labeling.KindFewShot: "few-shot prompt", labeling.KindUserBased: "use-case prompt",
 	labeling.OriginAPI: "API", labeling.OriginImport: "import", labeling.OriginLabeler: "labeler",
 	"system": "System", "user": "User", "assistant": "Assistant",
 	"claimed": "claimed", labeling.Leased: "at work", labeling.Submitted: "submitted", "revised": "revised", labeling.Reopened: "reopened",

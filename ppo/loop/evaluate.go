@@ -60,7 +60,8 @@ type evaluation struct {
 	state   evalState
 }
 
-// evalState is all that an evaluation has measured, row by row; a row is one answer per policy to one prompt.
+// evalState is all that an evaluation has measured, row by row; a row is one answer per policy to one prompt. It is written to disk,
+// where no erasure looks: so there is no text in it, nor tokens (see examples).
 type evalState struct {
 	Next   int                     `json:"next"`   // prompts done
 	Prompt []string                `json:"prompt"` // [row] prompt id
@@ -68,7 +69,6 @@ type evalState struct {
 	KL     []float64               `json:"kl"`     // [row] sum of log pi(y) - log sft(y) on the new policy's answer, nats
 	Ended  int                     `json:"ended"`  // new policy's answers that stopped by themselves
 	Tokens int                     `json:"tokens"` // new policy's response tokens
-	Show   []Example               `json:"show"`
 }
 
 func (e *evaluation) Progress() (step, total int) {
@@ -80,27 +80,15 @@ func (e *evaluation) Done() bool { return e.state.Next >= len(e.prompts) }
 
 func (e *evaluation) Step(ctx context.Context) (map[string]float64, error) {
 	chunk := e.prompts[e.state.Next:min(e.state.Next+evalChunk, len(e.prompts))]
-	var rows [][]int32
-	for _, p := range chunk {
-		for range e.cfg.EvalSamples {
-			rows = append(rows, p.IDs)
-		}
-	}
 	var answers [evalPolicies][]Answer
 	for i, m := range e.models {
 		if i == evalBefore && m == e.models[evalSFT] {
 			answers[i] = answers[evalSFT]
 			continue
 		}
-		seed := e.cfg.Seed ^ uint64(i+1)<<56 ^ uint64(e.state.Next+1)<<20
-		out, err := decode.Generate(ctx, m, rows, decode.Params{MaxTokens: e.cfg.MaxTokens, Temperature: 1, TopP: 1, Seed: seed}, int32(m.Config().EOS), nil)
-		if err != nil {
+		var err error
+		if answers[i], err = e.answer(ctx, i, chunk, e.state.Next); err != nil {
 			return nil, err
-		}
-		for r, o := range out {
-			p := chunk[r/e.cfg.EvalSamples]
-			answers[i] = append(answers[i], Answer{Prompt: p.Text, Response: responseText(e.tok, o, m.Config().EOS),
-				Ended: o.Finish == "stop", Sequence: join(p.IDs, o.IDs)})
 		}
 	}
 	score, err := e.judgeAll(ctx, answers)
@@ -112,9 +100,8 @@ func (e *evaluation) Step(ctx context.Context) (map[string]float64, error) {
 		after = append(after, a.Sequence)
 	}
 	kl := divergence(e.models[evalAfter], e.models[evalSFT], after)
-	for r := range rows {
+	for r, a := range answers[evalAfter] {
 		p := chunk[r/e.cfg.EvalSamples]
-		a := answers[evalAfter][r]
 		e.state.Prompt = append(e.state.Prompt, p.ID)
 		for i := range score {
 			e.state.Score[i] = append(e.state.Score[i], score[i][r])
@@ -124,16 +111,61 @@ func (e *evaluation) Step(ctx context.Context) (map[string]float64, error) {
 		if a.Ended {
 			e.state.Ended++
 		}
-		if len(e.state.Show) < 12 && r%e.cfg.EvalSamples == 0 {
-			e.state.Show = append(e.state.Show, Example{PromptID: p.ID, Prompt: p.Text, SFT: view(answers[evalSFT][r].Response), After: view(a.Response),
-				ScoreSFT: score[evalSFT][r], ScoreAfter: score[evalAfter][r]})
-		}
 	}
 	e.state.Next += len(chunk)
 	return map[string]float64{
 		"score_sft": eval.Mean(e.state.Score[evalSFT]).Mean, "score_before": eval.Mean(e.state.Score[evalBefore]).Mean,
 		"score_after": eval.Mean(e.state.Score[evalAfter]).Mean, "kl": eval.Mean(e.state.KL).Mean,
 	}, nil
+}
+
+// answer samples a policy's answers to prompts that begin at place from of all of them: EvalSamples rows a prompt. A row depends on
+// its prompt, and on its place among those that begin there.
+func (e *evaluation) answer(ctx context.Context, policy int, prompts []evalPrompt, from int) ([]Answer, error) {
+	var rows [][]int32
+	for _, p := range prompts {
+		for range e.cfg.EvalSamples {
+			rows = append(rows, p.IDs)
+		}
+	}
+	m := e.models[policy]
+	seed := e.cfg.Seed ^ uint64(policy+1)<<56 ^ uint64(from+1)<<20
+	out, err := decode.Generate(ctx, m, rows, decode.Params{MaxTokens: e.cfg.MaxTokens, Temperature: 1, TopP: 1, Seed: seed}, int32(m.Config().EOS), nil)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]Answer, len(out))
+	for r, o := range out {
+		p := prompts[r/e.cfg.EvalSamples]
+		answers[r] = Answer{Prompt: p.Text, Response: responseText(e.tok, o, m.Config().EOS), Ended: o.Finish == "stop", Sequence: join(p.IDs, o.IDs)}
+	}
+	return answers, nil
+}
+
+// evalShown is how many prompts a report shows with the answers to them.
+const evalShown = 12
+
+// examples are what a report shows of the first prompts: the answers that were measured, drawn once more, since no state keeps them.
+func (e *evaluation) examples(ctx context.Context) ([]Example, error) {
+	prompts := e.prompts[:min(evalShown, len(e.prompts))]
+	var answers [evalPolicies][]Answer
+	var score [evalPolicies][]float64
+	for _, i := range []int{evalSFT, evalAfter} {
+		var err error
+		if answers[i], err = e.answer(ctx, i, prompts, 0); err != nil {
+			return nil, err
+		}
+		if score[i], err = e.judge.Judge(ctx, answers[i]); err != nil {
+			return nil, fmt.Errorf("judge %s: %w", e.judge.Name(), err)
+		}
+	}
+	out := make([]Example, len(prompts))
+	for i, p := range prompts {
+		r := i * e.cfg.EvalSamples
+		out[i] = Example{PromptID: p.ID, Prompt: p.Text, SFT: view(answers[evalSFT][r].Response), After: view(answers[evalAfter][r].Response),
+			ScoreSFT: score[evalSFT][r], ScoreAfter: score[evalAfter][r]}
+	}
+	return out, nil
 }
 
 func (e *evaluation) judgeAll(ctx context.Context, answers [evalPolicies][]Answer) (score [evalPolicies][]float64, err error) {
@@ -179,7 +211,6 @@ func (s *evalState) report(r *Report, judge string) {
 	r.KL = mean(s.KL)
 	n := math.Max(1, float64(len(s.Prompt)))
 	r.EOSRate, r.Length = float64(s.Ended)/n, float64(s.Tokens)/n
-	r.Examples = s.Show
 }
 
 func estimate(e eval.Estimate) Estimate {

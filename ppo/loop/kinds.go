@@ -33,7 +33,7 @@ func (l *Loop) Kinds() []run.Kind {
 		{Name: KindSFT, New: l.newSFT, Prepare: l.publishSFT, Finish: l.finishSFT, Failed: failed},
 		{Name: KindReward, New: l.newReward, Prepare: l.publishReward, Finish: l.finishReward, Failed: failed},
 		{Name: KindPPO, New: l.newPPO, Prepare: l.publishPolicy, Finish: l.finishPPO, Failed: failed, Halted: l.halted},
-		{Name: KindEvaluate, New: l.newEvaluation, Finish: l.finishEvaluation, Failed: failed},
+		{Name: KindEvaluate, New: l.newEvaluation, Prepare: l.showEvaluation, Finish: l.finishEvaluation, Failed: failed},
 	}
 }
 

@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -195,12 +196,28 @@ func (l *Loop) ceiling(ctx context.Context, items []labeling.RankedPrompt, agree
 	return right / float64(pairs), nil
 }
 
-// finishEvaluation writes the report and lets the rule, or a person, decide.
+// showEvaluation makes the examples of the report.
+func (l *Loop) showEvaluation(ctx context.Context, _ run.Run, trainer run.Trainer) (err error) {
+	t := trainer.(*evaluationRun)
+	t.report.Examples, err = t.examples(ctx)
+	return err
+}
+
+// finishEvaluation writes the report, without the examples whose prompts are gone, and lets the rule, or a person, decide.
 func (l *Loop) finishEvaluation(ctx context.Context, tx pgx.Tx, v run.Run, trainer run.Trainer) error {
 	t := trainer.(*evaluationRun)
 	return l.finish(ctx, tx, v, func(r *Round) error {
 		report := t.report
 		t.state.report(&report, t.judge.Name())
+		var shown []string
+		for _, e := range report.Examples {
+			shown = append(shown, e.PromptID)
+		}
+		here, err := l.Labeling.HoldPrompts(ctx, tx, shown)
+		if err != nil {
+			return err
+		}
+		report.Examples = slices.DeleteFunc(slices.Clone(report.Examples), func(e Example) bool { return !here[e.PromptID] })
 		r.Report = &report
 		promote, reason := decide(r.Config, report)
 		if r.Config.Promotion == PromoteByHand {
