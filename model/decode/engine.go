@@ -50,6 +50,9 @@ type EngineOptions struct {
 	// Patience is how long a request of PriorityAPI may have to wait for a place, as a share of the time that its own answer takes;
 	// one that would wait longer is refused. 0.25
 	Patience float64
+	// Gather is how long tokens may wait to be read together with those that come after them; the first of an answer and those of
+	// slow models do not wait. 5 ms: more often than any screen shows
+	Gather time.Duration
 }
 
 func (o EngineOptions) withDefaults(context int) EngineOptions {
@@ -68,6 +71,9 @@ func (o EngineOptions) withDefaults(context int) EngineOptions {
 	set(&o.Page, 32)
 	if o.Patience <= 0 {
 		o.Patience = .25
+	}
+	if o.Gather <= 0 {
+		o.Gather = 5 * time.Millisecond
 	}
 	return o
 }

@@ -177,23 +177,50 @@ func (s *sampler) draw(logits []float32, p *Params, counts map[int32]int, rng *r
 	return pick(s.soft, rng)
 }
 
+// pickBlock is the number of probabilities that are added up before they are looked at one by one.
+const pickBlock = 64
+
 // pick draws an index with the given probabilities, by inversion of their cumulative
-// sum. It takes one number from rng.
+// sum: first over blocks of them, then inside of one. It takes one number from rng.
 func pick[F float32 | float64](probs []F, rng *rand.Rand) int32 {
+	block := func(at int) []F { return probs[at:min(at+pickBlock, len(probs))] }
 	total := 0.0
-	for _, p := range probs {
-		total += float64(p)
+	for at := 0; at < len(probs); at += pickBlock {
+		total += sum(block(at))
 	}
-	u, last := rng.Float64()*total, 0
-	for i, p := range probs {
+	u, in, found := rng.Float64()*total, 0, false
+	for at := 0; at < len(probs) && !found; at += pickBlock {
+		if whole := sum(block(at)); whole > 0 {
+			if in, found = at, u < whole; !found {
+				u -= whole
+			}
+		}
+	}
+	if !found {
+		u = math.Inf(1) // beyond all by rounding: the last one possible
+	}
+	last := in
+	for i, p := range block(in) {
 		if p > 0 {
-			last = i
+			last = in + i
 			if u -= float64(p); u < 0 {
 				break
 			}
 		}
 	}
 	return int32(last)
+}
+
+// sum adds up in four chains.
+func sum[F float32 | float64](x []F) float64 {
+	var a, b, c, d float64
+	for ; len(x) >= 4; x = x[4:] {
+		a, b, c, d = a+float64(x[0]), b+float64(x[1]), c+float64(x[2]), d+float64(x[3])
+	}
+	for _, v := range x {
+		a += float64(v)
+	}
+	return a + b + (c + d)
 }
 
 // top returns the n likeliest tokens, the lower id first where they tie.
