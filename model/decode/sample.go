@@ -3,11 +3,8 @@ package decode
 import (
 	"cmp"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"sync"
-
-	"github.com/rankloop/rankloop/model"
 )
 
 // Distribution returns the probabilities that the next token is drawn with. counts
@@ -20,8 +17,10 @@ func Distribution(logits []float32, p Params, counts map[int32]int) []float64 {
 // sampler draws tokens. It keeps its buffers from one draw to the next.
 type sampler struct {
 	probs []float64
-	soft  []float32
 	order []int32
+	soft  []float32 // probabilities, of draw
+	moved []float32 // logits with penalties and biases
+	some  []float32 // of select
 }
 
 var samplers = sync.Pool{New: func() any { return new(sampler) }}
@@ -156,71 +155,6 @@ func (s *sampler) topP(x []float64, limit float64) {
 			x[i] = 0
 		}
 	}
-}
-
-// draw picks the next token.
-func (s *sampler) draw(logits []float32, p *Params, counts map[int32]int, rng *rand.Rand) int32 {
-	if !p.plain() {
-		return pick(s.distribution(logits, p, counts), rng)
-	}
-	if p.Temperature == 0 {
-		best := 0
-		for i, v := range logits {
-			if v > logits[best] {
-				best = i
-			}
-		}
-		return int32(best)
-	}
-	s.soft = slices.Grow(s.soft[:0], len(logits))[:len(logits)]
-	model.Softmax(s.soft, logits, float32(1/p.Temperature))
-	return pick(s.soft, rng)
-}
-
-// pickBlock is the number of probabilities that are added up before they are looked at one by one.
-const pickBlock = 64
-
-// pick draws an index with the given probabilities, by inversion of their cumulative
-// sum: first over blocks of them, then inside of one. It takes one number from rng.
-func pick[F float32 | float64](probs []F, rng *rand.Rand) int32 {
-	block := func(at int) []F { return probs[at:min(at+pickBlock, len(probs))] }
-	total := 0.0
-	for at := 0; at < len(probs); at += pickBlock {
-		total += sum(block(at))
-	}
-	u, in, found := rng.Float64()*total, 0, false
-	for at := 0; at < len(probs) && !found; at += pickBlock {
-		if whole := sum(block(at)); whole > 0 {
-			if in, found = at, u < whole; !found {
-				u -= whole
-			}
-		}
-	}
-	if !found {
-		u = math.Inf(1) // beyond all by rounding: the last one possible
-	}
-	last := in
-	for i, p := range block(in) {
-		if p > 0 {
-			last = in + i
-			if u -= float64(p); u < 0 {
-				break
-			}
-		}
-	}
-	return int32(last)
-}
-
-// sum adds up in four chains.
-func sum[F float32 | float64](x []F) float64 {
-	var a, b, c, d float64
-	for ; len(x) >= 4; x = x[4:] {
-		a, b, c, d = a+float64(x[0]), b+float64(x[1]), c+float64(x[2]), d+float64(x[3])
-	}
-	for _, v := range x {
-		a += float64(v)
-	}
-	return a + b + (c + d)
 }
 
 // top returns the n likeliest tokens, the lower id first where they tie.
