@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -192,7 +193,7 @@ func (s *apiServer) calls(ctx context.Context, rate float64, span time.Duration)
 			mu.Lock()
 			defer mu.Unlock()
 			took = append(took, time.Since(due))
-			failed = errors.Join(failed, err)
+			failed = cmp.Or(failed, err)
 		})
 	}
 	all.Wait()
@@ -219,7 +220,7 @@ func (s *apiServer) events(ctx context.Context, n int, span time.Duration) (floa
 	for _, n := range counts {
 		sum += n
 	}
-	return float64(sum) / time.Since(begin).Seconds(), errors.Join(errs...)
+	return float64(sum) / time.Since(begin).Seconds(), cmp.Or(errs...)
 }
 
 // tokensOf is what the last event of a stream says that was written, 0 for the other events.
