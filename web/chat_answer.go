@@ -159,17 +159,11 @@ type saidAnswer struct {
 func (s *server) streamAnswer(ctx context.Context, c *gin.Context, j *job, question conversation.Turn, in answerIn, left int) {
 	j.answerHeaders(c)
 	out := startStream(c)
-	send := func(v any) error {
-		b, err := json.Marshal(v)
-		if err != nil {
-			return err
-		}
-		return out.send(append(append([]byte("data: "), b...), "\n\n"...))
-	}
+	send := out.sendFrame
 	said := make([]saidAnswer, j.choices())
 	err := send(gin.H{"question": turnView(question), "choices": j.choices(), "left_out": left, "prompt_tokens": j.promptToks, "model": j.Name})
 	if err == nil {
-		err = j.interleave(ctx, func(int) error { return nil }, func(i int, t decode.Token, begun bool) error {
+		err = j.interleave(ctx, out.flush, func(int) error { return nil }, func(i int, t decode.Token, begun bool) error {
 			p := pieceOut{Choice: i, Text: t.Text}
 			if begun {
 				p.Text = strings.TrimPrefix(p.Text, " ")
@@ -181,7 +175,11 @@ func (s *server) streamAnswer(ctx context.Context, c *gin.Context, j *job, quest
 				said[i].drawn++
 			}
 			said[i].finish = t.Finish
-			return send(p)
+			frame, err := openai.Frame(p)
+			if err != nil {
+				return err
+			}
+			return out.gather(append(out.pending, frame...))
 		}, func(int, string) error { return nil })
 	}
 	s.endAnswer(c, j, question, in, left, said, err, send)

@@ -127,8 +127,8 @@ func (s *server) scoreRewards(c *gin.Context) {
 		}
 	}
 	out.Usage = rewardUsage{tokens, tokens}
-	if err := s.Accounts.Record(ctx, account.Usage{KeyID: k.ID, UserID: k.CustomerID, Endpoint: rewardPath, ModelVersion: m.VersionID,
-		PromptTokens: tokens, Finish: "stop", Duration: time.Since(started)}, nil); err != nil {
+	if err := s.note(ctx, k, account.Usage{KeyID: k.ID, UserID: k.CustomerID, Endpoint: rewardPath, ModelVersion: m.VersionID,
+		PromptTokens: tokens, Finish: "stop", Duration: time.Since(started)}); err != nil {
 		s.fail(c, err)
 		return
 	}

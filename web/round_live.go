@@ -315,7 +315,7 @@ func (s *server) roundEvents(c *gin.Context) {
 }
 
 // sendRound sends what is new since last and the cursor.
-func (s *server) sendRound(ctx context.Context, out sender, l *lang.Language, r loop.Round, at *cursor, last string) (string, error) {
+func (s *server) sendRound(ctx context.Context, out *sender, l *lang.Language, r loop.Round, at *cursor, last string) (string, error) {
 	left, err := s.left(ctx, l, r)
 	if err != nil {
 		return last, err

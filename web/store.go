@@ -64,6 +64,9 @@ func (s *server) record(c *gin.Context, j *job) error {
 		keep = func(ctx context.Context, tx pgx.Tx) error { return s.Stored.Add(ctx, tx, *j.keep) }
 	}
 	if s.OnPrompt == nil || !j.consents() || j.finish == "error" {
+		if keep == nil {
+			return s.note(ctx, j.key, u)
+		}
 		return s.Accounts.Record(ctx, u, keep)
 	}
 	err := s.Accounts.Record(ctx, u, func(ctx context.Context, tx pgx.Tx) error {
@@ -82,6 +85,15 @@ func (s *server) record(c *gin.Context, j *job) error {
 	}
 	s.Log.WarnContext(c.Request.Context(), "prompt not taken into the labeling pool", "request", requestID(c.Request), "key", j.consent().ID, "error", err)
 	return s.Accounts.Record(ctx, u, keep)
+}
+
+// note records usage that nothing else hangs on: soon. The quota of a day is read from what is recorded, so that of a key that has one
+// is, before the request lets go of what it has set aside.
+func (s *server) note(ctx context.Context, k account.Key, u account.Usage) error {
+	if k.DailyTokens > 0 {
+		return s.Accounts.Record(ctx, u, nil)
+	}
+	return s.Accounts.Note(ctx, u)
 }
 
 // unavailable says whether the database could not be reached or refused work for now: it is worth trying again.

@@ -172,46 +172,53 @@ func (s *server) streamChat(ctx context.Context, c *gin.Context, j *job, r *open
 	withUsage := r.StreamOptions != nil && r.StreamOptions.IncludeUsage
 	j.answerHeaders(c)
 	out := startStream(c)
-	chunk := func(choices []openai.DeltaChoice, u *openai.Usage) error {
-		frame, err := openai.Frame(openai.ChatChunk{ID: whole.ID, Object: "chat.completion.chunk", Created: whole.Created, Model: whole.Model,
-			SystemFingerprint: whole.SystemFingerprint, Choices: choices, Usage: u})
+	event := openai.ChatChunk{ID: whole.ID, Object: "chat.completion.chunk", Created: whole.Created, Model: whole.Model,
+		SystemFingerprint: whole.SystemFingerprint, Choices: []openai.DeltaChoice{}}
+	frames, err := openai.NewFrames(event)
+	if err != nil {
+		s.endStream(c, out, j, err)
+		return
+	}
+	chunk := func(d openai.DeltaChoice) error {
+		b, err := frames.Append(out.pending, d)
 		if err != nil {
 			return err
 		}
-		return out.send(frame)
+		return out.gather(b)
 	}
 	empty := ""
-	err := j.interleave(ctx, func(i int) error {
-		return chunk([]openai.DeltaChoice{{Index: i, Delta: openai.Delta{Role: "assistant", Content: &empty}}}, nil)
+	err = j.interleave(ctx, out.flush, func(i int) error {
+		return chunk(openai.DeltaChoice{Index: i, Delta: openai.Delta{Role: "assistant", Content: &empty}})
 	}, func(i int, t decode.Token, first bool) error {
 		got.add(j, t)
 		text := t.Text
 		if first {
 			text = strings.TrimPrefix(text, " ")
 		}
-		d := openai.DeltaChoice{Index: i, Delta: openai.Delta{Content: &text}}
-		if r.Logprobs && t.ID != j.Engine.EOS() {
-			d.Logprobs = &openai.ChatLogprobs{Content: []openai.TokenLogprob{j.chatLogprob(t)}}
-		} else if text == "" {
+		switch {
+		case r.Logprobs && t.ID != j.Engine.EOS():
+			return chunk(openai.DeltaChoice{Index: i, Delta: openai.Delta{Content: &text}, Logprobs: &openai.ChatLogprobs{Content: []openai.TokenLogprob{j.chatLogprob(t)}}})
+		case text == "":
 			return nil
 		}
-		return chunk([]openai.DeltaChoice{d}, nil)
+		return out.gather(frames.AppendDelta(out.pending, i, text))
 	}, func(i int, finish string) error {
-		return chunk([]openai.DeltaChoice{{Index: i, FinishReason: &finish}}, nil)
+		return chunk(openai.DeltaChoice{Index: i, FinishReason: &finish})
 	})
 	if err == nil {
 		whole.Choices, whole.Usage = got.choices(), j.usage()
 		j.store(c, r, whole)
 		if withUsage {
-			err = chunk([]openai.DeltaChoice{}, &whole.Usage)
+			event.Usage = &whole.Usage
+			err = out.sendFrame(event)
 		}
 	}
 	s.endStream(c, out, j, err)
 }
 
 // interleave reads all choices as they come, those of several prompts in turns. first is called before a choice's first token, each for every token (begun says
-// that no text of the choice was shown before it), last after its end.
-func (j *job) interleave(ctx context.Context, first func(int) error, each func(i int, t decode.Token, begun bool) error, last func(int, string) error) error {
+// that no text of the choice was shown before it), last after its end; idle when the next token has yet to come.
+func (j *job) interleave(ctx context.Context, idle func() error, first func(int) error, each func(i int, t decode.Token, begun bool) error, last func(int, string) error) error {
 	ended, shown := make([]bool, len(j.streams)), make([]bool, j.choices())
 	for i := range shown {
 		if err := first(i); err != nil {
@@ -222,6 +229,11 @@ func (j *job) interleave(ctx context.Context, first func(int) error, each func(i
 		for i := range j.streams {
 			if ended[i] {
 				continue
+			}
+			if !j.streams[i].Ready() {
+				if err := idle(); err != nil {
+					return err
+				}
 			}
 			t, more, err := j.next(ctx, i)
 			switch {
@@ -247,7 +259,10 @@ func (j *job) interleave(ctx context.Context, first func(int) error, each func(i
 }
 
 // endStream records the usage and says [DONE], or sends the error that cut the stream.
-func (s *server) endStream(c *gin.Context, out sender, j *job, cause error) {
+func (s *server) endStream(c *gin.Context, out *sender, j *job, cause error) {
+	if cause == nil {
+		cause = out.flush()
+	}
 	switch {
 	case cause == nil:
 		j.finish = j.ended

@@ -205,14 +205,19 @@ func (s *server) wholeCompletion(ctx context.Context, c *gin.Context, j *job, r 
 func (s *server) streamCompletion(ctx context.Context, c *gin.Context, j *job, r *openai.CompletionRequest) {
 	j.answerHeaders(c)
 	out := startStream(c)
-	id, created := j.named("cmpl-"), time.Now().Unix()
-	chunk := func(choices []openai.CompletionChoice, u *openai.Usage) error {
-		frame, err := openai.Frame(openai.Completion{ID: id, Object: "text_completion", Created: created, Model: j.Name,
-			SystemFingerprint: j.fingerprint(), Choices: choices, Usage: u})
+	event := openai.Completion{ID: j.named("cmpl-"), Object: "text_completion", Created: time.Now().Unix(), Model: j.Name,
+		SystemFingerprint: j.fingerprint(), Choices: []openai.CompletionChoice{}}
+	frames, err := openai.NewFrames(event)
+	if err != nil {
+		s.endStream(c, out, j, err)
+		return
+	}
+	chunk := func(d openai.CompletionChoice) error {
+		b, err := frames.Append(out.pending, d)
 		if err != nil {
 			return err
 		}
-		return out.send(frame)
+		return out.gather(b)
 	}
 	offsets := make([]int, j.choices())
 	echoed := make([]bool, j.choices())
@@ -224,36 +229,37 @@ func (s *server) streamCompletion(ctx context.Context, c *gin.Context, j *job, r
 		offsets[i] = l.offset
 		return &l.CompletionLogprobs
 	}
-	err := j.interleave(ctx, func(int) error { return nil }, func(i int, t decode.Token, _ bool) error {
+	err = j.interleave(ctx, out.flush, func(int) error { return nil }, func(i int, t decode.Token, _ bool) error {
 		if r.Echo && !echoed[i] { // not before the first token: until then the prompt is being read
 			echoed[i] = true
 			d := openai.CompletionChoice{Index: i, Text: j.prompts[i/j.n].Text}
 			if j.echo {
 				d.Logprobs = one(i, func(l *logprobList) { l.addPrompt(j, i/j.n) })
 			}
-			if err := chunk([]openai.CompletionChoice{d}, nil); err != nil {
+			if err := chunk(d); err != nil {
 				return err
 			}
 		}
 		if j.mute {
 			return nil
 		}
-		d := openai.CompletionChoice{Index: i, Text: t.Text}
-		if r.Logprobs != nil && t.ID != j.Engine.EOS() {
-			d.Logprobs = one(i, func(l *logprobList) { l.add(j, t, t.Text) })
-		} else if t.Text == "" {
+		switch {
+		case r.Logprobs != nil && t.ID != j.Engine.EOS():
+			return chunk(openai.CompletionChoice{Index: i, Text: t.Text, Logprobs: one(i, func(l *logprobList) { l.add(j, t, t.Text) })})
+		case t.Text == "":
 			return nil
 		}
-		return chunk([]openai.CompletionChoice{d}, nil)
+		return out.gather(frames.AppendText(out.pending, i, t.Text))
 	}, func(i int, finish string) error {
 		if j.mute {
 			finish = decode.FinishLength
 		}
-		return chunk([]openai.CompletionChoice{{Index: i, FinishReason: &finish}}, nil)
+		return chunk(openai.CompletionChoice{Index: i, FinishReason: &finish})
 	})
 	if err == nil && r.StreamOptions != nil && r.StreamOptions.IncludeUsage {
 		u := j.usage()
-		err = chunk([]openai.CompletionChoice{}, &u)
+		event.Usage = &u
+		err = out.sendFrame(event)
 	}
 	s.endStream(c, out, j, err)
 }

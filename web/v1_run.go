@@ -252,26 +252,57 @@ func (j *job) fingerprint() string {
 
 // sender writes server-sent events with a rolling deadline.
 type sender struct {
-	c  *gin.Context
-	rc *http.ResponseController
+	c       *gin.Context
+	rc      *http.ResponseController
+	pending []byte // events that go out with the next
 }
 
-// slowReader is how long a client may take to accept an event.
-const slowReader = 15 * time.Second
+const (
+	slowReader = 15 * time.Second // how long a client may take to accept events
+	mostEvents = 32 << 10         // bytes of events that are sent at once
+)
 
 // startStream sends the header of an event stream.
-func startStream(c *gin.Context) sender {
+func startStream(c *gin.Context) *sender {
 	h := c.Writer.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("X-Accel-Buffering", "no")
 	c.Status(http.StatusOK)
-	return sender{c, controller(c)}
+	return &sender{c: c, rc: controller(c)}
 }
 
-// send writes one frame and flushes it.
-func (e sender) send(frame []byte) error {
+// send writes one frame, and what is pending before it, and flushes them.
+func (e *sender) send(frame []byte) error {
+	e.pending = append(e.pending, frame...)
+	return e.flush()
+}
+
+// sendFrame is send of a value.
+func (e *sender) sendFrame(v any) error {
+	frame, err := openai.Frame(v)
+	if err != nil {
+		return err
+	}
+	return e.send(frame)
+}
+
+// gather lets frames, which are e.pending and what was appended to it, wait for more to go out with them, up to a bound.
+func (e *sender) gather(frames []byte) error {
+	if e.pending = frames; len(frames) < mostEvents {
+		return nil
+	}
+	return e.flush()
+}
+
+// flush writes what is pending.
+func (e *sender) flush() error {
+	if len(e.pending) == 0 {
+		return nil
+	}
 	e.rc.SetWriteDeadline(time.Now().Add(slowReader)) // not every writer has deadlines (tests)
-	if _, err := e.c.Writer.Write(frame); err != nil {
+	_, err := e.c.Writer.Write(e.pending)
+	e.pending = e.pending[:0]
+	if err != nil {
 		return err
 	}
 	e.c.Writer.Flush()

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gin-gonic/gin"
 )
 
 // TestDisconnect: a client that goes away frees its place, and what it used is counted.
@@ -71,3 +73,50 @@ func (s *slowWriter) Write(b []byte) (int, error) {
 }
 func (s *slowWriter) Flush()                      { s.ResponseWriter.(http.Flusher).Flush() }
 func (s *slowWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// TestSender: events wait until there is nothing more to go out with them, up to a bound, and never change places.
+func TestSender(t *testing.T) {
+	w := &countingWriter{ResponseRecorder: httptest.NewRecorder()}
+	c, _ := gin.CreateTestContext(w)
+	c.Request = httptest.NewRequest(http.MethodGet, "/", nil)
+	out := startStream(c)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range []string{"a", "b"} {
+		must(out.gather(append(out.pending, s...)))
+	}
+	if w.writes != 0 {
+		t.Errorf("%d writes before a flush", w.writes)
+	}
+	must(out.flush())
+	must(out.flush()) // of nothing
+	must(out.gather(append(out.pending, "c"...)))
+	must(out.send([]byte("d")))
+	if got := w.Body.String(); got != "abcd" || w.writes != 2 {
+		t.Errorf("%q in %d writes", got, w.writes)
+	}
+	must(out.gather(append(out.pending, make([]byte, mostEvents)...)))
+	if w.writes != 3 || len(out.pending) != 0 {
+		t.Errorf("%d writes, %d bytes are pending", w.writes, len(out.pending))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	c.Request = c.Request.WithContext(ctx)
+	cancel()
+	if out.send([]byte("e")) == nil {
+		t.Error("an event went out to a client that has gone")
+	}
+}
+
+type countingWriter struct {
+	*httptest.ResponseRecorder
+	writes int
+}
+
+func (w *countingWriter) Write(b []byte) (int, error) {
+	w.writes++
+	return w.ResponseRecorder.Write(b)
+}

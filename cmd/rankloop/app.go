@@ -75,6 +75,7 @@ func newApp(ctx context.Context, db *database, c appConfig, log *slog.Logger) (*
 		accounts: account.NewStore(db.Pool), stored: stored.NewStore(db.Pool)}
 	a.accounts.RememberSessions(time.Second)
 	a.accounts.RememberKeys(500 * time.Millisecond)
+	a.accounts.GatherUsage(50*time.Millisecond, func(err error) { log.Error("usage not recorded", "error", err) })
 	for _, d := range []string{"models", "runs", "scratch", "uploads"} {
 		if err := os.MkdirAll(filepath.Join(c.Dir, d), 0o700); err != nil {
 			return nil, fmt.Errorf("data folder: %w", err)

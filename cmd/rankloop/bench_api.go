@@ -17,7 +17,7 @@ import (
 )
 
 type benchAPICmd struct {
-	Of      []string      `default:"streams,beside,overload,http" enum:"streams,beside,overload,http" help:"What is measured: ${enum}."`
+	Of      []string      `default:"streams,wire,beside,overload,http" enum:"streams,wire,beside,overload,http" help:"What is measured: ${enum}."`
 	Shape   string        `default:"starter" help:"Shape of the model: ${bench_shapes}."`
 	Streams int           `default:"32" help:"Streams that are written together."`
 	Prompt  int           `default:"32" help:"Tokens of a prompt."`
@@ -33,6 +33,7 @@ func (benchAPICmd) Help() string {
 	return `The engine that answers the API, with random weights and prompts, every prompt another; and the API around it.
 
   - streams: many streams together against one alone, in turn
+  - wire: the same as events over HTTP, with a server of its own that serves the starter model
   - beside: the time to the first token of requests that come now and then, with the machine idle and beside a PPO step on all
     threads, in turn
   - overload: requests at four times the rate that the engine can serve, whatever becomes of them: how long those that were taken on
@@ -60,7 +61,7 @@ func (c benchAPICmd) Run(ctx context.Context, std streams) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) ([]bar, error)
-	}{{"streams", lab.together}, {"beside", lab.beside}, {"overload", lab.overload}, {"http", lab.http}} {
+	}{{"streams", lab.together}, {"wire", lab.wire}, {"beside", lab.beside}, {"overload", lab.overload}, {"http", lab.http}} {
 		if !slices.Contains(c.Of, part.name) {
 			continue
 		}

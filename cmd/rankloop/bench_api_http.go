@@ -3,7 +3,9 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,14 +25,15 @@ import (
 	"github.com/rankloop/rankloop/web/account"
 )
 
-// apiServer is a server as a process of its own whose model costs nothing, and a key for it.
+// apiServer is a server as a process of its own, and a key for it.
 type apiServer struct {
 	lab
 	key  string
 	http *http.Client
 }
 
-func newAPIServer(ctx context.Context, show *progress) (_ *apiServer, err error) {
+// newAPIServer starts one that serves the starter model or, where free is set, a model that costs nothing.
+func newAPIServer(ctx context.Context, show *progress, free bool) (_ *apiServer, err error) {
 	s := &apiServer{lab: lab{show: show}, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConns: 1000, MaxIdleConnsPerHost: 1000}}}
 	defer func() {
 		if err != nil {
@@ -44,7 +47,7 @@ func newAPIServer(ctx context.Context, show *progress) (_ *apiServer, err error)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.promoteNothing(ctx, filepath.Join(s.dir, "nothing")); err != nil {
+	if err := a.promoteStarter(ctx, filepath.Join(s.dir, "starter"), free); err != nil {
 		return nil, err
 	}
 	customer, _, err := a.accounts.CreateUser(ctx, account.NewUser{Email: "load@example.com", Name: "load", Role: account.RoleCustomer, Password: "a long secret of the load", Actor: "system"})
@@ -57,16 +60,18 @@ func newAPIServer(ctx context.Context, show *progress) (_ *apiServer, err error)
 	return s, s.start(ctx)
 }
 
-// promoteNothing lets a model serve whose one layer is as narrow as can be.
-func (a *app) promoteNothing(ctx context.Context, dir string) error {
+// promoteStarter lets the starter model serve or, where free is set, one with its tokenizer whose one layer is as narrow as can be.
+func (a *app) promoteStarter(ctx context.Context, dir string, free bool) error {
 	cp, err := starter.SFT()
 	if err != nil {
 		return err
 	}
-	cfg := cp.Model.Config()
-	cfg.Layers, cfg.Width, cfg.Heads, cfg.KVHeads, cfg.Hidden = 1, 16, 1, 1, 16
-	if cp.Model, err = model.New(cfg, 1); err != nil {
-		return err
+	if free {
+		cfg := cp.Model.Config()
+		cfg.Layers, cfg.Width, cfg.Heads, cfg.KVHeads, cfg.Hidden = 1, 16, 1, 1, 16
+		if cp.Model, err = model.New(cfg, 1); err != nil {
+			return err
+		}
 	}
 	if err := cp.Save(dir, "F32"); err != nil {
 		return err
@@ -76,7 +81,7 @@ func (a *app) promoteNothing(ctx context.Context, dir string) error {
 		return err
 	}
 	return pgx.BeginFunc(ctx, a.db.Jobs, func(tx pgx.Tx) error {
-		v, err := a.registry.Register(ctx, tx, registry.Version{Kind: registry.SFT, Name: "nothing", Digest: digest})
+		v, err := a.registry.Register(ctx, tx, registry.Version{Kind: registry.SFT, Name: "load", Digest: digest})
 		if err != nil {
 			return err
 		}
@@ -86,7 +91,11 @@ func (a *app) promoteNothing(ctx context.Context, dir string) error {
 
 // ask sends a completion request; each hears of every line of the answer.
 func (s *apiServer) ask(ctx context.Context, tokens int, stream bool, each func(line []byte)) error {
-	body := fmt.Sprintf(`{"model":"default","prompt":"Tell a story about a fox","max_tokens":%d,"stream":%v}`, tokens, stream)
+	options := ""
+	if stream {
+		options = `,"stream_options":{"include_usage":true}`
+	}
+	body := fmt.Sprintf(`{"model":"default","prompt":"Tell a story about a fox","max_tokens":%d,"stream":%v%s}`, tokens, stream, options)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+"/v1/completions", strings.NewReader(body))
 	if err != nil {
 		return err
@@ -112,7 +121,7 @@ func (s *apiServer) ask(ctx context.Context, tokens int, stream bool, each func(
 
 // http is the API around an engine that costs nothing.
 func (l *apiLab) http(ctx context.Context) ([]bar, error) {
-	s, err := newAPIServer(ctx, l.show)
+	s, err := newAPIServer(ctx, l.show, true)
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +147,32 @@ func (l *apiLab) http(ctx context.Context) ([]bar, error) {
 	}, nil
 }
 
+// wire are many streams against one, as events over HTTP.
+func (l *apiLab) wire(ctx context.Context) ([]bar, error) {
+	s, err := newAPIServer(ctx, l.show, false)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	var one, many, gains []float64
+	for i := range l.Repeats + 1 {
+		l.show.show("wire", i, l.Repeats+1, "samples")
+		a, err := s.events(ctx, 1, l.Time)
+		if err != nil {
+			return nil, fmt.Errorf("%w%s", err, s.serverLog())
+		}
+		b, err := s.events(ctx, l.Streams, l.Time)
+		if err != nil {
+			return nil, fmt.Errorf("%w%s", err, s.serverLog())
+		}
+		if i > 0 {
+			one, many, gains = append(one, a), append(many, b), append(gains, b/a)
+		}
+	}
+	return []bar{atLeast(fmt.Sprintf("tokens/s of %d streams over one, HTTP", l.Streams), median(gains), "x", 8,
+		fmt.Sprintf("%.0f and %.0f tokens/s; client, server and database share the machine", median(many), median(one)))}, nil
+}
+
 // calls sends requests at even times, rate a second, whatever becomes of them, and returns the 99th percentile of the time from when one
 // was due to its answer.
 func (s *apiServer) calls(ctx context.Context, rate float64, span time.Duration) (time.Duration, error) {
@@ -158,7 +193,7 @@ func (s *apiServer) calls(ctx context.Context, rate float64, span time.Duration)
 			mu.Lock()
 			defer mu.Unlock()
 			took = append(took, time.Since(due))
-			failed = errors.Join(failed, err)
+			failed = cmp.Or(failed, err)
 		})
 	}
 	all.Wait()
@@ -168,24 +203,15 @@ func (s *apiServer) calls(ctx context.Context, rate float64, span time.Duration)
 	return quantile(took, .99), nil
 }
 
-// events keeps n streams going for so long and returns the events with text that came a second.
+// events keeps n streams going for so long and returns the tokens that came a second.
 func (s *apiServer) events(ctx context.Context, n int, span time.Duration) (float64, error) {
-	ctx, cancel := context.WithTimeout(ctx, span)
-	defer cancel()
 	var all sync.WaitGroup
 	counts, errs := make([]int, n), make([]error, n)
 	begin := time.Now()
 	for i := range n {
 		all.Go(func() {
-			for ctx.Err() == nil && errs[i] == nil {
-				errs[i] = s.ask(ctx, 100, true, func(line []byte) {
-					if bytes.HasPrefix(line, []byte(`data: {`)) {
-						counts[i]++
-					}
-				})
-			}
-			if ctx.Err() != nil {
-				errs[i] = nil
+			for time.Since(begin) < span && errs[i] == nil {
+				errs[i] = s.ask(ctx, 100, true, func(line []byte) { counts[i] += tokensOf(line) })
 			}
 		})
 	}
@@ -194,5 +220,20 @@ func (s *apiServer) events(ctx context.Context, n int, span time.Duration) (floa
 	for _, n := range counts {
 		sum += n
 	}
-	return float64(sum) / time.Since(begin).Seconds(), errors.Join(errs...)
+	return float64(sum) / time.Since(begin).Seconds(), cmp.Or(errs...)
+}
+
+// tokensOf is what the last event of a stream says that was written, 0 for the other events.
+func tokensOf(line []byte) int {
+	_, after, found := bytes.Cut(line, []byte(`"usage":{`))
+	if !found {
+		return 0
+	}
+	var u struct {
+		N int `json:"completion_tokens"`
+	}
+	if json.NewDecoder(io.MultiReader(strings.NewReader("{"), bytes.NewReader(after))).Decode(&u) != nil {
+		return 0
+	}
+	return u.N
 }

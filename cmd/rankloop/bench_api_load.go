@@ -103,7 +103,7 @@ func (l *apiLab) overload(ctx context.Context) ([]bar, error) {
 	defer e.Close()
 	var ratios, refusals, goodputs, recoveries []float64
 	accepted, refused := 0, 0
-	var calmP, loudP []time.Duration
+	var calmP, loudP, calmAll, loudAll, loudFirst []time.Duration
 	for i := range l.Repeats + 1 {
 		l.show.show("overload", i, l.Repeats+1, "samples")
 		peak, err := l.closed(ctx, e, places, l.Time)
@@ -147,13 +147,20 @@ func (l *apiLab) overload(ctx context.Context) ([]bar, error) {
 		accepted, refused = accepted+len(last), refused+len(gone)
 		p := quantile(before, .99)
 		calmP, loudP = append(calmP, p), append(loudP, quantile(last, .99))
+		calmAll, loudAll = append(calmAll, before...), append(loudAll, last...)
+		for _, a := range loud {
+			if a.tokens > 0 {
+				loudFirst = append(loudFirst, a.first)
+			}
+		}
 		ratios = append(ratios, float64(quantile(last, .99))/float64(p))
 		refusals = append(refusals, float64(quantile(gone, .99))/float64(time.Millisecond))
 		goodputs = append(goodputs, float64(tokens)/took.Seconds()/peak)
 		recoveries = append(recoveries, float64(quantile(again, .99))/float64(p))
 	}
 	return []bar{
-		atMost("overload: p99 of accepted over half load", median(ratios), "x", 2, fmt.Sprintf("%s and %s with %d places, %d accepted", short(median(loudP)), short(median(calmP)), places, accepted)),
+		atMost("overload: p99 of accepted over half load", median(ratios), "x", 2, fmt.Sprintf("%s and %s with %d places, %d accepted; medians %s and %s; first token p99 %s", short(median(loudP)), short(median(calmP)), places, accepted,
+			short(median(loudAll)), short(median(calmAll)), short(quantile(loudFirst, .99)))),
 		atMost("overload: p99 until a refusal", median(refusals), "ms", 50, fmt.Sprintf("%d refused", refused)),
 		atLeast("overload: tokens over the peak", median(goodputs), "x", .9, ""),
 		atMost("after overload: p99 over before", median(recoveries), "x", 2, ""),

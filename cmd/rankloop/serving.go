@@ -54,6 +54,8 @@ type server struct {
 	metrics  *http.Server // nil: none
 	slot     *web.Slot
 	restore  func() // what the server changed of the process
+	flush    func(context.Context) error
+	log      *slog.Logger
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
 }
@@ -73,6 +75,9 @@ func (s *server) Close() {
 	}
 	s.cancel()
 	s.done.Wait()
+	if err := s.flush(ctx); err != nil {
+		s.log.Error("usage of the last requests not recorded", "error", err)
+	}
 	s.slot.Set(nil)
 	s.restore()
 }
@@ -118,7 +123,7 @@ func (a *app) listen(ctx context.Context, addr string, opt serverOptions) (*serv
 			return nil, fmt.Errorf("listen for metrics: %w (another program may use the port; choose one with --metrics-addr)", err)
 		}
 	}
-	s := &server{http: web.NewServer(handler), listener: l, slot: slot, cancel: cancel, restore: spareProcessor()}
+	s := &server{http: web.NewServer(handler), listener: l, slot: slot, cancel: cancel, restore: spareProcessor(), flush: a.accounts.Flush, log: a.log}
 	s.done.Go(func() { watch.run(running) })
 	s.done.Add(2)
 	go func() {

@@ -3,6 +3,7 @@ package decode
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/rankloop/rankloop/model"
@@ -33,5 +34,26 @@ func BenchmarkGenerate(b *testing.B) {
 				b.ReportMetric(float64(b.N*n*p.MaxTokens)/b.Elapsed().Seconds(), "tok/s")
 			})
 		}
+	}
+}
+
+// BenchmarkDraw is a token from a vocabulary of the starter model's size.
+func BenchmarkDraw(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	logits := make([]float32, 1280)
+	for i := range logits {
+		logits[i] = float32(2 * rng.NormFloat64())
+	}
+	for name, p := range map[string]Params{
+		"plain": {Temperature: 1}, "bias": {Temperature: 1, LogitBias: map[int32]float32{5: 2}}, "top-k": {Temperature: .8, TopK: 50}, "top-p": {Temperature: .8, TopP: .9},
+		"cold": {Temperature: coldest, TopP: .9},
+	} {
+		b.Run(name, func(b *testing.B) {
+			var s sampler
+			b.ReportAllocs()
+			for b.Loop() {
+				s.draw(logits, &p, nil, rng)
+			}
+		})
 	}
 }

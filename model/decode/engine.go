@@ -48,8 +48,11 @@ type EngineOptions struct {
 	Page      int   // positions of a page of it, a multiple of 16; 32
 	Chunk     int   // most tokens of prompts that are read in one step; 128
 	// Patience is how long a request of PriorityAPI may have to wait for a place, as a share of the time that its own answer takes;
-	// one that would wait longer is refused. 0.25
+	// one that would wait longer is refused. Where many of a key are refused the others of it may wait less. 0.25
 	Patience float64
+	// Gather is how long tokens may wait to be read together with those that come after them; the first of an answer and those of
+	// slow models do not wait. 5 ms: more often than any screen shows
+	Gather time.Duration
 }
 
 func (o EngineOptions) withDefaults(context int) EngineOptions {
@@ -68,6 +71,9 @@ func (o EngineOptions) withDefaults(context int) EngineOptions {
 	set(&o.Page, 32)
 	if o.Patience <= 0 {
 		o.Patience = .25
+	}
+	if o.Gather <= 0 {
+		o.Gather = 5 * time.Millisecond
 	}
 	return o
 }
@@ -152,7 +158,7 @@ func newEngine(m *model.Transformer, tok token.Tokenizer, opt EngineOptions) *En
 	opt = opt.withDefaults(m.Config().Context)
 	opt.Memory = opt.room(m)
 	e := &Engine{m: m, tok: tok, opt: opt, queue: newQueue(opt.Queue), wake: make(chan struct{}, 1), done: make(chan struct{}), batch: newBatch(m, opt)}
-	e.forecast = forecast{places: opt.MaxBatch, chunk: opt.Chunk, context: m.Config().Context, patience: opt.Patience}
+	e.forecast = forecast{places: opt.MaxBatch, chunk: opt.Chunk, context: m.Config().Context, patience: opt.Patience, refused: map[string]float64{}}
 	e.stats.Places, e.stats.Queue = opt.MaxBatch, opt.Queue
 	e.stats.PagesTotal, e.stats.PageBytes = e.batch.pages.Total(), e.batch.pages.PageBytes()
 	return e

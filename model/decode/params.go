@@ -66,12 +66,6 @@ func (p Params) Validate(vocab int) error {
 	return nil
 }
 
-// plain says that the distribution is softmax(logits/Temperature) without any filter,
-// at a temperature that float32 can divide by, or greedy.
-func (p *Params) plain() bool {
-	return (p.Temperature == 0 || p.Temperature > 1e-3) && p.TopK == 0 && (p.TopP == 0 || p.TopP == 1) && !p.shifts()
-}
-
 // shifts says that penalties or biases change the logits.
 func (p *Params) shifts() bool {
 	return len(p.LogitBias) > 0 || p.PresencePenalty != 0 || p.FrequencyPenalty != 0

@@ -327,7 +327,20 @@ func (e *Engine) deliver(took time.Duration) {
 		}
 		return !open
 	})
+	e.stir()
 	e.count()
+}
+
+// stir wakes those who read, see Stream.stir. Who pauses, for others go first, is not made to wait for what comes after.
+func (e *Engine) stir() {
+	now, fed := time.Now(), 0
+	for _, f := range e.batch.flows {
+		next := e.forecast.step
+		if fed += len(f.seats); fed > e.opt.MaxBatch {
+			next = e.opt.Gather
+		}
+		f.Stream.stir(now, next, e.opt.Gather)
+	}
 }
 
 // remember lets the customer's later requests find the pages of s that are full now.

@@ -3,11 +3,8 @@ package decode
 import (
 	"cmp"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"sync"
-
-	"github.com/rankloop/rankloop/model"
 )
 
 // Distribution returns the probabilities that the next token is drawn with. counts
@@ -20,8 +17,10 @@ func Distribution(logits []float32, p Params, counts map[int32]int) []float64 {
 // sampler draws tokens. It keeps its buffers from one draw to the next.
 type sampler struct {
 	probs []float64
-	soft  []float32
 	order []int32
+	soft  []float32 // probabilities, of draw
+	moved []float32 // logits with penalties and biases
+	some  []float32 // of select
 }
 
 var samplers = sync.Pool{New: func() any { return new(sampler) }}
@@ -156,44 +155,6 @@ func (s *sampler) topP(x []float64, limit float64) {
 			x[i] = 0
 		}
 	}
-}
-
-// draw picks the next token.
-func (s *sampler) draw(logits []float32, p *Params, counts map[int32]int, rng *rand.Rand) int32 {
-	if !p.plain() {
-		return pick(s.distribution(logits, p, counts), rng)
-	}
-	if p.Temperature == 0 {
-		best := 0
-		for i, v := range logits {
-			if v > logits[best] {
-				best = i
-			}
-		}
-		return int32(best)
-	}
-	s.soft = slices.Grow(s.soft[:0], len(logits))[:len(logits)]
-	model.Softmax(s.soft, logits, float32(1/p.Temperature))
-	return pick(s.soft, rng)
-}
-
-// pick draws an index with the given probabilities, by inversion of their cumulative
-// sum. It takes one number from rng.
-func pick[F float32 | float64](probs []F, rng *rand.Rand) int32 {
-	total := 0.0
-	for _, p := range probs {
-		total += float64(p)
-	}
-	u, last := rng.Float64()*total, 0
-	for i, p := range probs {
-		if p > 0 {
-			last = i
-			if u -= float64(p); u < 0 {
-				break
-			}
-		}
-	}
-	return int32(last)
 }
 
 // top returns the n likeliest tokens, the lower id first where they tie.

@@ -173,3 +173,34 @@ func TestExtremeTemperatures(t *testing.T) {
 		}
 	}
 }
+
+// TestPick: each index comes as often as its probability says, wherever in the vocabulary it stands, and one of probability 0 never.
+func TestPick(t *testing.T) {
+	const n, draws = 3*pickBlock + 7, 200_000
+	probs := make([]float32, n)
+	at := map[int32]float64{0: .1, pickBlock - 1: .2, pickBlock: .05, 2*pickBlock + 3: .35, n - 2: .3}
+	for i, p := range at {
+		probs[i] = float32(p)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	counts := map[int32]int{}
+	for range draws {
+		counts[pick(probs, rng)]++
+	}
+	for i, c := range counts {
+		want := at[i] * draws
+		if math.Abs(float64(c)-want) > 5*math.Sqrt(want) {
+			t.Errorf("index %d was drawn %d times, expected %.0f", i, c, want)
+		}
+	}
+	if len(counts) != len(at) {
+		t.Errorf("drawn were %d indices of %d", len(counts), len(at))
+	}
+	// One number of the generator for each draw, whatever the probabilities.
+	a, b := rand.New(rand.NewPCG(3, 4)), rand.New(rand.NewPCG(3, 4))
+	pick(probs, a)
+	b.Float64()
+	if a.Uint64() != b.Uint64() {
+		t.Error("a draw took more or less than one number")
+	}
+}

@@ -3,6 +3,7 @@ package decode
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Usage counts the tokens of a request.
@@ -26,16 +27,28 @@ type Stream struct {
 
 	taken []Token // the reader's
 	at    int
+
+	held  bool      // the engine's: there are tokens that the reader has not been woken for,
+	woken time.Time // which it was last
 }
 
 func newStream() *Stream { return &Stream{signal: make(chan struct{}, 1)} }
 
-// push adds a token. It never waits: a slow reader holds up nobody.
+// push adds a token, of which a reader that waits hears by stir. It never waits itself: a slow reader holds up nobody.
 func (s *Stream) push(t Token) {
 	s.mu.Lock()
 	s.fresh = append(s.fresh, t)
 	s.mu.Unlock()
-	s.wake()
+	s.held = true
+}
+
+// stir wakes the reader for what was pushed, unless it was woken so lately that the tokens of the next step, which comes after so
+// long, may be read together with these: that a reader is woken, and what it does then, costs more than a token of a small model.
+func (s *Stream) stir(now time.Time, next, gather time.Duration) {
+	if s.held && now.Add(next).Sub(s.woken) > gather {
+		s.held, s.woken = false, now
+		s.wake()
+	}
 }
 
 func (s *Stream) end(u Usage, err error) {
@@ -83,6 +96,16 @@ func (s *Stream) Next(ctx context.Context) (t Token, ok bool, err error) {
 			return Token{}, false, ctx.Err()
 		}
 	}
+}
+
+// Ready says that Next will not wait.
+func (s *Stream) Ready() bool {
+	if s.at < len(s.taken) {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.fresh) > 0 || s.ended
 }
 
 // Usage is complete once Next has returned ok == false.

@@ -25,17 +25,21 @@ func (e *BusyError) Error() string {
 // Is says that it is ErrBusy.
 func (e *BusyError) Is(target error) bool { return target == ErrBusy }
 
-// shortWait is how many steps every request may wait: fewer than anybody notices.
-const shortWait = 16
+const (
+	shortWait = 16 // how many steps every request may wait: fewer than anybody notices
+	leastWait = 2  // and where most are sent away
+	lately    = 32 // requests that make up what is called lately
+)
 
 // forecast foretells in steps of the engine. It is guarded by Engine.mu.
 type forecast struct {
 	places, chunk  int
 	context        int
 	patience       float64
-	ends           [priorities][]int // steps that each choice under way takes yet
-	asked, written float64           // tokens that answers could have had and that they had; the older, the less they count
-	step           time.Duration     // of a step of late
+	ends           [priorities][]int  // steps that each choice under way takes yet
+	asked, written float64            // tokens that answers could have had and that they had; the older, the less they count
+	step           time.Duration      // of a step of late
+	refused        map[string]float64 // share of a key's requests that were refused lately; who is not in it had none refused
 }
 
 // length is how long an answer will be that may have so many tokens.
@@ -74,6 +78,9 @@ func (f *forecast) cost(r *Request) int64 {
 
 // look writes down when those under way will end.
 func (f *forecast) look(flows []*flow) {
+	if len(flows) == 0 { // what was before is over
+		clear(f.refused)
+	}
 	for i := range f.ends {
 		f.ends[i] = f.ends[i][:0]
 	}
@@ -117,14 +124,31 @@ func (f *forecast) wait(r *Request, ahead []*Request) int {
 	return now
 }
 
-// bound is how many steps requests that come together may wait: a share of what all of them take, if they are alone.
+// bound is how many steps requests that come together may wait: a share of what all of them take, if they are alone. A queue takes up
+// a burst. One that stands makes all wait and no more of them be served: of many that come and are sent away there is always one
+// for the place that becomes free, so that those who are taken on need not wait long (the good and the bad queue of Nichols and
+// Jacobson 2012, Controlling Queue Delay).
 func (f *forecast) bound(rs []Request) int {
 	longest, all := 0, 0
 	for i := range rs {
 		n := f.takes(&rs[i])
 		longest, all = max(longest, n), all+n*rs[i].choices()
 	}
-	return max(shortWait, int(f.patience*float64(max(longest, all/f.places))))
+	most := max(shortWait, f.patience*float64(max(longest, all/f.places)))
+	return max(leastWait, int((1-f.refused[rs[0].Key])*most))
+}
+
+// came learns whether a program's request was taken on.
+func (f *forecast) came(key string, in bool) {
+	share, known := f.refused[key]
+	switch {
+	case !in:
+		f.refused[key] = share + (1-share)/lately
+	case known && share > .01:
+		f.refused[key] = share - share/lately
+	default:
+		delete(f.refused, key)
+	}
 }
 
 // ahead are those that wait and would go before a request that comes now, the next first. Each key's requests begin when it has been
@@ -177,7 +201,11 @@ func (e *Engine) room(rs []Request) error {
 	}
 	wait := f.wait(r, e.queue.ahead(r, f.cost))
 	late := max(0, wait-f.bound(rs))
-	if fits && (late == 0 || r.Priority != PriorityAPI) {
+	in := fits && (late == 0 || r.Priority != PriorityAPI)
+	if r.Priority == PriorityAPI {
+		f.came(r.Key, in)
+	}
+	if in {
 		return nil
 	}
 	if !fits {

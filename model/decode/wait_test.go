@@ -109,6 +109,36 @@ func TestWaitIsBounded(t *testing.T) {
 	}
 }
 
+// Where most are sent away lately, those who are taken on hardly wait and the places stay full; once that is over, a burst may wait again.
+func TestQueueDoesNotStand(t *testing.T) {
+	for seed := range uint64(6) {
+		const places, answer, steps = 8, 48, 900
+		l := newLoad(t, seed, EngineOptions{MaxBatch: places})
+		before := 0 // tokens of the first third
+		for due := 0.0; l.now < steps; l.step() {
+			for ; due <= 0; due += answer / (4. * places) * 2 * l.rng.Float64() {
+				l.ask("k", answer)
+			}
+			if due--; l.now == steps/3 {
+				before = l.tokens["k"]
+			}
+		}
+		if got, want := l.tokens["k"]-before, int(.9*(steps-steps/3)*places); got < want {
+			t.Errorf("seed %d: %d tokens, want %d", seed, got, want)
+		}
+		l.rest()
+		for _, a := range l.all {
+			if wait := a.begun - a.came - 1; a.came > steps/3 && wait > shortWait/2 {
+				t.Errorf("seed %d: a request waits for %d steps", seed, wait)
+			}
+		}
+		first := l.e.forecast.bound([]Request{{Key: "other", Params: Params{MaxTokens: answer, IgnoreEOS: true}}})
+		if own := l.e.forecast.bound([]Request{{Key: "k", Params: Params{MaxTokens: answer, IgnoreEOS: true}}}); first != shortWait || own != first {
+			t.Errorf("seed %d: afterwards requests may wait for %d and %d steps", seed, own, first)
+		}
+	}
+}
+
 // A key that sends far more than can be served is refused much of it; one that sends less than its share is let in before it, and seldom
 // refused: where no place will be free in time. What was taken on of the greedy key is answered all the same.
 func TestWaitIsFair(t *testing.T) {

@@ -45,24 +45,47 @@ func attendMany(o []float32, ldo int, q []float32, ldq int, kv Paged, Tq, Tk, H,
 	})
 }
 
-// attendOne is the attention of a single position: the query heads that share a key head are the rows of one product.
+// attendOne is the attention of a single position, heads side by side: all of them, each with keys and values of its own, or
+// those that share them.
 func attendOne(o, q []float32, kv Paged, Tk, H, KV, D, window int, scale float32) {
 	from, start := bandBlock(Tk-1, window), bandStart(Tk-1, window)
-	group, width := H/KV, roundUp(Tk-from, 16)
-	s := scratches.Get().(*scratch)
-	if len(s.f) < group*width {
-		s.f = make([]float32, group*width)
+	width, live := roundUp(Tk-from, 16), Tk-start
+	side, keyStep, valueStep := H, D*kv.Size, D
+	if KV < H {
+		side, keyStep, valueStep = H/KV, 0, 0
 	}
-	for g := range KV {
-		rows, head := o[g*group*D:], kv.head(g, D)
-		head.scores(s.f, width, q[g*group*D:], D, group, D, from, width)
-		for r := range group {
-			live := s.f[r*width:][start-from : Tk-from]
-			shift := float32(scale * maximum(live))
-			total := expSum(live, live, scale, shift)
-			head.sum(rows[r*D:], D, live, width, 1, D, start, len(live))
-			scaleBy(rows[r*D:][:D], 1/total)
+	s := scratches.Get().(*scratch)
+	if len(s.f) < H*(1+width) {
+		s.f = make([]float32, H*(1+width))
+	}
+	factors, scores := s.f[:H], s.f[H:]
+	for h := 0; h < H; h += side {
+		head := kv.head(h/(H/KV), D)
+		for at := 0; at < width; {
+			i, t := (from+at)/kv.Size, (from+at)%kv.Size
+			part := min(kv.Size-t, width-at)
+			k, _ := head.page(i)
+			apart(side, part, D, q[h*D:], D, k[t:], kv.Size, keyStep, scores[h*width+at:], width, false)
+			at += part
 		}
+	}
+	scores = scores[start-from:]
+	for h := range H {
+		row := scores[h*width:][:live]
+		factors[h] = 1 / expSum(row, row, scale, float32(scale*maximum(row)))
+	}
+	for h := 0; h < H; h += side {
+		head := kv.head(h/(H/KV), D)
+		for at := 0; at < live; {
+			i, t := (start+at)/kv.Size, (start+at)%kv.Size
+			part := min(kv.Size-t, live-at)
+			_, v := head.page(i)
+			apart(side, D, part, scores[h*width+at:], width, v[t*kv.LDV:], kv.LDV, valueStep, o[h*D:], D, at > 0)
+			at += part
+		}
+	}
+	for h, f := range factors {
+		scaleBy(o[h*D:][:D], f)
 	}
 	scratches.Put(s)
 }

@@ -75,6 +75,21 @@ func rowBF16AVX512(kc int, a *float32, aks int, b *uint16, bks int, c *float32, 
 //go:noescape
 func copyPanelAVX512(dst *float32, src *float32, ld int, kc int, nv int, n int)
 
+// apartAVX512 computes M (1 to 4) rows, each with a matrix of its own, step elements from one to the next, in vectors (1 to 2) of 16 columns of which the last counts n; K is at least 1:
+//
+//	for i := range M {
+//		for j := range (vectors-1)*16 + n {
+//			s := 0 or, with acc, c[i*ldc+j]
+//			for k := range K { s = fma(a[i*lda+k], b[i*step+k*ldb+j], s) }
+//			c[i*ldc+j] = s
+//		}
+//	}
+//
+// Nothing beyond the n columns of the last vector is read or written.
+//
+//go:noescape
+func apartAVX512(M int, K int, a *float32, lda int, b *float32, ldb int, step int, c *float32, ldc int, vectors int, n int, acc bool)
+
 // rowsAVX2 computes M rows of one panel of C, nv vectors of 8 columns of which the last counts n:
 //
 //	for i := range M {
@@ -113,6 +128,21 @@ func rowBF16AVX2(kc int, a *float32, aks int, b *uint16, bks int, c *float32, ve
 //
 //go:noescape
 func copyPanelAVX2(dst *float32, src *float32, ld int, kc int, nv int, n int)
+
+// apartAVX2 computes M (1 to 4) rows, each with a matrix of its own, step elements from one to the next, in vectors (1 to 2) of 8 columns of which the last counts n; K is at least 1:
+//
+//	for i := range M {
+//		for j := range (vectors-1)*8 + n {
+//			s := 0 or, with acc, c[i*ldc+j]
+//			for k := range K { s = fma(a[i*lda+k], b[i*step+k*ldb+j], s) }
+//			c[i*ldc+j] = s
+//		}
+//	}
+//
+// Nothing beyond the n columns of the last vector is read or written.
+//
+//go:noescape
+func apartAVX2(M int, K int, a *float32, lda int, b *float32, ldb int, step int, c *float32, ldc int, vectors int, n int, acc bool)
 
 // fewAVX512 computes M (1 to 8) rows and n (1 to 16) columns of a product with a transposed matrix:
 //

@@ -6137,6 +6137,275 @@ done:
 	VZEROUPPER
 	RET
 
+// func apartAVX512(M int, K int, a *float32, lda int, b *float32, ldb int, step int, c *float32, ldc int, vectors int, n int, acc bool)
+// Requires: AVX, AVX512F
+TEXT ·apartAVX512(SB), NOSPLIT, $0-89
+	MOVQ      n+80(FP), CX
+	MOVL      $0x00000001, AX
+	SHLL      CL, AX
+	DECL      AX
+	KMOVW     AX, K1
+	MOVQ      M+0(FP), AX
+	MOVQ      K+8(FP), R15
+	MOVQ      a+16(FP), DX
+	MOVQ      b+32(FP), SI
+	MOVQ      c+56(FP), DI
+	MOVQ      lda+24(FP), R8
+	MOVQ      step+48(FP), R11
+	MOVQ      ldc+64(FP), R13
+	MOVQ      ldb+40(FP), R10
+	SHLQ      $0x02, R10
+	SHLQ      $0x02, R8
+	LEAQ      (R8)(R8*2), R9
+	SHLQ      $0x02, R11
+	LEAQ      (R11)(R11*2), R12
+	SHLQ      $0x02, R13
+	LEAQ      (R13)(R13*2), R14
+	MOVQ      vectors+72(FP), CX
+	CMPQ      CX, $0x01
+	JE        vectors1
+	CMPQ      AX, $0x01
+	JE        rows1x2
+	CMPQ      AX, $0x02
+	JE        rows2x2
+	CMPQ      AX, $0x03
+	JE        rows3x2
+	VPXORD    Z0, Z0, Z0
+	VPXORD    Z1, Z1, Z1
+	VPXORD    Z2, Z2, Z2
+	VPXORD    Z3, Z3, Z3
+	VPXORD    Z4, Z4, Z4
+	VPXORD    Z5, Z5, Z5
+	VPXORD    Z6, Z6, Z6
+	VPXORD    Z7, Z7, Z7
+	CMPB      acc+88(FP), $0x00
+	JE        k4x2
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Z1
+	VMOVUPS   (DI)(R13*1), Z2
+	VMOVUPS.Z 64(DI)(R13*1), K1, Z3
+	VMOVUPS   (DI)(R13*2), Z4
+	VMOVUPS.Z 64(DI)(R13*2), K1, Z5
+	VMOVUPS   (DI)(R14*1), Z6
+	VMOVUPS.Z 64(DI)(R14*1), K1, Z7
+
+k4x2:
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (SI), Z8, Z0
+	VFMADD231PS  64(SI), Z8, K1, Z1
+	VBROADCASTSS (DX)(R8*1), Z8
+	VFMADD231PS  (SI)(R11*1), Z8, Z2
+	VFMADD231PS  64(SI)(R11*1), Z8, K1, Z3
+	VBROADCASTSS (DX)(R8*2), Z8
+	VFMADD231PS  (SI)(R11*2), Z8, Z4
+	VFMADD231PS  64(SI)(R11*2), Z8, K1, Z5
+	VBROADCASTSS (DX)(R9*1), Z8
+	VFMADD231PS  (SI)(R12*1), Z8, Z6
+	VFMADD231PS  64(SI)(R12*1), Z8, K1, Z7
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k4x2
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, K1, 64(DI)
+	VMOVUPS      Z2, (DI)(R13*1)
+	VMOVUPS      Z3, K1, 64(DI)(R13*1)
+	VMOVUPS      Z4, (DI)(R13*2)
+	VMOVUPS      Z5, K1, 64(DI)(R13*2)
+	VMOVUPS      Z6, (DI)(R14*1)
+	VMOVUPS      Z7, K1, 64(DI)(R14*1)
+	JMP          done
+
+rows3x2:
+	VPXORD    Z0, Z0, Z0
+	VPXORD    Z1, Z1, Z1
+	VPXORD    Z2, Z2, Z2
+	VPXORD    Z3, Z3, Z3
+	VPXORD    Z4, Z4, Z4
+	VPXORD    Z5, Z5, Z5
+	CMPB      acc+88(FP), $0x00
+	JE        k3x2
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Z1
+	VMOVUPS   (DI)(R13*1), Z2
+	VMOVUPS.Z 64(DI)(R13*1), K1, Z3
+	VMOVUPS   (DI)(R13*2), Z4
+	VMOVUPS.Z 64(DI)(R13*2), K1, Z5
+
+k3x2:
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (SI), Z8, Z0
+	VFMADD231PS  64(SI), Z8, K1, Z1
+	VBROADCASTSS (DX)(R8*1), Z8
+	VFMADD231PS  (SI)(R11*1), Z8, Z2
+	VFMADD231PS  64(SI)(R11*1), Z8, K1, Z3
+	VBROADCASTSS (DX)(R8*2), Z8
+	VFMADD231PS  (SI)(R11*2), Z8, Z4
+	VFMADD231PS  64(SI)(R11*2), Z8, K1, Z5
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k3x2
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, K1, 64(DI)
+	VMOVUPS      Z2, (DI)(R13*1)
+	VMOVUPS      Z3, K1, 64(DI)(R13*1)
+	VMOVUPS      Z4, (DI)(R13*2)
+	VMOVUPS      Z5, K1, 64(DI)(R13*2)
+	JMP          done
+
+rows2x2:
+	VPXORD    Z0, Z0, Z0
+	VPXORD    Z1, Z1, Z1
+	VPXORD    Z2, Z2, Z2
+	VPXORD    Z3, Z3, Z3
+	CMPB      acc+88(FP), $0x00
+	JE        k2x2
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Z1
+	VMOVUPS   (DI)(R13*1), Z2
+	VMOVUPS.Z 64(DI)(R13*1), K1, Z3
+
+k2x2:
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (SI), Z8, Z0
+	VFMADD231PS  64(SI), Z8, K1, Z1
+	VBROADCASTSS (DX)(R8*1), Z8
+	VFMADD231PS  (SI)(R11*1), Z8, Z2
+	VFMADD231PS  64(SI)(R11*1), Z8, K1, Z3
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k2x2
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, K1, 64(DI)
+	VMOVUPS      Z2, (DI)(R13*1)
+	VMOVUPS      Z3, K1, 64(DI)(R13*1)
+	JMP          done
+
+rows1x2:
+	VPXORD    Z0, Z0, Z0
+	VPXORD    Z1, Z1, Z1
+	CMPB      acc+88(FP), $0x00
+	JE        k1x2
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Z1
+
+k1x2:
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (SI), Z8, Z0
+	VFMADD231PS  64(SI), Z8, K1, Z1
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k1x2
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, K1, 64(DI)
+	JMP          done
+
+vectors1:
+	CMPQ      AX, $0x01
+	JE        rows1x1
+	CMPQ      AX, $0x02
+	JE        rows2x1
+	CMPQ      AX, $0x03
+	JE        rows3x1
+	VPXORD    Z0, Z0, Z0
+	VPXORD    Z1, Z1, Z1
+	VPXORD    Z2, Z2, Z2
+	VPXORD    Z3, Z3, Z3
+	CMPB      acc+88(FP), $0x00
+	JE        k4x1
+	VMOVUPS.Z (DI), K1, Z0
+	VMOVUPS.Z (DI)(R13*1), K1, Z1
+	VMOVUPS.Z (DI)(R13*2), K1, Z2
+	VMOVUPS.Z (DI)(R14*1), K1, Z3
+
+k4x1:
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (SI), Z8, K1, Z0
+	VBROADCASTSS (DX)(R8*1), Z8
+	VFMADD231PS  (SI)(R11*1), Z8, K1, Z1
+	VBROADCASTSS (DX)(R8*2), Z8
+	VFMADD231PS  (SI)(R11*2), Z8, K1, Z2
+	VBROADCASTSS (DX)(R9*1), Z8
+	VFMADD231PS  (SI)(R12*1), Z8, K1, Z3
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k4x1
+	VMOVUPS      Z0, K1, (DI)
+	VMOVUPS      Z1, K1, (DI)(R13*1)
+	VMOVUPS      Z2, K1, (DI)(R13*2)
+	VMOVUPS      Z3, K1, (DI)(R14*1)
+	JMP          done
+
+rows3x1:
+	VPXORD    Z0, Z0, Z0
+	VPXORD    Z1, Z1, Z1
+	VPXORD    Z2, Z2, Z2
+	CMPB      acc+88(FP), $0x00
+	JE        k3x1
+	VMOVUPS.Z (DI), K1, Z0
+	VMOVUPS.Z (DI)(R13*1), K1, Z1
+	VMOVUPS.Z (DI)(R13*2), K1, Z2
+
+k3x1:
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (SI), Z8, K1, Z0
+	VBROADCASTSS (DX)(R8*1), Z8
+	VFMADD231PS  (SI)(R11*1), Z8, K1, Z1
+	VBROADCASTSS (DX)(R8*2), Z8
+	VFMADD231PS  (SI)(R11*2), Z8, K1, Z2
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k3x1
+	VMOVUPS      Z0, K1, (DI)
+	VMOVUPS      Z1, K1, (DI)(R13*1)
+	VMOVUPS      Z2, K1, (DI)(R13*2)
+	JMP          done
+
+rows2x1:
+	VPXORD    Z0, Z0, Z0
+	VPXORD    Z1, Z1, Z1
+	CMPB      acc+88(FP), $0x00
+	JE        k2x1
+	VMOVUPS.Z (DI), K1, Z0
+	VMOVUPS.Z (DI)(R13*1), K1, Z1
+
+k2x1:
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (SI), Z8, K1, Z0
+	VBROADCASTSS (DX)(R8*1), Z8
+	VFMADD231PS  (SI)(R11*1), Z8, K1, Z1
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k2x1
+	VMOVUPS      Z0, K1, (DI)
+	VMOVUPS      Z1, K1, (DI)(R13*1)
+	JMP          done
+
+rows1x1:
+	VPXORD    Z0, Z0, Z0
+	CMPB      acc+88(FP), $0x00
+	JE        k1x1
+	VMOVUPS.Z (DI), K1, Z0
+
+k1x1:
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (SI), Z8, K1, Z0
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k1x1
+	VMOVUPS      Z0, K1, (DI)
+
+done:
+	VZEROUPPER
+	RET
+
 // func rowsAVX2(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·rowsAVX2(SB), NOSPLIT, $0-112
@@ -7395,6 +7664,295 @@ wide1:
 	ADDQ       $0x00000020, DI
 	DECQ       DX
 	JNZ        wide1
+
+done:
+	VZEROUPPER
+	RET
+
+// func apartAVX2(M int, K int, a *float32, lda int, b *float32, ldb int, step int, c *float32, ldc int, vectors int, n int, acc bool)
+// Requires: AVX, FMA3
+TEXT ·apartAVX2(SB), NOSPLIT, $0-89
+	MOVQ       n+80(FP), CX
+	LEAQ       edge<>+0(SB), AX
+	SHLQ       $0x02, CX
+	SUBQ       CX, AX
+	VMOVUPS    32(AX), Y15
+	MOVQ       M+0(FP), AX
+	MOVQ       K+8(FP), R15
+	MOVQ       a+16(FP), DX
+	MOVQ       b+32(FP), SI
+	MOVQ       c+56(FP), DI
+	MOVQ       lda+24(FP), R8
+	MOVQ       step+48(FP), R11
+	MOVQ       ldc+64(FP), R13
+	MOVQ       ldb+40(FP), R10
+	SHLQ       $0x02, R10
+	SHLQ       $0x02, R8
+	LEAQ       (R8)(R8*2), R9
+	SHLQ       $0x02, R11
+	LEAQ       (R11)(R11*2), R12
+	SHLQ       $0x02, R13
+	LEAQ       (R13)(R13*2), R14
+	MOVQ       vectors+72(FP), CX
+	CMPQ       CX, $0x01
+	JE         vectors1
+	CMPQ       AX, $0x01
+	JE         rows1x2
+	CMPQ       AX, $0x02
+	JE         rows2x2
+	CMPQ       AX, $0x03
+	JE         rows3x2
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	CMPB       acc+88(FP), $0x00
+	JE         k4x2
+	VMOVUPS    (DI), Y0
+	VMASKMOVPS 32(DI), Y15, Y1
+	VMOVUPS    (DI)(R13*1), Y2
+	VMASKMOVPS 32(DI)(R13*1), Y15, Y3
+	VMOVUPS    (DI)(R13*2), Y4
+	VMASKMOVPS 32(DI)(R13*2), Y15, Y5
+	VMOVUPS    (DI)(R14*1), Y6
+	VMASKMOVPS 32(DI)(R14*1), Y15, Y7
+
+k4x2:
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  (SI), Y8, Y0
+	VMASKMOVPS   32(SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VBROADCASTSS (DX)(R8*1), Y8
+	VFMADD231PS  (SI)(R11*1), Y8, Y2
+	VMASKMOVPS   32(SI)(R11*1), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y3
+	VBROADCASTSS (DX)(R8*2), Y8
+	VFMADD231PS  (SI)(R11*2), Y8, Y4
+	VMASKMOVPS   32(SI)(R11*2), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y5
+	VBROADCASTSS (DX)(R9*1), Y8
+	VFMADD231PS  (SI)(R12*1), Y8, Y6
+	VMASKMOVPS   32(SI)(R12*1), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y7
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k4x2
+	VMOVUPS      Y0, (DI)
+	VMASKMOVPS   Y1, Y15, 32(DI)
+	VMOVUPS      Y2, (DI)(R13*1)
+	VMASKMOVPS   Y3, Y15, 32(DI)(R13*1)
+	VMOVUPS      Y4, (DI)(R13*2)
+	VMASKMOVPS   Y5, Y15, 32(DI)(R13*2)
+	VMOVUPS      Y6, (DI)(R14*1)
+	VMASKMOVPS   Y7, Y15, 32(DI)(R14*1)
+	JMP          done
+
+rows3x2:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	CMPB       acc+88(FP), $0x00
+	JE         k3x2
+	VMOVUPS    (DI), Y0
+	VMASKMOVPS 32(DI), Y15, Y1
+	VMOVUPS    (DI)(R13*1), Y2
+	VMASKMOVPS 32(DI)(R13*1), Y15, Y3
+	VMOVUPS    (DI)(R13*2), Y4
+	VMASKMOVPS 32(DI)(R13*2), Y15, Y5
+
+k3x2:
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  (SI), Y8, Y0
+	VMASKMOVPS   32(SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VBROADCASTSS (DX)(R8*1), Y8
+	VFMADD231PS  (SI)(R11*1), Y8, Y2
+	VMASKMOVPS   32(SI)(R11*1), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y3
+	VBROADCASTSS (DX)(R8*2), Y8
+	VFMADD231PS  (SI)(R11*2), Y8, Y4
+	VMASKMOVPS   32(SI)(R11*2), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y5
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k3x2
+	VMOVUPS      Y0, (DI)
+	VMASKMOVPS   Y1, Y15, 32(DI)
+	VMOVUPS      Y2, (DI)(R13*1)
+	VMASKMOVPS   Y3, Y15, 32(DI)(R13*1)
+	VMOVUPS      Y4, (DI)(R13*2)
+	VMASKMOVPS   Y5, Y15, 32(DI)(R13*2)
+	JMP          done
+
+rows2x2:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	CMPB       acc+88(FP), $0x00
+	JE         k2x2
+	VMOVUPS    (DI), Y0
+	VMASKMOVPS 32(DI), Y15, Y1
+	VMOVUPS    (DI)(R13*1), Y2
+	VMASKMOVPS 32(DI)(R13*1), Y15, Y3
+
+k2x2:
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  (SI), Y8, Y0
+	VMASKMOVPS   32(SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VBROADCASTSS (DX)(R8*1), Y8
+	VFMADD231PS  (SI)(R11*1), Y8, Y2
+	VMASKMOVPS   32(SI)(R11*1), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y3
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k2x2
+	VMOVUPS      Y0, (DI)
+	VMASKMOVPS   Y1, Y15, 32(DI)
+	VMOVUPS      Y2, (DI)(R13*1)
+	VMASKMOVPS   Y3, Y15, 32(DI)(R13*1)
+	JMP          done
+
+rows1x2:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	CMPB       acc+88(FP), $0x00
+	JE         k1x2
+	VMOVUPS    (DI), Y0
+	VMASKMOVPS 32(DI), Y15, Y1
+
+k1x2:
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  (SI), Y8, Y0
+	VMASKMOVPS   32(SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k1x2
+	VMOVUPS      Y0, (DI)
+	VMASKMOVPS   Y1, Y15, 32(DI)
+	JMP          done
+
+vectors1:
+	CMPQ       AX, $0x01
+	JE         rows1x1
+	CMPQ       AX, $0x02
+	JE         rows2x1
+	CMPQ       AX, $0x03
+	JE         rows3x1
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	CMPB       acc+88(FP), $0x00
+	JE         k4x1
+	VMASKMOVPS (DI), Y15, Y0
+	VMASKMOVPS (DI)(R13*1), Y15, Y1
+	VMASKMOVPS (DI)(R13*2), Y15, Y2
+	VMASKMOVPS (DI)(R14*1), Y15, Y3
+
+k4x1:
+	VBROADCASTSS (DX), Y8
+	VMASKMOVPS   (SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS (DX)(R8*1), Y8
+	VMASKMOVPS   (SI)(R11*1), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VBROADCASTSS (DX)(R8*2), Y8
+	VMASKMOVPS   (SI)(R11*2), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VBROADCASTSS (DX)(R9*1), Y8
+	VMASKMOVPS   (SI)(R12*1), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y3
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k4x1
+	VMASKMOVPS   Y0, Y15, (DI)
+	VMASKMOVPS   Y1, Y15, (DI)(R13*1)
+	VMASKMOVPS   Y2, Y15, (DI)(R13*2)
+	VMASKMOVPS   Y3, Y15, (DI)(R14*1)
+	JMP          done
+
+rows3x1:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	CMPB       acc+88(FP), $0x00
+	JE         k3x1
+	VMASKMOVPS (DI), Y15, Y0
+	VMASKMOVPS (DI)(R13*1), Y15, Y1
+	VMASKMOVPS (DI)(R13*2), Y15, Y2
+
+k3x1:
+	VBROADCASTSS (DX), Y8
+	VMASKMOVPS   (SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS (DX)(R8*1), Y8
+	VMASKMOVPS   (SI)(R11*1), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VBROADCASTSS (DX)(R8*2), Y8
+	VMASKMOVPS   (SI)(R11*2), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y2
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k3x1
+	VMASKMOVPS   Y0, Y15, (DI)
+	VMASKMOVPS   Y1, Y15, (DI)(R13*1)
+	VMASKMOVPS   Y2, Y15, (DI)(R13*2)
+	JMP          done
+
+rows2x1:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	CMPB       acc+88(FP), $0x00
+	JE         k2x1
+	VMASKMOVPS (DI), Y15, Y0
+	VMASKMOVPS (DI)(R13*1), Y15, Y1
+
+k2x1:
+	VBROADCASTSS (DX), Y8
+	VMASKMOVPS   (SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS (DX)(R8*1), Y8
+	VMASKMOVPS   (SI)(R11*1), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k2x1
+	VMASKMOVPS   Y0, Y15, (DI)
+	VMASKMOVPS   Y1, Y15, (DI)(R13*1)
+	JMP          done
+
+rows1x1:
+	VXORPS     Y0, Y0, Y0
+	CMPB       acc+88(FP), $0x00
+	JE         k1x1
+	VMASKMOVPS (DI), Y15, Y0
+
+k1x1:
+	VBROADCASTSS (DX), Y8
+	VMASKMOVPS   (SI), Y15, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	ADDQ         $0x04, DX
+	ADDQ         R10, SI
+	DECQ         R15
+	JNZ          k1x1
+	VMASKMOVPS   Y0, Y15, (DI)
 
 done:
 	VZEROUPPER

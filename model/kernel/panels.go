@@ -301,7 +301,7 @@ func (w *Panels) mul(lo, hi, M int, a *left, c []float32, ldc int, acc bool) {
 func (w *Panels) tile(p, k, kc, i, m int, a *left, c []float32, ldc int, acc bool) {
 	j := p * panelWidth
 	n := min(panelWidth, w.N-j)
-	if n == panelWidth {
+	if n == panelWidth || n == panelWidth/2 && kc > 0 && w.halves() {
 		w.run(j, k, kc, i, m, a, c[j:], ldc, acc)
 		return
 	}

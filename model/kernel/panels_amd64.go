@@ -2,7 +2,11 @@
 
 package kernel
 
-// run computes rows i to i+m of the panel that begins with column j, or adds to them, from its words k to k+kc.
+// halves says that run knows half of a panel.
+func (w *Panels) halves() bool { return level == avx512 && w.Form == FormFloat32 }
+
+// run computes rows i to i+m of the panel that begins with column j, or adds to them, from its words k to k+kc; half of its columns
+// where that is all there is and halves says so.
 func (w *Panels) run(j, k, kc, i, m int, a *left, c []float32, ldc int, acc bool) {
 	if level == portable || kc == 0 {
 		w.runGo(j, k, kc, i, m, a, c, ldc, acc)
@@ -12,7 +16,7 @@ func (w *Panels) run(j, k, kc, i, m int, a *left, c []float32, ldc int, acc bool
 	switch w.Form {
 	case FormFloat32:
 		if level == avx512 {
-			panelFloat32AVX512(m, kc, &a.wide[at+k], a.ld, &w.wide[from], &c[0], ldc, acc)
+			panelFloat32AVX512(m, kc, &a.wide[at+k], a.ld, &w.wide[from], &c[0], ldc, acc, w.N-j <= panelWidth/2)
 		} else {
 			panelFloat32AVX2(m, kc, &a.wide[at+k], a.ld, &w.wide[from], &c[0], ldc, acc)
 		}

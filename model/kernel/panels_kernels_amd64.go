@@ -4,10 +4,10 @@
 
 package kernel
 
-// panelFloat32AVX512 computes M (1 to 6) rows of a whole panel of 64 columns, K at least 1:
+// panelFloat32AVX512 computes M (1 to 6) rows of a panel of 64 columns, or of half of them, K at least 1:
 //
 //	for i := range M {
-//		for j := range 64 {
+//		for j := range 64 or, with half, 32 {
 //			s := 0 or, with acc, c[i*ldc+j]
 //			for k := range K { s = fma(a[i*lda+k], b[k*64+j], s) }
 //			c[i*ldc+j] = s
@@ -15,7 +15,7 @@ package kernel
 //	}
 //
 //go:noescape
-func panelFloat32AVX512(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+func panelFloat32AVX512(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool, half bool)
 
 // panelBF16Dots computes M (1 to 6) rows of a whole panel of 64 columns, K at least 1:
 //

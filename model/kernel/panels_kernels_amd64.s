@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func panelFloat32AVX512(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+// func panelFloat32AVX512(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool, half bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelFloat32AVX512(SB), NOSPLIT, $0-57
+TEXT ·panelFloat32AVX512(SB), NOSPLIT, $0-58
 	MOVQ M+0(FP), AX
 	MOVQ lda+24(FP), R8
 	MOVQ b+32(FP), BX
@@ -16,6 +16,8 @@ TEXT ·panelFloat32AVX512(SB), NOSPLIT, $0-57
 	SHLQ $0x02, R13
 	LEAQ (R8)(R8*2), R9
 	LEAQ (R8)(R8*4), R10
+	CMPB half+57(FP), $0x00
+	JNE  half
 	CMPQ AX, $0x01
 	JE   rows1
 	CMPQ AX, $0x02
@@ -613,6 +615,415 @@ k1:
 	ADDQ         $0x00000100, R11
 	DECQ         R14
 	JNZ          part1
+	VZEROUPPER
+	RET
+
+half:
+	CMPQ AX, $0x01
+	JE   half1
+	CMPQ AX, $0x02
+	JE   half2
+	CMPQ AX, $0x03
+	JE   half3
+	CMPQ AX, $0x04
+	JE   half4
+	CMPQ AX, $0x05
+	JE   half5
+	MOVQ $0x00000001, R14
+
+parthalf6:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	CMPB    acc+56(FP), $0x00
+	JE      beginhalf6
+	MOVQ    R11, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z2
+	VMOVUPS 64(DI), Z3
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Z5
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z8
+	VMOVUPS 64(DI), Z9
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z10
+	VMOVUPS 64(DI), Z11
+
+beginhalf6:
+	MOVQ K+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ BX, SI
+
+khalf6:
+	PREFETCHT1   2048(SI)
+	PREFETCHT1   2112(SI)
+	VBROADCASTSS (DX), Z12
+	VMOVUPS      (SI), Z13
+	VFMADD231PS  Z13, Z12, Z0
+	VMOVUPS      64(SI), Z14
+	VFMADD231PS  Z14, Z12, Z1
+	VBROADCASTSS (DX)(R8*1), Z12
+	VFMADD231PS  Z13, Z12, Z2
+	VFMADD231PS  Z14, Z12, Z3
+	VBROADCASTSS (DX)(R8*2), Z12
+	VFMADD231PS  Z13, Z12, Z4
+	VFMADD231PS  Z14, Z12, Z5
+	VBROADCASTSS (DX)(R9*1), Z12
+	VFMADD231PS  Z13, Z12, Z6
+	VFMADD231PS  Z14, Z12, Z7
+	VBROADCASTSS (DX)(R8*4), Z12
+	VFMADD231PS  Z13, Z12, Z8
+	VFMADD231PS  Z14, Z12, Z9
+	VBROADCASTSS (DX)(R10*1), Z12
+	VFMADD231PS  Z13, Z12, Z10
+	VFMADD231PS  Z14, Z12, Z11
+	ADDQ         $0x04, DX
+	ADDQ         $0x00000100, SI
+	DECQ         CX
+	JNZ          khalf6
+	MOVQ         R11, DI
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z9, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z10, (DI)
+	VMOVUPS      Z11, 64(DI)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, R11
+	DECQ         R14
+	JNZ          parthalf6
+	VZEROUPPER
+	RET
+
+half5:
+	MOVQ $0x00000001, R14
+
+parthalf5:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	CMPB    acc+56(FP), $0x00
+	JE      beginhalf5
+	MOVQ    R11, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z2
+	VMOVUPS 64(DI), Z3
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Z5
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z8
+	VMOVUPS 64(DI), Z9
+
+beginhalf5:
+	MOVQ K+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ BX, SI
+
+khalf5:
+	PREFETCHT1   2048(SI)
+	PREFETCHT1   2112(SI)
+	VBROADCASTSS (DX), Z10
+	VMOVUPS      (SI), Z11
+	VFMADD231PS  Z11, Z10, Z0
+	VMOVUPS      64(SI), Z12
+	VFMADD231PS  Z12, Z10, Z1
+	VBROADCASTSS (DX)(R8*1), Z10
+	VFMADD231PS  Z11, Z10, Z2
+	VFMADD231PS  Z12, Z10, Z3
+	VBROADCASTSS (DX)(R8*2), Z10
+	VFMADD231PS  Z11, Z10, Z4
+	VFMADD231PS  Z12, Z10, Z5
+	VBROADCASTSS (DX)(R9*1), Z10
+	VFMADD231PS  Z11, Z10, Z6
+	VFMADD231PS  Z12, Z10, Z7
+	VBROADCASTSS (DX)(R8*4), Z10
+	VFMADD231PS  Z11, Z10, Z8
+	VFMADD231PS  Z12, Z10, Z9
+	ADDQ         $0x04, DX
+	ADDQ         $0x00000100, SI
+	DECQ         CX
+	JNZ          khalf5
+	MOVQ         R11, DI
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z9, 64(DI)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, R11
+	DECQ         R14
+	JNZ          parthalf5
+	VZEROUPPER
+	RET
+
+half4:
+	MOVQ $0x00000001, R14
+
+parthalf4:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	CMPB    acc+56(FP), $0x00
+	JE      beginhalf4
+	MOVQ    R11, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z2
+	VMOVUPS 64(DI), Z3
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Z5
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+
+beginhalf4:
+	MOVQ K+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ BX, SI
+
+khalf4:
+	PREFETCHT1   2048(SI)
+	PREFETCHT1   2112(SI)
+	VBROADCASTSS (DX), Z8
+	VMOVUPS      (SI), Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VMOVUPS      64(SI), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VBROADCASTSS (DX)(R8*1), Z8
+	VFMADD231PS  Z9, Z8, Z2
+	VFMADD231PS  Z10, Z8, Z3
+	VBROADCASTSS (DX)(R8*2), Z8
+	VFMADD231PS  Z9, Z8, Z4
+	VFMADD231PS  Z10, Z8, Z5
+	VBROADCASTSS (DX)(R9*1), Z8
+	VFMADD231PS  Z9, Z8, Z6
+	VFMADD231PS  Z10, Z8, Z7
+	ADDQ         $0x04, DX
+	ADDQ         $0x00000100, SI
+	DECQ         CX
+	JNZ          khalf4
+	MOVQ         R11, DI
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, R11
+	DECQ         R14
+	JNZ          parthalf4
+	VZEROUPPER
+	RET
+
+half3:
+	MOVQ $0x00000001, R14
+
+parthalf3:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	CMPB    acc+56(FP), $0x00
+	JE      beginhalf3
+	MOVQ    R11, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z2
+	VMOVUPS 64(DI), Z3
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Z5
+
+beginhalf3:
+	MOVQ K+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ BX, SI
+
+khalf3:
+	PREFETCHT1   2048(SI)
+	PREFETCHT1   2112(SI)
+	VBROADCASTSS (DX), Z6
+	VMOVUPS      (SI), Z7
+	VFMADD231PS  Z7, Z6, Z0
+	VMOVUPS      64(SI), Z8
+	VFMADD231PS  Z8, Z6, Z1
+	VBROADCASTSS (DX)(R8*1), Z6
+	VFMADD231PS  Z7, Z6, Z2
+	VFMADD231PS  Z8, Z6, Z3
+	VBROADCASTSS (DX)(R8*2), Z6
+	VFMADD231PS  Z7, Z6, Z4
+	VFMADD231PS  Z8, Z6, Z5
+	ADDQ         $0x04, DX
+	ADDQ         $0x00000100, SI
+	DECQ         CX
+	JNZ          khalf3
+	MOVQ         R11, DI
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, R11
+	DECQ         R14
+	JNZ          parthalf3
+	VZEROUPPER
+	RET
+
+half2:
+	MOVQ $0x00000001, R14
+
+parthalf2:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	CMPB    acc+56(FP), $0x00
+	JE      beginhalf2
+	MOVQ    R11, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	ADDQ    R13, DI
+	VMOVUPS (DI), Z2
+	VMOVUPS 64(DI), Z3
+
+beginhalf2:
+	MOVQ K+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ BX, SI
+
+khalf2:
+	PREFETCHT1   2048(SI)
+	PREFETCHT1   2112(SI)
+	VBROADCASTSS (DX), Z4
+	VMOVUPS      (SI), Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VMOVUPS      64(SI), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VBROADCASTSS (DX)(R8*1), Z4
+	VFMADD231PS  Z5, Z4, Z2
+	VFMADD231PS  Z6, Z4, Z3
+	ADDQ         $0x04, DX
+	ADDQ         $0x00000100, SI
+	DECQ         CX
+	JNZ          khalf2
+	MOVQ         R11, DI
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	ADDQ         R13, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, R11
+	DECQ         R14
+	JNZ          parthalf2
+	VZEROUPPER
+	RET
+
+half1:
+	MOVQ $0x00000001, R14
+
+parthalf1:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	CMPB    acc+56(FP), $0x00
+	JE      beginhalf1
+	MOVQ    R11, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+
+beginhalf1:
+	MOVQ K+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ BX, SI
+
+khalf1:
+	PREFETCHT1   2048(SI)
+	PREFETCHT1   2112(SI)
+	VBROADCASTSS (DX), Z2
+	VMOVUPS      (SI), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      64(SI), Z4
+	VFMADD231PS  Z4, Z2, Z1
+	ADDQ         $0x04, DX
+	ADDQ         $0x00000100, SI
+	DECQ         CX
+	JNZ          khalf1
+	MOVQ         R11, DI
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, R11
+	DECQ         R14
+	JNZ          parthalf1
 	VZEROUPPER
 	RET
 

@@ -58,6 +58,7 @@ var raced = []struct {
 	{"NNMixed", func(o *operands) { NNMixed(16, 16, 16, o.x, 16, o.y, 16, o.dst, 16, false) }, "xy", "d"},
 	{"NTMixed", func(o *operands) { NTMixed(16, 16, 16, o.x, 16, o.y, 16, o.dst, 16, false) }, "xy", "d"},
 	{"TNMixed", func(o *operands) { TNMixed(16, 16, 16, o.x, 16, o.y, 16, o.dst, 16, false) }, "xy", "d"},
+	{"apart", func(o *operands) { apart(4, 16, 4, o.x, 4, o.y, 16, 64, o.dst, 16, false) }, "xy", "d"},
 	{"Panels", func(o *operands) { o.panels.Mul(4, o.x, 64, o.dst, 64, false) }, "xp", "d"},
 }
 

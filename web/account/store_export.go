@@ -15,6 +15,9 @@ func (s *Store) Export(ctx context.Context, userID, actor string, each func(kind
 	if !validID(userID) {
 		return wrap("export", ErrNotFound)
 	}
+	if err := s.Flush(ctx); err != nil {
+		return err
+	}
 	if err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		return audit(ctx, tx, actor, "user.export", userID, map[string]any{})
 	}); err != nil {

@@ -2,15 +2,10 @@ package account
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
-	"strings"
-	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Record stores what a request used and calls after (may be nil) in the same transaction, so that a prompt joins
@@ -18,7 +13,7 @@ import (
 // transaction: a key's requests would otherwise wait for each other's commits one by one.
 func (s *Store) Record(ctx context.Context, u Usage, after func(ctx context.Context, tx pgx.Tx) error) error {
 	if after == nil {
-		return wrap("record usage", s.ledger.add(ctx, s, u))
+		return wrap("record usage", s.ledger.add(ctx, s, entry{usage: u}))
 	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return record(ctx, tx, []Usage{u}, after) })
 	return wrap("record usage", err)
@@ -58,78 +53,4 @@ func record(ctx context.Context, tx pgx.Tx, list []Usage, after func(ctx context
 		INSERT INTO key_days AS d (key_id, day, tokens) SELECT k, (now() AT TIME ZONE 'UTC')::date, n FROM unnest($1::text[], $2::bigint[]) u(k, n)
 		ON CONFLICT (key_id, day) DO UPDATE SET tokens = d.tokens + excluded.tokens`, order, tokens)
 	return err
-}
-
-const (
-	ledgerMost = 500             // rows of a transaction
-	ledgerTime = 5 * time.Second // for one
-)
-
-// ledger gathers usage that is to be recorded while a transaction is under way.
-type ledger struct {
-	mu      sync.Mutex
-	waiting []*entry
-	busy    bool // a goroutine writes
-}
-
-type entry struct {
-	usage Usage
-	done  chan error
-}
-
-// add returns when the usage is committed.
-func (l *ledger) add(ctx context.Context, s *Store, u Usage) error {
-	e := &entry{u, make(chan error, 1)}
-	l.mu.Lock()
-	l.waiting = append(l.waiting, e)
-	if !l.busy {
-		l.busy = true
-		go l.write(s)
-	}
-	l.mu.Unlock()
-	select {
-	case err := <-e.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// write works until nothing waits.
-func (l *ledger) write(s *Store) {
-	for {
-		l.mu.Lock()
-		n := min(len(l.waiting), ledgerMost)
-		part := l.waiting[:n:n]
-		l.waiting = l.waiting[n:]
-		l.busy = n > 0
-		l.mu.Unlock()
-		if n == 0 {
-			return
-		}
-		err := s.recordAll(part)
-		for _, e := range part {
-			if n > 1 && badRow(err) { // one is: the others are not
-				e.done <- s.recordAll([]*entry{e})
-				continue
-			}
-			e.done <- err
-		}
-	}
-}
-
-// badRow says whether a value was refused, as against a database that cannot be reached.
-func badRow(err error) bool {
-	var pe *pgconn.PgError
-	return errors.As(err, &pe) && (strings.HasPrefix(pe.Code, "22") || strings.HasPrefix(pe.Code, "23"))
-}
-
-func (s *Store) recordAll(part []*entry) error {
-	ctx, cancel := context.WithTimeout(context.Background(), ledgerTime)
-	defer cancel()
-	list := make([]Usage, len(part))
-	for i, e := range part {
-		list[i] = e.usage
-	}
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return record(ctx, tx, list, nil) })
 }

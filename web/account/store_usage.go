@@ -29,10 +29,13 @@ func (s *Store) UsageByDay(ctx context.Context, userID string, since time.Time) 
 	return s.Usage(ctx, UsageFilter{UserID: userID, Since: since})
 }
 
-// Usage sums usage per UTC day, key and model version, newest day first.
+// Usage sums usage per UTC day, key and model version, newest day first; what was noted counts.
 func (s *Store) Usage(ctx context.Context, f UsageFilter) ([]Day, error) {
 	if f.UserID != "" && !validID(f.UserID) {
 		return nil, nil
+	}
+	if err := s.Flush(ctx); err != nil {
+		return nil, err
 	}
 	rows, err := s.pool.Query(ctx, `
 		SELECT date_trunc('day', at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS day, coalesce(key_id, ''), model_version,

@@ -1,7 +1,5 @@
 package openai
 
-import "encoding/json"
-
 // Model is one entry of GET /v1/models.
 type Model struct {
 	ID      string `json:"id"`
@@ -154,21 +152,4 @@ type CompletionLogprobs struct {
 	TokenLogprobs []*float64           `json:"token_logprobs"`
 	Tokens        []string             `json:"tokens"`
 	TopLogprobs   []map[string]float64 `json:"top_logprobs"`
-}
-
-// Done is the frame that ends a stream.
-var Done = []byte("data: [DONE]\n\n")
-
-// Frame is v as one data-only server-sent event.
-func Frame(v any) ([]byte, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	return append(append([]byte("data: "), b...), '\n', '\n'), nil
-}
-
-// ErrorFrame is an error after the first byte of a stream.
-func ErrorFrame(e *Error) []byte {
-	return append(append([]byte("data: "), e.Body()...), '\n', '\n')
 }

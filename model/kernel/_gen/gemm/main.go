@@ -1,5 +1,5 @@
 // Command gemm generates the matrix kernels: AVX-512 tiles of 8 × 48 and AVX2 tiles of 6 × 16 with every smaller size, the
-// copying of panels and the transposition of blocks.
+// copying of panels, the transposition of blocks and the small products of a decoder's attention.
 package main
 
 import (
@@ -22,6 +22,7 @@ func main() {
 		c.row()
 		c.rowBF16()
 		c.copyPanel()
+		c.apart()
 	}
 	few512(float32s)
 	few512(bf16s)

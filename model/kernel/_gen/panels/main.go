@@ -41,6 +41,8 @@ type class struct {
 	// mac multiplies the next word of m rows with nv vectors at RSI; of is the word of a row at RDX, sum the chain of a row and a vector.
 	mac  func(c class, m, nv int, of func(r, disp int) Mem, sum func(r, v int) VecPhysical)
 	over int // bytes that mac moves on in A
+	// halves says that half of a panel may be all that is wanted: of a matrix whose last panel is not full.
+	halves bool
 }
 
 var (
@@ -48,11 +50,11 @@ var (
 	ymm = []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
 
 	chain     = []string{"for k := range K { s = fma(a[i*lda+k], b[k*64+j], s) }"}
-	avx512    = class{"Float32AVX512", "float32", "float32", chain, 16, 4, zmm, words(func(b, a, s VecPhysical) { VFMADD231PS(b, a, s) }), 4}
-	avx2      = class{"Float32AVX2", "float32", "float32", chain, 8, 2, ymm, words(func(b, a, s VecPhysical) { VFMADD231PS(b, a, s) }), 4}
-	dots      = class{"BF16Dots", "uint32", "uint32", []string{"for k := range K { s = dot(a[i*lda+k], b[k*64+j], s) }"}, 16, 4, zmm, words(evex.Dot), 4}
+	avx512    = class{"Float32AVX512", "float32", "float32", chain, 16, 4, zmm, words(func(b, a, s VecPhysical) { VFMADD231PS(b, a, s) }), 4, true}
+	avx2      = class{"Float32AVX2", "float32", "float32", chain, 8, 2, ymm, words(func(b, a, s VecPhysical) { VFMADD231PS(b, a, s) }), 4, false}
+	dots      = class{"BF16Dots", "uint32", "uint32", []string{"for k := range K { s = dot(a[i*lda+k], b[k*64+j], s) }"}, 16, 4, zmm, words(evex.Dot), 4, false}
 	avx2Pairs = class{"BF16AVX2", "float32", "uint32", []string{
-		"for k := range K {", "\ts = fma(a[i*lda+2*k], upper(b[k*64+j]), s)", "\ts = fma(a[i*lda+2*k+1], lower(b[k*64+j]), s)", "}"}, 8, 2, ymm, pairs, 8}
+		"for k := range K {", "\ts = fma(a[i*lda+2*k], upper(b[k*64+j]), s)", "\ts = fma(a[i*lda+2*k+1], lower(b[k*64+j]), s)", "}"}, 8, 2, ymm, pairs, 8, false}
 )
 
 // words is the mac of classes that multiply word by word.
@@ -90,9 +92,17 @@ func pairs(c class, m, nv int, of func(r, disp int) Mem, sum func(r, v int) VecP
 
 func (c class) panel() {
 	name := "panel" + c.name
-	TEXT(name, NOSPLIT, fmt.Sprintf("func(M, K int, a *%s, lda int, b *%s, c *float32, ldc int, acc bool)", c.a, c.b))
+	flags := "acc"
+	if c.halves {
+		flags = "acc, half"
+	}
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(M, K int, a *%s, lda int, b *%s, c *float32, ldc int, %s bool)", c.a, c.b, flags))
 	doc := []string{fmt.Sprintf("%s computes M (1 to %d) rows of a whole panel of %d columns, K at least 1:", name, most, width), "",
 		"\tfor i := range M {", fmt.Sprintf("\t\tfor j := range %d {", width), "\t\t\ts := 0 or, with acc, c[i*ldc+j]"}
+	if c.halves {
+		doc[0] = fmt.Sprintf("%s computes M (1 to %d) rows of a panel of %d columns, or of half of them, K at least 1:", name, most, width)
+		doc[3] = fmt.Sprintf("\t\tfor j := range %d or, with half, %d {", width, width/2)
+	}
 	for _, line := range c.step {
 		doc = append(doc, "\t\t\t"+line)
 	}
@@ -107,6 +117,10 @@ func (c class) panel() {
 	SHLQ(Imm(2), R13)
 	LEAQ(Mem{Base: lda, Index: lda, Scale: 2}, R9)
 	LEAQ(Mem{Base: lda, Index: lda, Scale: 4}, R10)
+	if c.halves {
+		CMPB(NewParamAddr("half", 57), Imm(0))
+		JNE(LabelRef("half"))
+	}
 	for r := 1; r < most; r++ {
 		CMPQ(m, Imm(uint64(r)))
 		JE(LabelRef(fmt.Sprintf("rows%d", r)))
@@ -117,15 +131,28 @@ func (c class) panel() {
 		if r == 1 {
 			nv = width / c.lanes
 		}
-		c.tile(r, nv)
+		c.tile(fmt.Sprint(r), r, nv, width/(c.lanes*nv))
+		VZEROUPPER()
+		RET()
+	}
+	if !c.halves {
+		return
+	}
+	Label("half")
+	for r := 1; r < most; r++ {
+		CMPQ(m, Imm(uint64(r)))
+		JE(LabelRef(fmt.Sprintf("half%d", r)))
+	}
+	for r := most; r > 0; r-- {
+		Label(fmt.Sprintf("half%d", r))
+		c.tile(fmt.Sprintf("half%d", r), r, width/2/c.lanes, 1)
 		VZEROUPPER()
 		RET()
 	}
 }
 
-// tile computes m rows of the panel in R11, nv vectors at a time.
-func (c class) tile(m, nv int) {
-	id := fmt.Sprint(m)
+// tile computes m rows of the panel in R11, nv vectors at a time, so many times; labels end with id.
+func (c class) tile(id string, m, nv, times int) {
 	sum := func(r, v int) VecPhysical { return c.reg[r*nv+v] }
 	at := func(base Register, v int) Mem { return Mem{Base: base, Disp: 4 * c.lanes * v} }
 	each := func(f func(r, v int)) {
@@ -139,7 +166,7 @@ func (c class) tile(m, nv int) {
 			}
 		}
 	}
-	MOVQ(U32(width/(c.lanes*nv)), R14)
+	MOVQ(U32(uint32(times)), R14)
 	Label("part" + id)
 	for i := range m * nv {
 		c.zero(c.reg[i])
