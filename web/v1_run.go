@@ -244,9 +244,10 @@ func (j *job) choices() int { return len(j.prompts) * j.n }
 // answerHeaders are the same for whole answers and streams.
 func (j *job) answerHeaders(c *gin.Context) { c.Header(versionHeader, j.VersionID) }
 
-// fingerprint changes with what an answer hangs on besides the request: the weights, and the arithmetic of this machine's kernels.
+// fingerprint changes with what an answer hangs on besides the request: the weights, the arithmetic of this machine's kernels, and the way in
+// which tokens are drawn.
 func (j *job) fingerprint() string {
-	sum := sha256.Sum256([]byte(j.Digest + " " + kernel.Class()))
+	sum := sha256.Sum256([]byte(j.Digest + " " + kernel.Class() + " " + decode.Drawing))
 	return "fp_" + hex.EncodeToString(sum[:5])
 }
 

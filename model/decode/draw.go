@@ -8,6 +8,9 @@ import (
 	"github.com/rankloop/rankloop/model"
 )
 
+// Drawing names the way in which tokens are drawn. It changes where the same seed may bring other tokens than before.
+const Drawing = "float32, block by block"
+
 // draw picks the next token from Distribution, in float32 and without sorting where the temperature allows that: about a tenth of
 // the time.
 func (s *sampler) draw(logits []float32, p *Params, counts map[int32]int, rng *rand.Rand) int32 {

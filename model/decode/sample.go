@@ -20,7 +20,7 @@ type sampler struct {
 	order []int32
 	soft  []float32 // probabilities, of draw
 	moved []float32 // logits with penalties and biases
-	some  []float32 // of select
+	some  []float32 // of smallest
 }
 
 var samplers = sync.Pool{New: func() any { return new(sampler) }}
