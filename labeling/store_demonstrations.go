@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // Demonstration is an answer that a person wrote.
@@ -53,15 +55,15 @@ func (s *Store) AddDemonstrations(ctx context.Context, projectID string, list []
 	return added, err
 }
 
-// Demonstrations lists the project's demonstrations, oldest first, at most limit. Those of tasks that are hidden or held
-// back are left out, and those of prompts that may not be used or are kept for tests.
-func (s *Store) Demonstrations(ctx context.Context, projectID string, limit int) ([]Demonstration, error) {
+// Demonstrations lists the project's demonstrations that were there at a time (zero: that there are), oldest first, at most limit. Those of
+// tasks that are hidden or held back are left out, and those of prompts that may not be used or are kept for tests.
+func (s *Store) Demonstrations(ctx context.Context, projectID string, until time.Time, limit int) ([]Demonstration, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT d.id, d.messages, d.response, d.origin, d.labeler_id FROM demonstrations d
 		LEFT JOIN prompts p ON p.id = d.prompt_id
 		LEFT JOIN assignments a ON a.id = d.assignment_id LEFT JOIN tasks t ON t.id = a.task_id
-		WHERE d.project_id = $1 AND (p.id IS NULL OR p.usable AND p.split <> 'test') AND (t.id IS NULL OR NOT t.hidden AND t.held = '')
-		ORDER BY d.id LIMIT $2`, projectID, limit)
+		WHERE d.project_id = $1 AND d.created_at <= $2 AND (p.id IS NULL OR p.usable AND p.split <> 'test') AND (t.id IS NULL OR NOT t.hidden AND t.held = '')
+		ORDER BY d.id LIMIT $3`, projectID, moment(until), limit)
 	if err != nil {
 		return nil, fmt.Errorf("demonstrations of %s: %w", projectID, err)
 	}
@@ -69,6 +71,14 @@ func (s *Store) Demonstrations(ctx context.Context, projectID string, limit int)
 		err = row.Scan(&d.ID, &d.Messages, &d.Response, &d.Origin, &d.LabelerID)
 		return
 	})
+}
+
+// moment is a time as Postgres compares it; zero is after all others.
+func moment(t time.Time) pgtype.Timestamptz {
+	if t.IsZero() {
+		return pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
+	}
+	return pgtype.Timestamptz{Time: t, Valid: true}
 }
 
 // demonstrationHash identifies a demonstration within its project.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -62,7 +63,7 @@ func TestFeedbackTeaches(t *testing.T) {
 	if len(pairs) != 2 {
 		t.Errorf("%d comparisons", len(pairs))
 	}
-	demos, err := b.store.Demonstrations(b.ctx, b.project.ID, 10)
+	demos, err := b.store.Demonstrations(b.ctx, b.project.ID, time.Time{}, 10)
 	b.ok(err)
 	if len(demos) != 1 || demos[0].Response != "A robin is a bird." || demos[0].Origin != OriginCustomer || demos[0].LabelerID != "customer:zuzu" {
 		t.Errorf("%+v", demos)
@@ -84,7 +85,7 @@ func TestFeedbackTeaches(t *testing.T) {
 		t.Errorf("a frozen preference was changed: %v", err)
 	}
 	b.say(NewFeedback{CompletionID: "c1", CustomerID: "zuzu", Correction: "The robin."})
-	if demos, err = b.store.Demonstrations(b.ctx, b.project.ID, 10); err != nil || len(demos) != 1 || demos[0].Response != "The robin." {
+	if demos, err = b.store.Demonstrations(b.ctx, b.project.ID, time.Time{}, 10); err != nil || len(demos) != 1 || demos[0].Response != "The robin." {
 		t.Errorf("%+v %v", demos, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -289,7 +290,7 @@ func TestWritePrompt(t *testing.T) {
 	if created {
 		t.Error("the same prompt is there twice")
 	}
-	list, err := b.store.Demonstrations(b.ctx, b.project.ID, 10)
+	list, err := b.store.Demonstrations(b.ctx, b.project.ID, time.Time{}, 10)
 	b.ok(err)
 	if want := 1; p.Split == Test {
 		t.Fatal("no test share, and yet a test prompt")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -277,10 +278,11 @@ func (s *Store) PromptsWithoutTask(ctx context.Context, projectID string, limit 
 	return list, wrap(err, "prompts without a task in project %s", projectID)
 }
 
-// UsablePrompts lists the prompts of a split that may be labeled and trained on, oldest first, at most limit.
-func (s *Store) UsablePrompts(ctx context.Context, projectID, split string, limit int) ([]Prompt, error) {
+// UsablePrompts lists the prompts of a split that may be labeled and trained on and were there at a time (zero: that there are), oldest first,
+// at most limit.
+func (s *Store) UsablePrompts(ctx context.Context, projectID, split string, until time.Time, limit int) ([]Prompt, error) {
 	list, err := s.listPrompts(ctx, `SELECT `+promptColumns+` FROM prompts
-		WHERE project_id = $1 AND split = $2 AND usable ORDER BY id LIMIT $3`, projectID, split, limit)
+		WHERE project_id = $1 AND split = $2 AND usable AND created_at <= $3 ORDER BY id LIMIT $4`, projectID, split, moment(until), limit)
 	return list, wrap(err, "usable prompts of project %s", projectID)
 }
 

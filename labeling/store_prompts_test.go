@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -323,7 +324,7 @@ func TestDemonstrations(t *testing.T) {
 	if n != 2 || again != 0 {
 		t.Errorf("added %d, then %d", n, again)
 	}
-	got, err := b.store.Demonstrations(b.ctx, b.project.ID, 10)
+	got, err := b.store.Demonstrations(b.ctx, b.project.ID, time.Time{}, 10)
 	b.ok(err)
 	if len(got) != 2 || got[1].Response != "Good day." || got[1].LabelerID != "ann" {
 		t.Errorf("demonstrations %+v", got)

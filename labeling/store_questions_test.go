@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -168,7 +169,7 @@ func (b *bench) follows(q asked, n int, task Task, r Ranking) {
 	if len(r.Ranks) != len(r.ResponseIDs) {
 		b.Errorf("ranks %v of %v", r.Ranks, r.ResponseIDs)
 	}
-	list, err := b.store.Demonstrations(b.ctx, b.project.ID, 10)
+	list, err := b.store.Demonstrations(b.ctx, b.project.ID, time.Time{}, 10)
 	b.ok(err)
 	want := 0
 	if q.demonstration[n] != "" {

@@ -148,7 +148,7 @@ func (a *app) trainingRows(ctx context.Context, cfg nextConfig) train.Rows {
 			if err != nil {
 				return fmt.Errorf("project %s: %w", project, err)
 			}
-			list, err := a.labeling.Demonstrations(ctx, p.ID, maxDemonstrations)
+			list, err := a.labeling.Demonstrations(ctx, p.ID, time.Time{}, maxDemonstrations)
 			if err != nil {
 				return err
 			}

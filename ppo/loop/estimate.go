@@ -98,7 +98,7 @@ func (l *Loop) ground(ctx context.Context, projectID string) (g ground, err erro
 	if g.Material, err = l.Labeling.Material(ctx, projectID); err != nil {
 		return g, err
 	}
-	if g.prompts, err = l.Labeling.UsablePrompts(ctx, projectID, labeling.Train, tokensSampled); err != nil {
+	if g.prompts, err = l.Labeling.UsablePrompts(ctx, projectID, labeling.Train, time.Time{}, tokensSampled); err != nil {
 		return g, err
 	}
 	newest, err := l.Registry.List(ctx, registry.Reward, 1)

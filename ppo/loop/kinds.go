@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -23,17 +24,11 @@ const maxReferences = 512
 
 // Kinds are the loop's runs, for model/run's worker.
 func (l *Loop) Kinds() []run.Kind {
-	failed := func(ctx context.Context, tx pgx.Tx, v run.Run, cause error) error {
-		if v.RoundID == nil {
-			return nil
-		}
-		return l.fail(ctx, tx, *v.RoundID, v.Kind+": "+cause.Error())
-	}
 	return []run.Kind{
-		{Name: KindSFT, New: l.newSFT, Prepare: l.publishSFT, Finish: l.finishSFT, Failed: failed},
-		{Name: KindReward, New: l.newReward, Prepare: l.publishReward, Finish: l.finishReward, Failed: failed},
-		{Name: KindPPO, New: l.newPPO, Prepare: l.publishPolicy, Finish: l.finishPPO, Failed: failed, Halted: l.halted},
-		{Name: KindEvaluate, New: l.newEvaluation, Prepare: l.showEvaluation, Finish: l.finishEvaluation, Failed: failed},
+		{Name: KindSFT, New: l.newSFT, Prepare: l.publishSFT, Finish: l.finishSFT, Failed: l.failed},
+		{Name: KindReward, New: l.newReward, Prepare: l.publishReward, Finish: l.finishReward, Failed: l.failed},
+		{Name: KindPPO, New: l.newPPO, Prepare: l.publishPolicy, Finish: l.finishPPO, Failed: l.failed, Halted: l.halted},
+		{Name: KindEvaluate, New: l.newEvaluation, Prepare: l.showEvaluation, Finish: l.finishEvaluation, Failed: l.failed},
 	}
 }
 
@@ -96,7 +91,7 @@ func (l *Loop) newReward(ctx context.Context, v run.Run) (run.Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	reference, err := l.references(ctx, r, sft)
+	reference, err := l.references(ctx, r, sft, v.CreatedAt)
 	if err != nil {
 		return nil, err
 	}
@@ -143,12 +138,12 @@ func (l *Loop) groups(cp *checkpoint.Checkpoint, items []labeling.RankedPrompt) 
 
 // references are the answers whose mean reward becomes zero: people's demonstrations, or the SFT policy's own
 // answers where there are none (Ziegler et al. 2019 normalise on samples as well).
-func (l *Loop) references(ctx context.Context, r Round, sft *checkpoint.Checkpoint) ([]model.Sequence, error) {
-	out, err := l.demonstrations(ctx, r, sft, maxReferences)
+func (l *Loop) references(ctx context.Context, r Round, sft *checkpoint.Checkpoint, until time.Time) ([]model.Sequence, error) {
+	out, err := l.demonstrations(ctx, r, sft, until, maxReferences)
 	if err != nil || len(out) > 0 {
 		return out, err
 	}
-	prompts, err := l.prompts(ctx, r, sft, labeling.Train, maxReferences)
+	prompts, err := l.prompts(ctx, r, sft, labeling.Train, until, maxReferences)
 	if err != nil {
 		return nil, err
 	}
@@ -162,9 +157,9 @@ func (l *Loop) references(ctx context.Context, r Round, sft *checkpoint.Checkpoi
 	return out, nil
 }
 
-// prompts are the usable prompts of a split, encoded.
-func (l *Loop) prompts(ctx context.Context, r Round, cp *checkpoint.Checkpoint, split string, limit int) ([][]int32, error) {
-	list, err := l.Labeling.UsablePrompts(ctx, r.ProjectID, split, limit)
+// prompts are the usable prompts of a split that were there at a time, encoded.
+func (l *Loop) prompts(ctx context.Context, r Round, cp *checkpoint.Checkpoint, split string, until time.Time, limit int) ([][]int32, error) {
+	list, err := l.Labeling.UsablePrompts(ctx, r.ProjectID, split, until, limit)
 	if err != nil {
 		return nil, err
 	}

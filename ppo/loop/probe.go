@@ -55,9 +55,9 @@ type probe struct {
 // newProbe makes the probe of a round's PPO run: prompts that are held out where there are some, and a judge that is held out where
 // there is one.
 func (l *Loop) newProbe(ctx context.Context, v run.Run, r Round, init, sft *checkpoint.Checkpoint, proxy *reward.Scorer) (*probe, error) {
-	prompts, err := l.fittingPrompts(ctx, r, init, labeling.Test, probePrompts)
+	prompts, err := l.fittingPrompts(ctx, v, r, init, labeling.Test, probePrompts)
 	if err == nil && len(prompts) == 0 {
-		prompts, err = l.fittingPrompts(ctx, r, init, labeling.Train, probePrompts)
+		prompts, err = l.fittingPrompts(ctx, v, r, init, labeling.Train, probePrompts)
 	}
 	if err != nil {
 		return nil, err

@@ -59,24 +59,24 @@ func (l *Loop) newEvaluation(ctx context.Context, v run.Run) (run.Trainer, error
 		}
 		e.judge = rewardJudge{scorer}
 	}
-	if e.prompts, err = l.evalPrompts(ctx, r, sft); err != nil {
+	if e.prompts, err = l.evalPrompts(ctx, v, r, sft); err != nil {
 		return nil, err
 	}
 	t := &evaluationRun{evaluation: e, round: r}
 	return t, l.measureLabels(ctx, t, rm)
 }
 
-func (l *Loop) evalPrompts(ctx context.Context, r Round, cp *checkpoint.Checkpoint) ([]evalPrompt, error) {
-	out, err := l.fittingPrompts(ctx, r, cp, labeling.Test, r.Config.EvalPrompts)
+func (l *Loop) evalPrompts(ctx context.Context, v run.Run, r Round, cp *checkpoint.Checkpoint) ([]evalPrompt, error) {
+	out, err := l.fittingPrompts(ctx, v, r, cp, labeling.Test, r.Config.EvalPrompts)
 	if err == nil && len(out) == 0 {
 		err = fmt.Errorf("there are no held-out prompts to evaluate on: import some with the split \"test\"")
 	}
 	return out, err
 }
 
-// fittingPrompts are usable prompts of a split that fit the model's context with an answer, of the first so many.
-func (l *Loop) fittingPrompts(ctx context.Context, r Round, cp *checkpoint.Checkpoint, split string, limit int) (out []evalPrompt, err error) {
-	list, err := l.Labeling.UsablePrompts(ctx, r.ProjectID, split, limit)
+// fittingPrompts are usable prompts of a split, there when a run began, that fit the model's context with an answer, of the first so many.
+func (l *Loop) fittingPrompts(ctx context.Context, v run.Run, r Round, cp *checkpoint.Checkpoint, split string, limit int) (out []evalPrompt, err error) {
+	list, err := l.Labeling.UsablePrompts(ctx, r.ProjectID, split, v.CreatedAt, limit)
 	if err != nil {
 		return nil, err
 	}

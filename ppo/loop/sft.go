@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -39,7 +40,7 @@ func (l *Loop) newSFT(ctx context.Context, v run.Run) (run.Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	seqs, err := l.demonstrations(ctx, r, from, maxDemonstrations)
+	seqs, err := l.demonstrations(ctx, r, from, v.CreatedAt, maxDemonstrations)
 	if err != nil {
 		return nil, err
 	}
@@ -55,9 +56,10 @@ func (l *Loop) newSFT(ctx context.Context, v run.Run) (run.Trainer, error) {
 	return &sftRun{Trainer: t, round: r, from: from}, nil
 }
 
-// demonstrations are people's answers behind their prompts, encoded; those that do not fit into the context are left out.
-func (l *Loop) demonstrations(ctx context.Context, r Round, cp *checkpoint.Checkpoint, limit int) ([]model.Sequence, error) {
-	demos, err := l.Labeling.Demonstrations(ctx, r.ProjectID, limit)
+// demonstrations are people's answers behind their prompts that were there at a time, encoded; those that do not fit into the context are left
+// out.
+func (l *Loop) demonstrations(ctx context.Context, r Round, cp *checkpoint.Checkpoint, until time.Time, limit int) ([]model.Sequence, error) {
+	demos, err := l.Labeling.Demonstrations(ctx, r.ProjectID, until, limit)
 	if err != nil {
 		return nil, err
 	}
