@@ -53,7 +53,7 @@ type Run struct {
 	StateFile   string          `json:"-"`         // trainer's state at Step, relative to Options.Dir; "" at step 0
 	Error       string          `json:"error"`     // why it failed
 	CreatedAt   time.Time       `json:"created_at"`
-	StartedAt   *time.Time      `json:"started_at"`
+	StartedAt   *time.Time      `json:"started_at"`   // of the first slice
 	HeartbeatAt *time.Time      `json:"heartbeat_at"` // null while no slice runs
 	FinishedAt  *time.Time      `json:"finished_at"`
 

@@ -14,7 +14,7 @@ import (
 )
 
 // begin claims the run for the slice of that job; errFenced where the job is left over from an earlier life, errBusy where
-// another worker shows signs of life younger than deadAfter.
+// another worker shows signs of life younger than deadAfter. A run that has no step yet starts only now.
 func (s *Store) begin(ctx context.Context, a sliceArgs, deadAfter time.Duration) (Run, error) {
 	return s.mine(ctx, func(tx pgx.Tx) (Run, error) {
 		before, err := one(ctx, tx, `SELECT `+columns+` FROM runs r
@@ -23,7 +23,7 @@ func (s *Store) begin(ctx context.Context, a sliceArgs, deadAfter time.Duration)
 			return before, err
 		}
 		r, err := one(ctx, tx, `
-			UPDATE runs AS r SET state = 'running', started_at = coalesce(started_at, now()), heartbeat_at = now(), error = ''
+			UPDATE runs AS r SET state = 'running', started_at = CASE WHEN step > 0 THEN coalesce(started_at, now()) ELSE now() END, heartbeat_at = now(), error = ''
 			WHERE id = $1 AND coalesce(heartbeat_at < now() - $2::interval, true) RETURNING `+columns, a.RunID, deadAfter)
 		if errors.Is(err, ErrNotFound) {
 			err = errBusy

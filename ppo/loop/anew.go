@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -59,6 +60,14 @@ func (l *Loop) beginAnew(ctx context.Context, tx pgx.Tx, v run.Run, cause error)
 		return false, err
 	}
 	return true, l.save(ctx, tx, r)
+}
+
+// began is when a run took its first step, or would have: what it learns from was there by then. A state of it is of that data.
+func began(v run.Run) time.Time {
+	if v.StartedAt == nil {
+		return time.Time{}
+	}
+	return *v.StartedAt
 }
 
 // runOf is where a round writes down its run of a kind; nil for other kinds.

@@ -91,7 +91,7 @@ func (l *Loop) newReward(ctx context.Context, v run.Run) (run.Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	reference, err := l.references(ctx, r, sft, v.CreatedAt)
+	reference, err := l.references(ctx, r, sft, began(v))
 	if err != nil {
 		return nil, err
 	}

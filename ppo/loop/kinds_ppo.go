@@ -85,7 +85,7 @@ func (l *Loop) newPPO(ctx context.Context, v run.Run) (run.Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	prompts, err := l.prompts(ctx, r, init, labeling.Train, v.CreatedAt, 1<<20)
+	prompts, err := l.prompts(ctx, r, init, labeling.Train, began(v), 1<<20)
 	if err != nil {
 		return nil, err
 	}

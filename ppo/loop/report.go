@@ -76,7 +76,7 @@ func (l *Loop) evalPrompts(ctx context.Context, v run.Run, r Round, cp *checkpoi
 
 // fittingPrompts are usable prompts of a split, there when a run began, that fit the model's context with an answer, of the first so many.
 func (l *Loop) fittingPrompts(ctx context.Context, v run.Run, r Round, cp *checkpoint.Checkpoint, split string, limit int) (out []evalPrompt, err error) {
-	list, err := l.Labeling.UsablePrompts(ctx, r.ProjectID, split, v.CreatedAt, limit)
+	list, err := l.Labeling.UsablePrompts(ctx, r.ProjectID, split, began(v), limit)
 	if err != nil {
 		return nil, err
 	}

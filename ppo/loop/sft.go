@@ -40,7 +40,7 @@ func (l *Loop) newSFT(ctx context.Context, v run.Run) (run.Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	seqs, err := l.demonstrations(ctx, r, from, v.CreatedAt, maxDemonstrations)
+	seqs, err := l.demonstrations(ctx, r, from, began(v), maxDemonstrations)
 	if err != nil {
 		return nil, err
 	}
