@@ -141,6 +141,10 @@ func TestAdmin4LiveCurves(t *testing.T) {
 	b.allow("ERR_") // the connection that is cut
 	w.http.CloseClientConnections()
 	grown()
+	shown := eval[[]int](b, `[Number(`+kl+`.dataset.points), Number(`+kl+`.dataset.last)]`)
+	if n := w.count(`SELECT count(*) FROM run_metrics WHERE run_id::text = $1 AND metrics ? 'kl' AND step <= $2`, r.PPORunID, shown[1]); n != shown[0] {
+		t.Errorf("the curve has %d points up to step %d after the cut, of %d", shown[0], shown[1], n)
+	}
 
 	// Zoom by keys, then by drag; smoothing; the same numbers as a table.
 	eval[bool](b, kl+`.scrollIntoView({block: "center"}); `+kl+`.querySelector(".plot-box").focus(); true`)
