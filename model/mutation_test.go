@@ -20,7 +20,7 @@ var mutants = []struct {
 	{"the mask lets the next position through on the way back", []edit{
 		{"kernel/attention.go", "bandStart(i+r, window)-from, i+r+1-from", "bandStart(i+r, window)-from, min(i+r+2-from, seen)"}}},
 	{"a cached position does not see itself", []edit{
-		{"kernel/attention_cached.go", "s.f[r*width:][start-from : Tk-from]", "s.f[r*width:][start-from : max(Tk-from-1, start-from+1)]"}}},
+		{"kernel/attention_cached.go", "width, live := roundUp(Tk-from, 16), Tk-start", "width, live := roundUp(Tk-from, 16), max(Tk-start-1, 1)"}}},
 	{"attention is not scaled by the head width", []edit{
 		{"work.go", "math.Sqrt(float64(c.headDim()))", "math.Sqrt(float64(c.Width))"}}},
 	{"the gradient of the scores is not scaled", []edit{

@@ -132,7 +132,7 @@ func TestQuestionsInBrowser(t *testing.T) {
 				b.do(chromedp.Evaluate[chromedp.Void](`document.activeElement.blur()`))
 				b.keys("s")
 				b.until(`document.getElementById("skip-dialog").open`)
-				b.do(chromedp.Click(chromedp.CSS(`#skip-dialog button[value="skip"]`)))
+				b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('#skip-dialog button[value="skip"]').click()`))
 				b.until(`!document.getElementById("empty").hidden`)
 			})
 		}

@@ -41,7 +41,7 @@ func TestLanguage(t *testing.T) {
 	mina.form("/look", "lang", "zh-Hant").want(t, http.StatusSeeOther)
 	page(mina, "/account", "zh-Hant", "您的帳號")
 	page(mina, "/docs/ranking", "zh-Hant", "同一個數字按兩次代表並列")
-	page(mina, "/docs/speed", "zh-Hant", "本頁僅提供英文版")
+	page(mina, "/docs/speed", "zh-Hant", "限制模型的有三件事")
 	elsewhere := w.anon()
 	elsewhere.login("mina@example.com", testPassword).want(t, http.StatusSeeOther)
 	page(elsewhere, "/account", "zh-Hant", "您的帳號", "Accept-Language", "en", "Cookie", "lang=en")

@@ -331,8 +331,9 @@ class Desk {
 
   // skip gives the task back for good, with a reason.
   async skip(reason) {
-    if (!this.task || this.busy) return;
     const task = this.task;
+    while (this.busy) await new Promise((done) => setTimeout(done, 50)); // a dialog was answered for it: that is not lost
+    if (!task || this.task !== task) return;
     this.busy = true;
     await this.saving;
     const res = await call("POST", "/label/api/assignments/" + task.assignment + "/skip", { reason });
