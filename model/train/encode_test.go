@@ -287,7 +287,7 @@ func TestHeld(t *testing.T) {
 	for i := 0; i < len(room); i += 4096 {
 		room[i] = 1
 	}
-	if grew := Held() - before; grew < 48<<20 || grew > 128<<20 {
+	if grew := Held() - before; grew < 48<<20 || grew > 256<<20 { // the race detector takes as much again
 		t.Errorf("64 MB more are %d bytes", grew)
 	}
 	runtime.KeepAlive(room)
