@@ -87,6 +87,9 @@ func (l *lab) addAudit(ctx context.Context, n int) error {
 		}
 		l.show.show("audit", last+1, n, "entries")
 	}
-	_, err := l.pool.Exec(ctx, `VACUUM ANALYZE audit`)
+	if _, err := l.pool.Exec(ctx, `VACUUM ANALYZE audit`); err != nil {
+		return err
+	}
+	_, err := l.pool.Exec(ctx, `CHECKPOINT`) // or the first page waits behind what was written here
 	return err
 }
