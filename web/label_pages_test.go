@@ -120,6 +120,10 @@ func TestHistoryPage(t *testing.T) {
 	w := newWorld(t)
 	mina, yuki := w.as("mina", account.RoleLabeler), w.as("yuki", account.RoleLabeler)
 	const n = historySize + 3
+	q, err := w.labeling.QualitySettings(t.Context(), w.project.ID)
+	w.must(err)
+	q.ControlAfter = 0 // no former task comes again in place of the last
+	w.must(w.labeling.SetQualitySettings(t.Context(), w.project.ID, q, "system"))
 	for i := range n {
 		w.addTask(says(fmt.Sprintf("Story <%d>.", i)), demoAnswers...)
 	}
