@@ -333,7 +333,7 @@ type refCall struct {
 }
 
 type referenceData struct {
-	Pages   []helpPage
+	helpData
 	Intro   string
 	Calls   []refCall
 	Schemas []refSchema
@@ -348,7 +348,7 @@ func (s *server) referencePage(c *gin.Context) {
 	if !plainHost.MatchString(host) {
 		host = "rankloop.example.com"
 	}
-	d := referenceData{Pages: s.help[s.language(c).Tag], Intro: s.reference.Intro, Schemas: s.reference.Schemas}
+	d := referenceData{helpData: helpData{s.help[s.language(c).Tag], helpPage{Name: "reference"}}, Intro: s.reference.Intro, Schemas: s.reference.Schemas}
 	for _, r := range s.reference.Operations {
 		d.Calls = append(d.Calls, refCall{r, r.curl(base + host)})
 	}
