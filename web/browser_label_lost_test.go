@@ -358,3 +358,33 @@ func TestServerAway(t *testing.T) {
 	}
 	b.wantOrder("A > B")
 }
+
+// TestDraftComesFirst: a draft that is still under way when its task is submitted reaches the server before what ends the task, and is not
+// refused (a refusal is an error in the browser's console, which every test reads).
+func TestDraftComesFirst(t *testing.T) {
+	t.Parallel()
+	b := labelingTab(t, 2, 1280, 900)
+	eval[bool](b, `(() => {
+		const plain = window.fetch;
+		window.fetch = async (path, init) => {
+			if (!path.endsWith("/draft")) return plain(path, init);
+			window.draft = "under way";
+			await new Promise((done) => setTimeout(done, 800));
+			const res = await plain(path, init);
+			window.draft = res.status;
+			return res;
+		};
+		return true;
+	})()`)
+	b.keys("1234")
+	b.until(`window.draft === "under way"`)
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.until(`window.draft === 204`)
+	deadline := time.Now().Add(10 * time.Second)
+	for b.w.count(`SELECT count(*) FROM assignments WHERE state = 'submitted'`) != 1 {
+		if time.Now().After(deadline) {
+			t.Fatal("the answer did not come")
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+}

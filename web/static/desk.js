@@ -23,7 +23,10 @@ class Desk {
     this.drafts = new Drafts(this.kept);
     this.holds = new Holds(prefix);
     this.outbox = new Outbox(this.kept, {
-      send: (item) => call("POST", "/label/api/assignments/" + item.assignment + "/submit", item.body, { "Idempotency-Key": item.key }, { keepalive: JSON.stringify(item.body).length < 30_000 }),
+      send: async (item) => {
+        await this.saving; // or a draft under way would come after what ends its task, and be refused
+        return call("POST", "/label/api/assignments/" + item.assignment + "/submit", item.body, { "Idempotency-Key": item.key }, { keepalive: JSON.stringify(item.body).length < 30_000 });
+      },
       settled: (item, res) => this.settled(item, res),
       waiting: (item, res) => {
         this.banner(res.status === 0 ? t("No connection. Your answer is kept here and will be sent.") : problemText(res));
