@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -343,7 +344,19 @@ func (s *Store) SaveDraft(ctx context.Context, assignmentID, labelerID string, d
 // with the draft. A reopened ranking stands again as it was. What is closed already
 // stays so; that is no error, because a page says goodbye without knowing.
 func (s *Store) Release(ctx context.Context, assignmentID, labelerID string) error {
+	return s.ReleaseUntil(ctx, assignmentID, labelerID, time.Time{})
+}
+
+// ReleaseUntil is Release of a lease that ends at a time, and does nothing where it was renewed since: the goodbye of a page may come
+// after the next page has taken up its task. Zero is any lease.
+func (s *Store) ReleaseUntil(ctx context.Context, assignmentID, labelerID string, until time.Time) error {
 	err := s.closeLease(ctx, assignmentID, labelerID, func(tx pgx.Tx, a lease) error {
+		if !until.IsZero() {
+			var same bool
+			if err := tx.QueryRow(ctx, `SELECT lease_until = $2 FROM assignments WHERE id = $1 FOR NO KEY UPDATE`, a.id, until).Scan(&same); err != nil || !same {
+				return err
+			}
+		}
 		switch a.state {
 		case Leased:
 			return a.free(ctx, tx, Released, "")

@@ -283,12 +283,25 @@ func TestSkipAndRelease(t *testing.T) {
 	b.invalid(b.store.Skip(b.ctx, a.ID, "ann", "  "), "reason")
 	b.ok(b.store.Release(b.ctx, a.ID, "ann"))
 	b.ok(b.store.Release(b.ctx, a.ID, "ann")) // a page says goodbye twice
-	if again := b.claim("ann"); again.ID != a.ID {
+	again := b.claim("ann")
+	if again.ID != a.ID {
 		t.Errorf("released and claimed: %s, want %s", again.ID, a.ID)
 	}
+	renewed, err := b.store.Renew(b.ctx, a.ID, "ann")
+	b.ok(err)
+	for _, x := range []struct {
+		until time.Time
+		state string
+	}{{again.LeaseUntil, Leased}, {renewed.LeaseUntil, Released}} { // a goodbye that comes late gives nothing back
+		b.ok(b.store.ReleaseUntil(b.ctx, a.ID, "ann", x.until))
+		if got, err := b.store.Assignment(b.ctx, a.ID, "ann"); err != nil || got.State != x.state {
+			t.Errorf("%v %v, want %s", got, err, x.state)
+		}
+	}
+	b.claim("ann")
 	b.ok(b.store.Skip(b.ctx, a.ID, "ann", "not my field"))
 	b.ok(b.store.Skip(b.ctx, a.ID, "ann", "not my field"))
-	_, err := b.store.Claim(b.ctx, b.project.ID, "ann")
+	_, err = b.store.Claim(b.ctx, b.project.ID, "ann")
 	b.is(err, ErrEmpty)
 	_, err = b.store.Submit(b.ctx, best(a, "late"), nil)
 	b.is(err, ErrConflict)

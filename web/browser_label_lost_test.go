@@ -388,3 +388,24 @@ func TestDraftComesFirst(t *testing.T) {
 		time.Sleep(30 * time.Millisecond)
 	}
 }
+
+// TestLeaseTakenUpAgain: where the lease of a task that the page has was given back on the way (the goodbye of a page came late), the server
+// gives the same task once more. The page knows it: it is not shown twice.
+func TestLeaseTakenUpAgain(t *testing.T) {
+	t.Parallel()
+	b := labelingTab(t, 2, 1280, 900)
+	b.until(`performance.getEntriesByType("resource").filter((r) => r.name.endsWith("/label/api/next") && r.responseEnd > 0).length >= 2`)
+	var ahead, labeler string
+	b.w.must(b.w.pool.QueryRow(t.Context(), `SELECT a.id, a.labeler_id FROM assignments a JOIN tasks t ON t.id = a.task_id ORDER BY t.position DESC LIMIT 1`).Scan(&ahead, &labeler))
+	b.w.must(b.w.labeling.Release(t.Context(), ahead, labeler))
+	b.keys("1234")
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.until(`performance.getEntriesByType("resource").filter((r) => r.name.endsWith("/label/api/next") && r.responseEnd > 0).length >= 4`)
+	if n := b.w.count(`SELECT count(*) FROM assignments WHERE state = 'leased'`); n != 1 {
+		t.Errorf("%d leases, want that of the task which is shown", n)
+	}
+	b.keys("s")
+	b.until(`document.getElementById("skip-dialog").open`)
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.until(`!document.getElementById("empty").hidden`)
+}

@@ -214,7 +214,15 @@ func (s *server) release(c *gin.Context) {
 	if s.limited(c, s.calls, max(otherCallsPerMinute, 2*s.Settings.Int(setting.LabelsPerMinute))) || s.emptyBody(c) {
 		return
 	}
-	s.noContent(c, s.Labeling.Release(c.Request.Context(), c.Param("id"), user(c).ID))
+	var until time.Time
+	if text := c.Query("until"); text != "" {
+		var err error
+		if until, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			s.fail(c, bad("until", "is not a time: the lease_until that came with the task is wanted"))
+			return
+		}
+	}
+	s.noContent(c, s.Labeling.ReleaseUntil(c.Request.Context(), c.Param("id"), user(c).ID, until))
 }
 
 func (s *server) noContent(c *gin.Context, err error) {

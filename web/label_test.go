@@ -3,9 +3,11 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rankloop/rankloop/labeling"
 	"github.com/rankloop/rankloop/labeling/simulate"
@@ -101,10 +103,22 @@ func TestLabelEndpoints(t *testing.T) {
 	}
 	ada.form("/admin/held/"+held+"/release").want(t, http.StatusSeeOther)
 	mina.json(post, "/label/api/claim", nil).into(t, &a)
-	mina.json(post, "/label/api/assignments/"+a.Assignment+"/release", nil).want(t, http.StatusNoContent)
-	if n := w.count(`SELECT count(*) FROM tasks WHERE open_slots = 1`); n != 3 {
-		t.Errorf("%d open tasks", n)
+	release := "/label/api/assignments/" + a.Assignment + "/release"
+	mina.json(post, release+"?until=tomorrow", nil).want(t, http.StatusBadRequest)
+	open := func(want int) {
+		t.Helper()
+		if n := w.count(`SELECT count(*) FROM tasks WHERE open_slots = 1`); n != want {
+			t.Errorf("%d open tasks, want %d", n, want)
+		}
 	}
+	var now task
+	mina.json(post, "/label/api/claim", nil).into(t, &now) // the same, renewed
+	mina.json(post, release+"?until="+url.QueryEscape(a.LeaseUntil.Format(time.RFC3339Nano)), nil).want(t, http.StatusNoContent)
+	open(2)
+	mina.json(post, release+"?until="+url.QueryEscape(now.LeaseUntil.Format(time.RFC3339Nano)), nil).want(t, http.StatusNoContent)
+	open(3)
+	mina.json(post, release, nil).want(t, http.StatusNoContent) // it is given back already
+	open(3)
 }
 
 // TestSimulatedLabelers: the client that stands in for people finds its way through sign-in, claim and submit, twenty at

@@ -79,7 +79,8 @@ class Desk {
 
   // ---- which task
 
-  // obtain asks for a task that no tab of this browser has, and that does not wait to be sent: {task}, or {res}.
+  // obtain asks for a task that no tab of this browser has, and that does not wait to be sent: {task}, or {res}. One that this page has
+  // comes where its lease was lost on the way, and has it again.
   async obtain() {
     const busy = new Set(this.outbox.items.map((i) => i.assignment));
     for (let tries = 0; tries < 4; tries++) {
@@ -89,7 +90,10 @@ class Desk {
       if (res.status !== 200) return { res };
       const task = res.body;
       task.leaseEnd = sent + task.lease_seconds * 1000;
-      if (await this.holds.take(task.assignment)) return { task };
+      for (const mine of [this.task, ...this.ahead]) {
+        if (mine && mine.assignment === task.assignment) Object.assign(mine, { leaseEnd: task.leaseEnd, lease_until: task.lease_until });
+      }
+      if (!held.has(task.assignment) && await this.holds.take(task.assignment)) return { task };
       busy.add(task.assignment); // another tab was quicker
     }
     return { res: { status: 204, body: null, retry: 0 } };
@@ -199,7 +203,7 @@ class Desk {
 
   // leave gives the work ahead back to others when the page goes, and sends the last moment's edits.
   leave() {
-    for (const a of this.ahead) if (a.fresh) navigator.sendBeacon("/label/api/assignments/" + a.assignment + "/release");
+    for (const a of this.ahead) if (a.fresh) navigator.sendBeacon("/label/api/assignments/" + a.assignment + "/release?until=" + encodeURIComponent(a.lease_until));
     this.ahead = [];
     this.holds.giveAll();
     if (!this.task || this.busy) return;
@@ -371,6 +375,7 @@ class Desk {
     const res = await call("POST", "/label/api/assignments/" + task.assignment + "/renew");
     if (res.status === 200) {
       task.leaseEnd = performance.now() + res.body.lease_seconds * 1000;
+      task.lease_until = res.body.lease_until;
     } else if (res.status === 409 || res.status === 404) {
       if (this.task === task && left <= 0) {
         this.banner(t("The hold on this task ran out. Your work is kept: you can still submit, and it counts if nobody else took the place."));
