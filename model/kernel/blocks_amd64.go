@@ -139,12 +139,12 @@ type ahead struct {
 
 // ahead returns what is to be done while b is at work.
 func (w *blocks) ahead(b, next block) ahead {
-	lanes, mr, nv := shape()
+	lanes, _, nv := shape()
 	width := lanes * nv
-	x := ahead{blocks: w, block: next, most: b.kc/4 - mr}
+	x := ahead{blocks: w, block: next, most: b.kc / 4}
 	x.copies = x.most > 0 && next.kc > 0 && w.bns == 1 && (b.end-b.j)%width == 0 && (next.end-next.j)%width == 0
 	switch {
-	case x.most <= 0 || next.kc == 0:
+	case x.most == 0 || next.kc == 0:
 	case x.copies:
 		x.all = next.kc * (next.end - next.j) / width
 	case w.bns == 1:

@@ -3518,9 +3518,12 @@ zero8x3:
 	JL   k8x3
 	SHRQ $0x02, R15
 	MOVQ R15, (SP)
-	CMPQ R15, $0x08
-	JL   plain8x3
-	SUBQ $0x08, (SP)
+	MOVQ $0x00000001, 16(SP)
+	SUBQ $0x08, R15
+	JL   ahead8x3
+	CMPQ R15, share+128(FP)
+	JL   ahead8x3
+	MOVQ R15, (SP)
 	MOVQ $0x00000008, R15
 	MOVQ R12, 8(SP)
 	MOVQ $0x00000000, 16(SP)
@@ -3685,19 +3688,21 @@ fetch8x3:
 	CMPQ         16(SP), $0x00
 	JNE          fetched8x3
 	INCQ         16(SP)
-	MOVQ         next+96(FP), DI
-	CMPQ         panel+112(FP), $0x00
-	JNE          copies8x3
-	MOVQ         step+104(FP), R15
-	MOVQ         R15, 8(SP)
-	MOVQ         share+128(FP), R15
-	CMPQ         R15, places+120(FP)
-	CMOVQGT      places+120(FP), R15
-	SUBQ         R15, places+120(FP)
-	SUBQ         R15, (SP)
-	TESTQ        R15, R15
-	JNZ          fetch8x3
-	JMP          plain8x3
+
+ahead8x3:
+	MOVQ    next+96(FP), DI
+	CMPQ    panel+112(FP), $0x00
+	JNE     copies8x3
+	MOVQ    step+104(FP), R15
+	MOVQ    R15, 8(SP)
+	MOVQ    share+128(FP), R15
+	CMPQ    R15, places+120(FP)
+	CMOVQGT places+120(FP), R15
+	SUBQ    R15, places+120(FP)
+	SUBQ    R15, (SP)
+	TESTQ   R15, R15
+	JNZ     fetch8x3
+	JMP     plain8x3
 
 copies8x3:
 	MOVQ    share+128(FP), R15
@@ -4987,9 +4992,12 @@ zero8x2:
 	JL   k8x2
 	SHRQ $0x02, R15
 	MOVQ R15, (SP)
-	CMPQ R15, $0x08
-	JL   plain8x2
-	SUBQ $0x08, (SP)
+	MOVQ $0x00000001, 16(SP)
+	SUBQ $0x08, R15
+	JL   ahead8x2
+	CMPQ R15, share+128(FP)
+	JL   ahead8x2
+	MOVQ R15, (SP)
 	MOVQ $0x00000008, R15
 	MOVQ R12, 8(SP)
 	MOVQ $0x00000000, 16(SP)
@@ -5118,19 +5126,21 @@ fetch8x2:
 	CMPQ         16(SP), $0x00
 	JNE          fetched8x2
 	INCQ         16(SP)
-	MOVQ         next+96(FP), DI
-	CMPQ         panel+112(FP), $0x00
-	JNE          copies8x2
-	MOVQ         step+104(FP), R15
-	MOVQ         R15, 8(SP)
-	MOVQ         share+128(FP), R15
-	CMPQ         R15, places+120(FP)
-	CMOVQGT      places+120(FP), R15
-	SUBQ         R15, places+120(FP)
-	SUBQ         R15, (SP)
-	TESTQ        R15, R15
-	JNZ          fetch8x2
-	JMP          plain8x2
+
+ahead8x2:
+	MOVQ    next+96(FP), DI
+	CMPQ    panel+112(FP), $0x00
+	JNE     copies8x2
+	MOVQ    step+104(FP), R15
+	MOVQ    R15, 8(SP)
+	MOVQ    share+128(FP), R15
+	CMPQ    R15, places+120(FP)
+	CMOVQGT places+120(FP), R15
+	SUBQ    R15, places+120(FP)
+	SUBQ    R15, (SP)
+	TESTQ   R15, R15
+	JNZ     fetch8x2
+	JMP     plain8x2
 
 copies8x2:
 	MOVQ    share+128(FP), R15
@@ -6157,9 +6167,12 @@ zero8x1:
 	JL   k8x1
 	SHRQ $0x02, R15
 	MOVQ R15, (SP)
-	CMPQ R15, $0x08
-	JL   plain8x1
-	SUBQ $0x08, (SP)
+	MOVQ $0x00000001, 16(SP)
+	SUBQ $0x08, R15
+	JL   ahead8x1
+	CMPQ R15, share+128(FP)
+	JL   ahead8x1
+	MOVQ R15, (SP)
 	MOVQ $0x00000008, R15
 	MOVQ R12, 8(SP)
 	MOVQ $0x00000000, 16(SP)
@@ -6252,19 +6265,21 @@ fetch8x1:
 	CMPQ         16(SP), $0x00
 	JNE          fetched8x1
 	INCQ         16(SP)
-	MOVQ         next+96(FP), DI
-	CMPQ         panel+112(FP), $0x00
-	JNE          copies8x1
-	MOVQ         step+104(FP), R15
-	MOVQ         R15, 8(SP)
-	MOVQ         share+128(FP), R15
-	CMPQ         R15, places+120(FP)
-	CMOVQGT      places+120(FP), R15
-	SUBQ         R15, places+120(FP)
-	SUBQ         R15, (SP)
-	TESTQ        R15, R15
-	JNZ          fetch8x1
-	JMP          plain8x1
+
+ahead8x1:
+	MOVQ    next+96(FP), DI
+	CMPQ    panel+112(FP), $0x00
+	JNE     copies8x1
+	MOVQ    step+104(FP), R15
+	MOVQ    R15, 8(SP)
+	MOVQ    share+128(FP), R15
+	CMPQ    R15, places+120(FP)
+	CMOVQGT places+120(FP), R15
+	SUBQ    R15, places+120(FP)
+	SUBQ    R15, (SP)
+	TESTQ   R15, R15
+	JNZ     fetch8x1
+	JMP     plain8x1
 
 copies8x1:
 	MOVQ    share+128(FP), R15
@@ -7768,9 +7783,12 @@ zero6x2:
 	JL   k6x2
 	SHRQ $0x02, R15
 	MOVQ R15, (SP)
-	CMPQ R15, $0x06
-	JL   plain6x2
-	SUBQ $0x06, (SP)
+	MOVQ $0x00000001, 16(SP)
+	SUBQ $0x06, R15
+	JL   ahead6x2
+	CMPQ R15, share+128(FP)
+	JL   ahead6x2
+	MOVQ R15, (SP)
 	MOVQ $0x00000006, R15
 	MOVQ R12, 8(SP)
 	MOVQ $0x00000000, 16(SP)
@@ -7875,19 +7893,21 @@ fetch6x2:
 	CMPQ         16(SP), $0x00
 	JNE          fetched6x2
 	INCQ         16(SP)
-	MOVQ         next+96(FP), DI
-	CMPQ         panel+112(FP), $0x00
-	JNE          copies6x2
-	MOVQ         step+104(FP), R15
-	MOVQ         R15, 8(SP)
-	MOVQ         share+128(FP), R15
-	CMPQ         R15, places+120(FP)
-	CMOVQGT      places+120(FP), R15
-	SUBQ         R15, places+120(FP)
-	SUBQ         R15, (SP)
-	TESTQ        R15, R15
-	JNZ          fetch6x2
-	JMP          plain6x2
+
+ahead6x2:
+	MOVQ    next+96(FP), DI
+	CMPQ    panel+112(FP), $0x00
+	JNE     copies6x2
+	MOVQ    step+104(FP), R15
+	MOVQ    R15, 8(SP)
+	MOVQ    share+128(FP), R15
+	CMPQ    R15, places+120(FP)
+	CMOVQGT places+120(FP), R15
+	SUBQ    R15, places+120(FP)
+	SUBQ    R15, (SP)
+	TESTQ   R15, R15
+	JNZ     fetch6x2
+	JMP     plain6x2
 
 copies6x2:
 	MOVQ    share+128(FP), R15
@@ -8574,9 +8594,12 @@ zero6x1:
 	JL   k6x1
 	SHRQ $0x02, R15
 	MOVQ R15, (SP)
-	CMPQ R15, $0x06
-	JL   plain6x1
-	SUBQ $0x06, (SP)
+	MOVQ $0x00000001, 16(SP)
+	SUBQ $0x06, R15
+	JL   ahead6x1
+	CMPQ R15, share+128(FP)
+	JL   ahead6x1
+	MOVQ R15, (SP)
 	MOVQ $0x00000006, R15
 	MOVQ R12, 8(SP)
 	MOVQ $0x00000000, 16(SP)
@@ -8653,19 +8676,21 @@ fetch6x1:
 	CMPQ         16(SP), $0x00
 	JNE          fetched6x1
 	INCQ         16(SP)
-	MOVQ         next+96(FP), DI
-	CMPQ         panel+112(FP), $0x00
-	JNE          copies6x1
-	MOVQ         step+104(FP), R15
-	MOVQ         R15, 8(SP)
-	MOVQ         share+128(FP), R15
-	CMPQ         R15, places+120(FP)
-	CMOVQGT      places+120(FP), R15
-	SUBQ         R15, places+120(FP)
-	SUBQ         R15, (SP)
-	TESTQ        R15, R15
-	JNZ          fetch6x1
-	JMP          plain6x1
+
+ahead6x1:
+	MOVQ    next+96(FP), DI
+	CMPQ    panel+112(FP), $0x00
+	JNE     copies6x1
+	MOVQ    step+104(FP), R15
+	MOVQ    R15, 8(SP)
+	MOVQ    share+128(FP), R15
+	CMPQ    R15, places+120(FP)
+	CMOVQGT places+120(FP), R15
+	SUBQ    R15, places+120(FP)
+	SUBQ    R15, (SP)
+	TESTQ   R15, R15
+	JNZ     fetch6x1
+	JMP     plain6x1
 
 copies6x1:
 	MOVQ    share+128(FP), R15

@@ -29,6 +29,8 @@ func (p *product) thin() int {
 		return 32
 	case p.aks != 1:
 		return 128
+	case wideCore && p.K*p.N > 1<<20: // B is not in the second-level cache
+		return 24
 	case wideCore:
 		return 48
 	}

@@ -21,7 +21,7 @@ func (c class) rows() {
 		"\t\t}", "\t}", "", c.readsWhole()}
 	if c.fetches {
 		doc = append(doc, "Meanwhile, with a share below 0, each tile fetches kc places of memory that are step elements apart, from next on, to the second-level cache: two cache lines of four that begin there, the next tile the other two.",
-			fmt.Sprintf("Otherwise whole tiles fetch that part of C which lies below them, and then places rows from next on, step elements apart, are copied to panel (%d columns each, consecutive) or, where panel is nil, fetched (48 columns each): share rows a tile, which with a row for each of the tile's must not be more than kc/4.", c.nv*c.lanes))
+			fmt.Sprintf("Otherwise whole tiles fetch that part of C which lies below them, and then places rows from next on, step elements apart, are copied to panel (%d columns each, consecutive) or, where panel is nil, fetched (48 columns each): share rows a tile, kc/4 at most. Where these are all steps, C is not fetched.", c.nv*c.lanes))
 	}
 	Doc(doc...)
 	Pragma("noescape")
@@ -232,12 +232,15 @@ func (c class) fours(id string, nv int, spare VecPhysical, local Mem, step func(
 	JL(LabelRef("k" + id))
 	SHRQ(Imm(2), R15)
 	MOVQ(R15, left)
-	CMPQ(R15, Imm(uint64(c.mr)))
-	JL(LabelRef("plain" + id))
-	SUBQ(Imm(uint64(c.mr)), left)
+	MOVQ(U32(1), rows) // C is not to be fetched, or has been
+	SUBQ(Imm(uint64(c.mr)), R15)
+	JL(LabelRef("ahead" + id))
+	CMPQ(R15, NewParamAddr("share", 128))
+	JL(LabelRef("ahead" + id))
+	MOVQ(R15, left)
 	MOVQ(U32(c.mr), R15)
 	MOVQ(R12, stride)
-	MOVQ(U32(0), rows) // until C has been fetched
+	MOVQ(U32(0), rows)
 	LEAQ(Mem{Base: R11, Index: R12, Scale: 4}, RDI)
 	LEAQ(Mem{Base: RDI, Index: R12, Scale: uint8(c.mr - 4)}, RDI)
 	Label("fetch" + id)
@@ -253,6 +256,7 @@ func (c class) fours(id string, nv int, spare VecPhysical, local Mem, step func(
 	CMPQ(rows, Imm(0))
 	JNE(LabelRef("fetched" + id))
 	INCQ(rows)
+	Label("ahead" + id)
 	MOVQ(next, RDI)
 	CMPQ(NewParamAddr("panel", 112), Imm(0))
 	JNE(LabelRef("copies" + id))
