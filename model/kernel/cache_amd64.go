@@ -31,7 +31,7 @@ func cacheSize(leaf uint32) int {
 			break
 		}
 		if level == 1 && kind != 2 { // not instructions
-			size, more := bits.Mul32((b>>22+1)*(b>>12&1023+1)*(b&4095+1), c+1)
+			more, size := bits.Mul32((b>>22+1)*(b>>12&1023+1)*(b&4095+1), c+1)
 			if more == 0 {
 				return int(size)
 			}
