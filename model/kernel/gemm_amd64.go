@@ -175,7 +175,7 @@ func transpose(dst []float32, stride int, src []float32, ld, n, k int) {
 	lanes, _, _ := shape()
 	for i := 0; i < n; i += lanes {
 		if lanes == 16 {
-			transpose16(&dst[i], stride, &src[i*ld], ld, min(16, n-i), k)
+			transposeWide(dst[i:], stride, src[i*ld:], ld, min(16, n-i), k)
 		} else {
 			transpose8(&dst[i], stride, &src[i*ld], ld, min(8, n-i), k)
 		}
@@ -184,5 +184,19 @@ func transpose(dst []float32, stride int, src []float32, ld, n, k int) {
 		for q := range k {
 			clear(dst[q*stride+i:][:lanes])
 		}
+	}
+}
+
+// transposeWide is transpose for the first n rows, 16 at most, by vectors of 16.
+func transposeWide(dst []float32, stride int, src []float32, ld, n, k int) {
+	whole := 0
+	if n == 16 && wideCore { // loads are cheaper there than shuffles
+		whole = k &^ 15
+	}
+	if whole > 0 {
+		transposeLoads16(&dst[0], stride, &src[0], ld, whole)
+	}
+	if whole < k {
+		transpose16(&dst[whole*stride], stride, &src[whole], ld, n, k-whole)
 	}
 }

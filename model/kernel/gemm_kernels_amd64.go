@@ -205,6 +205,11 @@ func fewBF16AVX2(M int, kc int, a *float32, ars int, b *uint16, bns int, c *floa
 //go:noescape
 func transpose16(dst *float32, stride int, src *float32, ld int, n int, k int)
 
+// transposeLoads16 is transpose16 for 16 rows and k, a multiple of 16.
+//
+//go:noescape
+func transposeLoads16(dst *float32, stride int, src *float32, ld int, k int)
+
 // transpose8 writes the first n (1 to 8) rows of src [n,k], ld elements apart, to the 8 columns of dst [k,8], stride elements from row to row; columns from n on become zero.
 //
 //go:noescape

@@ -112,7 +112,7 @@ func (p *product) pack(panel []float32, k, kc, j int, q part) {
 				n = q.edge
 			}
 			if lanes == 16 {
-				transpose16(&panel[i*lanes], q.vectors*lanes, &src[i*lanes*p.bns], p.bns, n, kc)
+				transposeWide(panel[i*lanes:], q.vectors*lanes, src[i*lanes*p.bns:], p.bns, n, kc)
 			} else {
 				transpose8(&panel[i*lanes], q.vectors*lanes, &src[i*lanes*p.bns], p.bns, n, kc)
 			}

@@ -29,6 +29,7 @@ func main() {
 	few256(float32s)
 	few256(bf16s)
 	transpose512()
+	transposeLoads()
 	transpose256()
 	cpuid()
 	Generate()
