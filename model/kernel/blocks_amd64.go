@@ -10,12 +10,12 @@ package kernel
 type blocks struct {
 	*product
 	i0, i1, j0, j1 int
-	depth          int
+	depth, width   int       // of a block
 	downFirst      bool      // the next block is that below, not that to the right
 	left           []float32 // strips of A [kc][stripRows] where it is copied: k runs down its columns
 	now, next      []float32 // panels of the block at work and, if copied already, of the next
 	copied         bool      // now is whole
-	buffer         *[2][depthMax * stripWidth]float32
+	buffer         *[2][stripSize]float32
 }
 
 // block is a part of B: rows k to k+kc, columns j to end; kc is 0 behind the last.
@@ -25,7 +25,9 @@ type block struct{ k, kc, j, end int }
 func (p *product) runBlocks(i0, i1, j0, j1 int) {
 	count := (p.K + depthMax - 1) / depthMax
 	w := blocks{product: p, i0: i0, i1: i1, j0: j0, j1: j1, depth: (p.K + count - 1) / count}
-	w.buffer = strips.Get().(*[2][depthMax * stripWidth]float32)
+	lanes, _, nv := shape()
+	w.width = stripSize / w.depth / (lanes * nv) * lanes * nv
+	w.buffer = strips.Get().(*[2][stripSize]float32)
 	defer strips.Put(w.buffer)
 	w.now, w.next = w.buffer[0][:], w.buffer[1][:]
 	if p.aks == 1 {
@@ -56,7 +58,7 @@ func (w *blocks) walk() {
 
 // at is the block that begins with row k and column j.
 func (w *blocks) at(k, j int) block {
-	return block{k, min(w.depth, w.K-k), j, min(j+stripWidth, w.j1)}
+	return block{k, min(w.depth, w.K-k), j, min(j+w.width, w.j1)}
 }
 
 // after is the block that comes after b.
@@ -111,13 +113,7 @@ func (w *blocks) strip(b, next block) {
 			if i == w.i0 && !w.copied {
 				w.pack(panels, b.k, b.kc, j, q)
 			}
-			from, step, panel, places, share := ahead.take((below - i) / mr)
-			c, acc := &w.c[i*w.ldc+j], w.acc || b.k > 0
-			if level == avx512 {
-				rowsAVX512(below-i, b.kc, a, ars, aks, &panels[0], q.vectors*lanes, c, w.ldc, q.vectors, q.edge, acc, from, step, panel, places, share)
-			} else {
-				rowsAVX2(below-i, b.kc, a, ars, aks, &panels[0], q.vectors*lanes, c, w.ldc, q.vectors, q.edge, acc, from, step, panel, places, share)
-			}
+			tiles(below-i, b.kc, a, ars, aks, panels, q.vectors*lanes, &w.c[i*w.ldc+j], w.ldc, q, w.acc || b.k > 0, ahead.take((below-i)/mr))
 			panels = panels[b.kc*q.vectors*lanes:]
 		}
 	}
@@ -155,33 +151,31 @@ func (w *blocks) ahead(b, next block) ahead {
 	return x
 }
 
-// take returns the places for so many tiles: the first, the elements from one to the next, where they are copied to, how many they
-// are, and how many for each tile.
-func (x *ahead) take(tiles int) (from *float32, step int, panel *float32, places, share int) {
+// take returns what is done during so many tiles.
+func (x *ahead) take(tiles int) meanwhile {
 	if tiles == 0 || x.done == x.all {
-		return &x.b[0], 0, nil, 0, 0
+		return meanwhile{from: &x.b[0]}
 	}
-	share = min((x.all-x.done+x.tiles-1)/x.tiles, x.most)
-	places = min(share*tiles, x.all-x.done)
+	share := min((x.all-x.done+x.tiles-1)/x.tiles, x.most)
+	out := meanwhile{places: min(share*tiles, x.all-x.done), share: share}
 	x.tiles -= tiles
 	at := 0
-	switch {
-	case x.bns != 1: // columns, and again for the next 48 rows
+	if x.bns != 1 { // columns, and once more for the next 48 rows
 		cols := x.end - x.j
-		at, step = (x.j+x.done%cols)*x.bns+x.k+x.done/cols*48, x.bns
-	default:
+		at, out.step = (x.j+x.done%cols)*x.bns+x.k+x.done/cols*48, x.bns
+	} else {
 		lanes, _, nv := shape()
-		unit, row := x.done/x.kc, x.done%x.kc
-		width := 48
+		unit, row, width := x.done/x.kc, x.done%x.kc, 48
 		if x.copies {
 			width = lanes * nv
-			places = min(places, x.kc-row)
-			panel = &x.next[x.done*width]
+			out.places = min(out.places, x.kc-row)
+			out.panel = &x.next[x.done*width]
 		}
-		at, step = (x.k+row)*x.bks+x.j+unit*width, x.bks
+		at, out.step = (x.k+row)*x.bks+x.j+unit*width, x.bks
 	}
-	x.done += places
-	return &x.b[min(at, len(x.b)-1)], step, panel, places, share
+	x.done += out.places
+	out.from = &x.b[min(at, len(x.b)-1)]
+	return out
 }
 
 // finish copies what there were too few tiles for.

@@ -55,7 +55,7 @@ func TestBlocks(t *testing.T) {
 // Every block of B comes once, those that continue a sum in the order of k.
 func TestBlockOrder(t *testing.T) {
 	for _, downFirst := range []bool{false, true} {
-		w := blocks{product: &product{K: 1000}, j0: 30, j1: 700, depth: 334, downFirst: downFirst}
+		w := blocks{product: &product{K: 1000}, j0: 30, j1: 700, depth: 334, width: 144, downFirst: downFirst}
 		seen := map[int]int{} // column to the k that have come
 		for b := w.at(0, w.j0); b.kc > 0; b = w.after(b) {
 			for j := b.j; j < b.end; j++ {

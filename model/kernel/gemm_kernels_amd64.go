@@ -48,7 +48,7 @@ func transposeDots(dst *uint32, stride int, src *float32, ld int, n int, k int)
 //
 // Nothing beyond the n columns of the last vector is read or written.
 // Meanwhile, with a share below 0, each tile fetches kc places of memory that are step elements apart, from next on, to the second-level cache: two cache lines of four that begin there, the next tile the other two.
-// Otherwise whole tiles fetch that part of C which lies below them, and then places rows from next on, step elements apart, are copied to panel (48 columns each, consecutive) or, where panel is nil, fetched (48 columns each): share rows a tile, kc/4 at most. Where these are all steps, C is not fetched.
+// Otherwise whole tiles fetch that part of C which lies below them, and then places rows from next on, step elements apart, are copied to panel (48 columns each, consecutive) or, where panel is nil, fetched (48 columns each): share rows a tile, kc/4 at most. What of the steps they leave is for C.
 //
 //go:noescape
 func rowsAVX512(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool, next *float32, step int, panel *float32, places int, share int)
@@ -103,7 +103,7 @@ func apartAVX512(M int, K int, a *float32, lda int, b *float32, ldb int, step in
 //
 // Of b whole vectors are read: it must be a padded panel unless n is 8. Nothing else is touched beyond the n columns.
 // Meanwhile, with a share below 0, each tile fetches kc places of memory that are step elements apart, from next on, to the second-level cache: two cache lines of four that begin there, the next tile the other two.
-// Otherwise whole tiles fetch that part of C which lies below them, and then places rows from next on, step elements apart, are copied to panel (16 columns each, consecutive) or, where panel is nil, fetched (48 columns each): share rows a tile, kc/4 at most. Where these are all steps, C is not fetched.
+// Otherwise whole tiles fetch that part of C which lies below them, and then places rows from next on, step elements apart, are copied to panel (16 columns each, consecutive) or, where panel is nil, fetched (48 columns each): share rows a tile, kc/4 at most. What of the steps they leave is for C.
 //
 //go:noescape
 func rowsAVX2(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool, next *float32, step int, panel *float32, places int, share int)

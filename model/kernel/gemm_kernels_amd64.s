@@ -3506,29 +3506,29 @@ near8x3:
 	VMOVUPS.Z 128(DI), K1, Z23
 
 zero8x3:
-	MOVQ BX, DX
-	MOVQ b+40(FP), SI
-	MOVQ kc+8(FP), R15
-	LEAQ (R13)(R8*4), CX
-	MOVQ AX, DI
-	ANDQ $0x08, DI
-	SHLQ $0x03, DI
-	ADDQ next+96(FP), DI
-	CMPQ share+128(FP), $0x00
-	JL   k8x3
-	SHRQ $0x02, R15
-	MOVQ R15, (SP)
-	MOVQ $0x00000001, 16(SP)
-	SUBQ $0x08, R15
-	JL   ahead8x3
-	CMPQ R15, share+128(FP)
-	JL   ahead8x3
-	MOVQ R15, (SP)
-	MOVQ $0x00000008, R15
-	MOVQ R12, 8(SP)
-	MOVQ $0x00000000, 16(SP)
-	LEAQ (R11)(R12*4), DI
-	LEAQ (DI)(R12*4), DI
+	MOVQ    BX, DX
+	MOVQ    b+40(FP), SI
+	MOVQ    kc+8(FP), R15
+	LEAQ    (R13)(R8*4), CX
+	MOVQ    AX, DI
+	ANDQ    $0x08, DI
+	SHLQ    $0x03, DI
+	ADDQ    next+96(FP), DI
+	CMPQ    share+128(FP), $0x00
+	JL      k8x3
+	SHRQ    $0x02, R15
+	MOVQ    R15, (SP)
+	MOVQ    $0x00000001, 16(SP)
+	SUBQ    share+128(FP), R15
+	JLE     ahead8x3
+	MOVQ    $0x00000008, DI
+	CMPQ    R15, DI
+	CMOVQGT DI, R15
+	SUBQ    R15, (SP)
+	MOVQ    R12, 8(SP)
+	MOVQ    $0x00000000, 16(SP)
+	LEAQ    (R11)(R12*4), DI
+	LEAQ    (DI)(R12*4), DI
 
 fetch8x3:
 	VMOVUPS      (SI), Z24
@@ -3682,6 +3682,7 @@ fetch8x3:
 	PREFETCHT1   (DI)
 	PREFETCHT1   64(DI)
 	PREFETCHT1   128(DI)
+	PREFETCHT1   188(DI)
 	ADDQ         8(SP), DI
 	DECQ         R15
 	JNZ          fetch8x3
@@ -3875,6 +3876,7 @@ copy8x3:
 	VMOVUPS      128(DI), Z27
 	VMOVUPS      Z27, 128(AX)
 	PREFETCHT1   128(DI)(R15*8)
+	PREFETCHT1   188(DI)(R15*8)
 	ADDQ         R15, DI
 	ADDQ         $0x000000c0, AX
 	DECQ         8(SP)
@@ -4980,29 +4982,29 @@ near8x2:
 	VMOVUPS.Z 64(DI), K1, Z15
 
 zero8x2:
-	MOVQ BX, DX
-	MOVQ b+40(FP), SI
-	MOVQ kc+8(FP), R15
-	LEAQ (R13)(R8*4), CX
-	MOVQ AX, DI
-	ANDQ $0x08, DI
-	SHLQ $0x03, DI
-	ADDQ next+96(FP), DI
-	CMPQ share+128(FP), $0x00
-	JL   k8x2
-	SHRQ $0x02, R15
-	MOVQ R15, (SP)
-	MOVQ $0x00000001, 16(SP)
-	SUBQ $0x08, R15
-	JL   ahead8x2
-	CMPQ R15, share+128(FP)
-	JL   ahead8x2
-	MOVQ R15, (SP)
-	MOVQ $0x00000008, R15
-	MOVQ R12, 8(SP)
-	MOVQ $0x00000000, 16(SP)
-	LEAQ (R11)(R12*4), DI
-	LEAQ (DI)(R12*4), DI
+	MOVQ    BX, DX
+	MOVQ    b+40(FP), SI
+	MOVQ    kc+8(FP), R15
+	LEAQ    (R13)(R8*4), CX
+	MOVQ    AX, DI
+	ANDQ    $0x08, DI
+	SHLQ    $0x03, DI
+	ADDQ    next+96(FP), DI
+	CMPQ    share+128(FP), $0x00
+	JL      k8x2
+	SHRQ    $0x02, R15
+	MOVQ    R15, (SP)
+	MOVQ    $0x00000001, 16(SP)
+	SUBQ    share+128(FP), R15
+	JLE     ahead8x2
+	MOVQ    $0x00000008, DI
+	CMPQ    R15, DI
+	CMOVQGT DI, R15
+	SUBQ    R15, (SP)
+	MOVQ    R12, 8(SP)
+	MOVQ    $0x00000000, 16(SP)
+	LEAQ    (R11)(R12*4), DI
+	LEAQ    (DI)(R12*4), DI
 
 fetch8x2:
 	VMOVUPS      (SI), Z16
@@ -5120,6 +5122,7 @@ fetch8x2:
 	PREFETCHT1   (DI)
 	PREFETCHT1   64(DI)
 	PREFETCHT1   128(DI)
+	PREFETCHT1   188(DI)
 	ADDQ         8(SP), DI
 	DECQ         R15
 	JNZ          fetch8x2
@@ -5274,6 +5277,7 @@ copy8x2:
 	VMOVUPS      64(DI), Z18
 	VMOVUPS      Z18, 64(AX)
 	PREFETCHT1   64(DI)(R15*8)
+	PREFETCHT1   124(DI)(R15*8)
 	ADDQ         R15, DI
 	ADDQ         $0x00000080, AX
 	DECQ         8(SP)
@@ -6155,29 +6159,29 @@ near8x1:
 	VMOVUPS.Z (DI), K1, Z7
 
 zero8x1:
-	MOVQ BX, DX
-	MOVQ b+40(FP), SI
-	MOVQ kc+8(FP), R15
-	LEAQ (R13)(R8*4), CX
-	MOVQ AX, DI
-	ANDQ $0x08, DI
-	SHLQ $0x03, DI
-	ADDQ next+96(FP), DI
-	CMPQ share+128(FP), $0x00
-	JL   k8x1
-	SHRQ $0x02, R15
-	MOVQ R15, (SP)
-	MOVQ $0x00000001, 16(SP)
-	SUBQ $0x08, R15
-	JL   ahead8x1
-	CMPQ R15, share+128(FP)
-	JL   ahead8x1
-	MOVQ R15, (SP)
-	MOVQ $0x00000008, R15
-	MOVQ R12, 8(SP)
-	MOVQ $0x00000000, 16(SP)
-	LEAQ (R11)(R12*4), DI
-	LEAQ (DI)(R12*4), DI
+	MOVQ    BX, DX
+	MOVQ    b+40(FP), SI
+	MOVQ    kc+8(FP), R15
+	LEAQ    (R13)(R8*4), CX
+	MOVQ    AX, DI
+	ANDQ    $0x08, DI
+	SHLQ    $0x03, DI
+	ADDQ    next+96(FP), DI
+	CMPQ    share+128(FP), $0x00
+	JL      k8x1
+	SHRQ    $0x02, R15
+	MOVQ    R15, (SP)
+	MOVQ    $0x00000001, 16(SP)
+	SUBQ    share+128(FP), R15
+	JLE     ahead8x1
+	MOVQ    $0x00000008, DI
+	CMPQ    R15, DI
+	CMOVQGT DI, R15
+	SUBQ    R15, (SP)
+	MOVQ    R12, 8(SP)
+	MOVQ    $0x00000000, 16(SP)
+	LEAQ    (R11)(R12*4), DI
+	LEAQ    (DI)(R12*4), DI
 
 fetch8x1:
 	VMOVUPS.Z    (SI), K1, Z8
@@ -6259,6 +6263,7 @@ fetch8x1:
 	PREFETCHT1   (DI)
 	PREFETCHT1   64(DI)
 	PREFETCHT1   128(DI)
+	PREFETCHT1   188(DI)
 	ADDQ         8(SP), DI
 	DECQ         R15
 	JNZ          fetch8x1
@@ -6374,6 +6379,7 @@ copy8x1:
 	VMOVUPS      (DI), Z9
 	VMOVUPS      Z9, (AX)
 	PREFETCHT1   (DI)(R15*8)
+	PREFETCHT1   60(DI)(R15*8)
 	ADDQ         R15, DI
 	ADDQ         $0x00000040, AX
 	DECQ         8(SP)
@@ -7772,28 +7778,28 @@ near6x2:
 	VMASKMOVPS 32(DI), Y15, Y11
 
 zero6x2:
-	MOVQ BX, DX
-	MOVQ b+40(FP), SI
-	MOVQ kc+8(FP), R15
-	MOVQ AX, DI
-	ANDQ $0x08, DI
-	SHLQ $0x03, DI
-	ADDQ next+96(FP), DI
-	CMPQ share+128(FP), $0x00
-	JL   k6x2
-	SHRQ $0x02, R15
-	MOVQ R15, (SP)
-	MOVQ $0x00000001, 16(SP)
-	SUBQ $0x06, R15
-	JL   ahead6x2
-	CMPQ R15, share+128(FP)
-	JL   ahead6x2
-	MOVQ R15, (SP)
-	MOVQ $0x00000006, R15
-	MOVQ R12, 8(SP)
-	MOVQ $0x00000000, 16(SP)
-	LEAQ (R11)(R12*4), DI
-	LEAQ (DI)(R12*2), DI
+	MOVQ    BX, DX
+	MOVQ    b+40(FP), SI
+	MOVQ    kc+8(FP), R15
+	MOVQ    AX, DI
+	ANDQ    $0x08, DI
+	SHLQ    $0x03, DI
+	ADDQ    next+96(FP), DI
+	CMPQ    share+128(FP), $0x00
+	JL      k6x2
+	SHRQ    $0x02, R15
+	MOVQ    R15, (SP)
+	MOVQ    $0x00000001, 16(SP)
+	SUBQ    share+128(FP), R15
+	JLE     ahead6x2
+	MOVQ    $0x00000006, DI
+	CMPQ    R15, DI
+	CMOVQGT DI, R15
+	SUBQ    R15, (SP)
+	MOVQ    R12, 8(SP)
+	MOVQ    $0x00000000, 16(SP)
+	LEAQ    (R11)(R12*4), DI
+	LEAQ    (DI)(R12*2), DI
 
 fetch6x2:
 	VMOVUPS      (SI), Y12
@@ -7887,6 +7893,7 @@ fetch6x2:
 	PREFETCHT1   (DI)
 	PREFETCHT1   64(DI)
 	PREFETCHT1   128(DI)
+	PREFETCHT1   188(DI)
 	ADDQ         8(SP), DI
 	DECQ         R15
 	JNZ          fetch6x2
@@ -8016,6 +8023,7 @@ copy6x2:
 	PREFETCHT1   (DI)(R15*8)
 	VMOVUPS      32(DI), Y14
 	VMOVUPS      Y14, 32(AX)
+	PREFETCHT1   60(DI)(R15*8)
 	ADDQ         R15, DI
 	ADDQ         $0x00000040, AX
 	DECQ         8(SP)
@@ -8583,28 +8591,28 @@ near6x1:
 	VMASKMOVPS (DI), Y15, Y5
 
 zero6x1:
-	MOVQ BX, DX
-	MOVQ b+40(FP), SI
-	MOVQ kc+8(FP), R15
-	MOVQ AX, DI
-	ANDQ $0x08, DI
-	SHLQ $0x03, DI
-	ADDQ next+96(FP), DI
-	CMPQ share+128(FP), $0x00
-	JL   k6x1
-	SHRQ $0x02, R15
-	MOVQ R15, (SP)
-	MOVQ $0x00000001, 16(SP)
-	SUBQ $0x06, R15
-	JL   ahead6x1
-	CMPQ R15, share+128(FP)
-	JL   ahead6x1
-	MOVQ R15, (SP)
-	MOVQ $0x00000006, R15
-	MOVQ R12, 8(SP)
-	MOVQ $0x00000000, 16(SP)
-	LEAQ (R11)(R12*4), DI
-	LEAQ (DI)(R12*2), DI
+	MOVQ    BX, DX
+	MOVQ    b+40(FP), SI
+	MOVQ    kc+8(FP), R15
+	MOVQ    AX, DI
+	ANDQ    $0x08, DI
+	SHLQ    $0x03, DI
+	ADDQ    next+96(FP), DI
+	CMPQ    share+128(FP), $0x00
+	JL      k6x1
+	SHRQ    $0x02, R15
+	MOVQ    R15, (SP)
+	MOVQ    $0x00000001, 16(SP)
+	SUBQ    share+128(FP), R15
+	JLE     ahead6x1
+	MOVQ    $0x00000006, DI
+	CMPQ    R15, DI
+	CMOVQGT DI, R15
+	SUBQ    R15, (SP)
+	MOVQ    R12, 8(SP)
+	MOVQ    $0x00000000, 16(SP)
+	LEAQ    (R11)(R12*4), DI
+	LEAQ    (DI)(R12*2), DI
 
 fetch6x1:
 	VMOVUPS      (SI), Y6
@@ -8670,6 +8678,7 @@ fetch6x1:
 	PREFETCHT1   (DI)
 	PREFETCHT1   64(DI)
 	PREFETCHT1   128(DI)
+	PREFETCHT1   188(DI)
 	ADDQ         8(SP), DI
 	DECQ         R15
 	JNZ          fetch6x1
@@ -8769,6 +8778,7 @@ copy6x1:
 	VMOVUPS      (DI), Y7
 	VMOVUPS      Y7, (AX)
 	PREFETCHT1   (DI)(R15*8)
+	PREFETCHT1   28(DI)(R15*8)
 	ADDQ         R15, DI
 	ADDQ         $0x00000020, AX
 	DECQ         8(SP)

@@ -21,7 +21,7 @@ func (c class) rows() {
 		"\t\t}", "\t}", "", c.readsWhole()}
 	if c.fetches {
 		doc = append(doc, "Meanwhile, with a share below 0, each tile fetches kc places of memory that are step elements apart, from next on, to the second-level cache: two cache lines of four that begin there, the next tile the other two.",
-			fmt.Sprintf("Otherwise whole tiles fetch that part of C which lies below them, and then places rows from next on, step elements apart, are copied to panel (%d columns each, consecutive) or, where panel is nil, fetched (48 columns each): share rows a tile, kc/4 at most. Where these are all steps, C is not fetched.", c.nv*c.lanes))
+			fmt.Sprintf("Otherwise whole tiles fetch that part of C which lies below them, and then places rows from next on, step elements apart, are copied to panel (%d columns each, consecutive) or, where panel is nil, fetched (48 columns each): share rows a tile, kc/4 at most. What of the steps they leave is for C.", c.nv*c.lanes))
 	}
 	Doc(doc...)
 	Pragma("noescape")
@@ -233,12 +233,12 @@ func (c class) fours(id string, nv int, spare VecPhysical, local Mem, step func(
 	SHRQ(Imm(2), R15)
 	MOVQ(R15, left)
 	MOVQ(U32(1), rows) // C is not to be fetched, or has been
-	SUBQ(Imm(uint64(c.mr)), R15)
-	JL(LabelRef("ahead" + id))
-	CMPQ(R15, NewParamAddr("share", 128))
-	JL(LabelRef("ahead" + id))
-	MOVQ(R15, left)
-	MOVQ(U32(c.mr), R15)
+	SUBQ(NewParamAddr("share", 128), R15)
+	JLE(LabelRef("ahead" + id))
+	MOVQ(U32(c.mr), RDI)
+	CMPQ(R15, RDI)
+	CMOVQGT(RDI, R15)
+	SUBQ(R15, left)
 	MOVQ(R12, stride)
 	MOVQ(U32(0), rows)
 	LEAQ(Mem{Base: R11, Index: R12, Scale: 4}, RDI)
@@ -247,7 +247,7 @@ func (c class) fours(id string, nv int, spare VecPhysical, local Mem, step func(
 	for range 4 {
 		step()
 	}
-	for at := 0; at < 192; at += 64 {
+	for _, at := range []int{0, 64, 128, 188} { // they may begin within a cache line
 		PREFETCHT1(Mem{Base: RDI, Disp: at})
 	}
 	ADDQ(stride, RDI)
@@ -283,6 +283,7 @@ func (c class) fours(id string, nv int, spare VecPhysical, local Mem, step func(
 			PREFETCHT1(Mem{Base: RDI, Index: R15, Scale: 8, Disp: v * c.bytes})
 		}
 	}
+	PREFETCHT1(Mem{Base: RDI, Index: R15, Scale: 8, Disp: nv*c.bytes - 4})
 	ADDQ(R15, RDI)
 	ADDQ(U32(nv*c.bytes), RAX)
 	DECQ(stride)
