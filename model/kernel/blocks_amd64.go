@@ -15,7 +15,6 @@ type blocks struct {
 	left           []float32 // strips of A [kc][stripRows] where it is copied: k runs down its columns
 	now, next      []float32 // panels of the block at work and, if copied already, of the next
 	copied         bool      // now is whole
-	buffer         *[2][stripSize]float32
 }
 
 // block is a part of B: rows k to k+kc, columns j to end; kc is 0 behind the last.
@@ -27,31 +26,38 @@ func (p *product) runBlocks(i0, i1, j0, j1 int) {
 	w := blocks{product: p, i0: i0, i1: i1, j0: j0, j1: j1, depth: (p.K + count - 1) / count}
 	lanes, _, nv := shape()
 	w.width = stripSize / w.depth / (lanes * nv) * lanes * nv
-	w.buffer = strips.Get().(*[2][stripSize]float32)
-	defer strips.Put(w.buffer)
-	w.now, w.next = w.buffer[0][:], w.buffer[1][:]
+	strip := strips.Get().(*[2][stripSize]float32)
+	defer strips.Put(strip)
+	w.now, w.next = strip[0][:], strip[1][:]
 	if p.aks == 1 {
 		w.downFirst = p.K <= j1-j0 // A is read once for each strip of B, C once for each depth: the larger of them less often
-		w.walk()
+		w.walk(false)
 		return
 	}
-	n := roundUp(i1-i0, stripRows) * w.depth
+	n := leftRows * w.depth
 	withScratch(n, func(s *scratch) {
-		w := w
 		w.left = s.take(n)
-		w.walk()
+		for w.i0 < i1 {
+			w.i1 = min(w.i0+leftRows, i1)
+			w.walk(w.i1 < i1)
+			w.i0 = w.i1
+		}
 	})
 }
 
-// walk computes block by block.
-func (w *blocks) walk() {
+// walk computes block by block; more says that other rows will follow with the same.
+func (w *blocks) walk(more bool) {
 	for b := w.at(0, w.j0); b.kc > 0; {
 		pause()
 		if w.left != nil && b.j == w.j0 {
 			w.copyLeft(b)
 		}
 		next := w.after(b)
-		w.strip(b, next)
+		ahead := next
+		if more && next.kc == 0 {
+			ahead = w.at(0, w.j0)
+		}
+		w.strip(b, ahead)
 		b = next
 	}
 }

@@ -18,7 +18,7 @@ func TestBlocks(t *testing.T) {
 	defer func() { wideCore = before }()
 	eachLevel(t, func(t *testing.T, _ bool) {
 		rng := rand.New(rand.NewPCG(81, 82))
-		for _, s := range [][3]int{{100, 432, 800}, {49, 288, 770}, {65, 576, 33}, {33, 432, 385}, {130, 300, 390}, {97, 290, 1155}, {300, 48, 1537}, {25, 1440, 768}, {65, 432, 6}} {
+		for _, s := range [][3]int{{100, 432, 800}, {49, 288, 770}, {65, 576, 33}, {33, 432, 385}, {130, 300, 390}, {97, 290, 1155}, {300, 48, 1537}, {25, 1440, 768}, {65, 432, 6}, {900, 200, 40}} {
 			M, N, K := s[0], s[1], s[2]
 			a, b := randoms(rng, M*K), randoms(rng, K*N)
 			at, bt := make([]float32, M*K), make([]float32, K*N)

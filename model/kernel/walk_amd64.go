@@ -13,10 +13,10 @@ import (
 const (
 	depthMax   = 384            // depth of a block of B that is copied,
 	depthLying = 256            // of one that is read where it lies,
-	depthFew   = 64             // and of one that is transposed for few rows: four cache lines of each column,
-	depthDeep  = 192            // or three for each of four tiles
+	depthFew   = 64             // and of one that is transposed for few rows: four cache lines of each column
 	stripRows  = 48             // rows of A that pass one panel of B before the next comes
-	stripSize  = depthMax * 144 // numbers of B that are copied at once and stay in the second-level cache
+	leftRows   = 8 * stripRows  // rows of A that are copied at once, and
+	stripSize  = depthMax * 144 // numbers of B: both stay in the second-level cache
 )
 
 // strips are the buffers for copies of B: the block at work and the next.
