@@ -16,6 +16,8 @@ import (
 func TestBlocks(t *testing.T) {
 	before := wideCore
 	defer func() { wideCore = before }()
+	defer SetThreads(Threads())
+	SetThreads(1) // else no task has more than a few panels
 	eachLevel(t, func(t *testing.T, _ bool) {
 		rng := rand.New(rand.NewPCG(81, 82))
 		for _, s := range [][3]int{{100, 432, 800}, {49, 288, 770}, {65, 576, 33}, {33, 432, 385}, {130, 300, 390}, {97, 290, 1155}, {300, 48, 1537}, {25, 1440, 768}, {65, 432, 6}, {900, 200, 40}} {
