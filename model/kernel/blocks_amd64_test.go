@@ -84,7 +84,8 @@ func TestFirstLevel(t *testing.T) {
 	if got < 0 || got > 1<<20 || got%4096 != 0 {
 		t.Fatalf("a first-level cache of %d bytes", got)
 	}
-	if runtime.GOOS != "linux" {
+	_, vendor, _, _ := cpuid(0, 0)
+	if intel := vendor == 0x756e6547; runtime.GOOS != "linux" || got == 0 && !intel { // others need not list their caches
 		return
 	}
 	text, err := os.ReadFile("/sys/devices/system/cpu/cpu0/cache/index0/size") // data; instructions are index1
