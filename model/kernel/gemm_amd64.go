@@ -25,6 +25,9 @@ func (p *product) split(threads int) (rows, cols int) {
 	lanes, mr, nv := shape()
 	// About four tiles for each thread: rows first, because each tile copies its own panels of B, then panels, then fewer rows.
 	want := 4 * threads
+	if wideCore && p.M > p.thin() {
+		want = 2 * threads // a task cannot copy its first block while it multiplies
+	}
 	if p.M == 1 {
 		want = threads // memory is the limit: long runs of it are read faster
 	}
