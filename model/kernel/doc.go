@@ -38,12 +38,14 @@
 // gemm.go has the products and how they are cut into tiles for the threads, gemm_amd64.go what amd64 does with a tile, gemm_portable.go
 // the same in Go; gemm_arm64.go has both for NEON, with tiles of 8 × 12 from packed blocks of A and panels of B, written by hand.
 // The tiles for amd64 are 8 × 48 (24 of the 32 AVX-512 registers hold sums) and 6 × 16 (12 of 16), with every
-// smaller number of rows and vectors, so that no product is padded. A is read where it lies, by two strides; B is read where it
+// smaller number of rows and vectors, so that no product is padded. A is read where it lies, by two strides, but copied for many rows
+// if k runs down its columns; B is read where it
 // lies for a few rows (for a single one along its rows, as memory likes it; for eight or less of the transposed layout in blocks that
 // are turned in registers), otherwise panels of it (48 wide) are copied to consecutive memory, transposed in registers where the
-// layout asks for it. walk_amd64.go has the two walks over the blocks, one for few rows and one for many; while a tile is computed
-// it fetches what the next ones need, of B or of C, so that memory and arithmetic overlap. These choices, and the blocks' sizes, were
-// measured on Zen 4.
+// layout asks for it. walk_amd64.go has the walk over the blocks for few rows, blocks_amd64.go the one for many. Memory and arithmetic
+// overlap: while a tile is computed it fetches what the next ones need, and with many rows it copies the next block of B, a row of a
+// panel for four steps of the chain. These choices, and the blocks' sizes, were measured on Zen 4 and on Sapphire Rapids, where
+// cache_amd64.go tells such cores apart.
 //
 // mixed.go has products in mixed precision: a word of 32 bits holds two numbers of consecutive k, and then the tiles and the walk are
 // those of float32, with VDPBF16PS in place of the multiply-add. bf16.go has weights that are stored in bfloat16: arithmetic is

@@ -25,6 +25,9 @@ func (p *product) split(threads int) (rows, cols int) {
 	lanes, mr, nv := shape()
 	// About four tiles for each thread: rows first, because each tile copies its own panels of B, then panels, then fewer rows.
 	want := 4 * threads
+	if wideCore && p.M > p.thin() {
+		want = 2 * threads // a task cannot copy its first block while it multiplies
+	}
 	if p.M == 1 {
 		want = threads // memory is the limit: long runs of it are read faster
 	}
@@ -175,7 +178,7 @@ func transpose(dst []float32, stride int, src []float32, ld, n, k int) {
 	lanes, _, _ := shape()
 	for i := 0; i < n; i += lanes {
 		if lanes == 16 {
-			transpose16(&dst[i], stride, &src[i*ld], ld, min(16, n-i), k)
+			transposeWide(dst[i:], stride, src[i*ld:], ld, min(16, n-i), k)
 		} else {
 			transpose8(&dst[i], stride, &src[i*ld], ld, min(8, n-i), k)
 		}
@@ -184,5 +187,19 @@ func transpose(dst []float32, stride int, src []float32, ld, n, k int) {
 		for q := range k {
 			clear(dst[q*stride+i:][:lanes])
 		}
+	}
+}
+
+// transposeWide is transpose for the first n rows, 16 at most, by vectors of 16.
+func transposeWide(dst []float32, stride int, src []float32, ld, n, k int) {
+	whole := 0
+	if n == 16 && wideCore { // loads are cheaper there than shuffles
+		whole = k &^ 15
+	}
+	if whole > 0 {
+		transposeLoads16(&dst[0], stride, &src[0], ld, whole)
+	}
+	if whole < k {
+		transpose16(&dst[whole*stride], stride, &src[whole], ld, n, k-whole)
 	}
 }

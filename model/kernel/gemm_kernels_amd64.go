@@ -47,10 +47,11 @@ func transposeDots(dst *uint32, stride int, src *float32, ld int, n int, k int)
 //	}
 //
 // Nothing beyond the n columns of the last vector is read or written.
-// Each tile fetches kc places of memory that are step elements apart, from next on, to the second-level cache: two cache lines of four that begin there, the next tile the other two.
+// Meanwhile, with a share below 0, each tile fetches kc places of memory that are step elements apart, from next on, to the second-level cache: two cache lines of four that begin there, the next tile the other two.
+// Otherwise whole tiles fetch that part of C which lies below them, and then places rows from next on, step elements apart, are copied to panel (48 columns each, consecutive) or, where panel is nil, fetched (48 columns each): share rows a tile, kc/4 at most. What of the steps they leave is for C.
 //
 //go:noescape
-func rowsAVX512(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool, next *float32, step int)
+func rowsAVX512(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool, next *float32, step int, panel *float32, places int, share int)
 
 // rowAVX512 adds one row of a product to vectors·16 columns of C, the last vector counting n; kc is a multiple of 8:
 //
@@ -101,10 +102,11 @@ func apartAVX512(M int, K int, a *float32, lda int, b *float32, ldb int, step in
 //	}
 //
 // Of b whole vectors are read: it must be a padded panel unless n is 8. Nothing else is touched beyond the n columns.
-// Each tile fetches kc places of memory that are step elements apart, from next on, to the second-level cache: two cache lines of four that begin there, the next tile the other two.
+// Meanwhile, with a share below 0, each tile fetches kc places of memory that are step elements apart, from next on, to the second-level cache: two cache lines of four that begin there, the next tile the other two.
+// Otherwise whole tiles fetch that part of C which lies below them, and then places rows from next on, step elements apart, are copied to panel (16 columns each, consecutive) or, where panel is nil, fetched (48 columns each): share rows a tile, kc/4 at most. What of the steps they leave is for C.
 //
 //go:noescape
-func rowsAVX2(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool, next *float32, step int)
+func rowsAVX2(M int, kc int, a *float32, ars int, aks int, b *float32, bks int, c *float32, ldc int, nv int, n int, acc bool, next *float32, step int, panel *float32, places int, share int)
 
 // rowAVX2 adds one row of a product to vectors·8 columns of C, the last vector counting n; kc is a multiple of 8:
 //
@@ -203,7 +205,15 @@ func fewBF16AVX2(M int, kc int, a *float32, ars int, b *uint16, bns int, c *floa
 //go:noescape
 func transpose16(dst *float32, stride int, src *float32, ld int, n int, k int)
 
+// transposeLoads16 is transpose16 for 16 rows and k, a multiple of 16.
+//
+//go:noescape
+func transposeLoads16(dst *float32, stride int, src *float32, ld int, k int)
+
 // transpose8 writes the first n (1 to 8) rows of src [n,k], ld elements apart, to the 8 columns of dst [k,8], stride elements from row to row; columns from n on become zero.
 //
 //go:noescape
 func transpose8(dst *float32, stride int, src *float32, ld int, n int, k int)
+
+// cpuid returns what the processor says of itself.
+func cpuid(leaf uint32, sub uint32) (a uint32, b uint32, c uint32, d uint32)

@@ -98,9 +98,9 @@ func (p *product) runMixed(left []float32, i0, i1, j0, j1 int) {
 	pairs := (p.K + 1) / 2
 	blocks := (pairs + depthMax - 1) / depthMax
 	depth := (pairs + blocks - 1) / blocks
-	strip := strips.Get().(*[stripSize]float32)
+	strip := strips.Get().(*[2][stripSize]float32)
 	defer strips.Put(strip)
-	panel := words(strip[:])
+	panel := words(strip[0][:])
 	for k := 0; k < pairs; k += depth {
 		pause()
 		kc := min(depth, pairs-k)

@@ -34,13 +34,13 @@ func TestReadsNothingBeyond(t *testing.T) {
 			copy(x, randoms(rng, n))
 			return x
 		}
-		sizes := [][3]int{{70, 97, 31}, {65, 23, 24}, {2, 100, 3}, {113, 17, 100}, {120, 47, 9}}
+		sizes := [][3]int{{70, 97, 31}, {65, 23, 24}, {2, 100, 3}, {113, 17, 100}, {120, 47, 9}, {52, 300, 390}, {100, 288, 24}}
 		for M := 1; M < 9; M++ { // every tile
 			for _, N := range []int{1, 7, 10, 16, 19, 31, 38, 47} {
 				sizes = append(sizes, [3]int{M, N, 1 + rng.IntN(20)})
 			}
 		}
-		const room = 120 * 110
+		const room = 395 * 310
 		memory := [3][]float32{atPageEnd(t, room), atPageEnd(t, room), atPageEnd(t, room)}
 		for layout := range layouts {
 			for _, s := range sizes {

@@ -7,26 +7,34 @@ import (
 	"sync"
 )
 
-// The walks over the blocks of a product. Measured on Zen 4 (32 kB and 1 MB of cache) at the shapes of GPT-2: what they gain over
-// one walk for all is that memory is read and written while the multiply-adds go on, not before and after.
+// The walk over the blocks of a product with few rows, and what it shares with the one for many. Measured at the shapes of GPT-2 on
+// Zen 4 (32 kB and 1 MB of cache) and Sapphire Rapids (48 kB and 2 MB, twice the multiply-adds a cycle): what they gain over one
+// walk for all is that memory is read and written while the multiply-adds go on, not before and after.
 const (
-	depthMax   = 384     // depth of a block of B that is copied,
-	depthLying = 256     // of one that is read where it lies,
-	depthFew   = 64      // and of one that is transposed for few rows: four cache lines of each column
-	stripRows  = 32      // rows of A that pass one panel of B before the next comes
-	stripSize  = 1 << 16 // numbers of B that are copied at once and stay in the second-level cache
+	depthMax   = 384            // depth of a block of B that is copied,
+	depthLying = 256            // of one that is read where it lies,
+	depthFew   = 64             // and of one that is transposed for few rows: four cache lines of each column
+	stripRows  = 48             // rows of A that pass one panel of B before the next comes
+	leftRows   = 8 * stripRows  // rows of A that are copied at once, and
+	stripSize  = depthMax * 144 // numbers of B: both stay in the second-level cache
 )
 
-// strips are the buffers for copies of B.
-var strips = sync.Pool{New: func() any { return new([stripSize]float32) }}
+// strips are the buffers for copies of B: the block at work and the next.
+var strips = sync.Pool{New: func() any { return new([2][stripSize]float32) }}
 
 // thin is the number of rows up to which runThin is the faster walk.
 func (p *product) thin() int {
 	switch {
 	case p.bns != 1:
 		return 64 // more rows repay transposing deeper blocks
+	case p.aks != 1 && wideCore:
+		return 32
 	case p.aks != 1:
 		return 128
+	case wideCore && p.K*p.N > 1<<20: // B is not in the second-level cache
+		return 24
+	case wideCore:
+		return 48
 	}
 	return 256
 }
@@ -41,9 +49,9 @@ func (p *product) runThin(i0, i1, j0, j1 int) {
 	}
 	var panel []float32
 	if !lies || lanes == 8 && (j1-j0)%8 != 0 { // of the last vector AVX2 reads all
-		strip := strips.Get().(*[stripSize]float32)
+		strip := strips.Get().(*[2][stripSize]float32)
 		defer strips.Put(strip)
-		panel = strip[:]
+		panel = strip[0][:]
 	}
 	for j, q := range parts(j0, j1) {
 		pause()
@@ -58,52 +66,31 @@ func (p *product) runThin(i0, i1, j0, j1 int) {
 			if k+kc == p.K {
 				next = (j + q.width) * p.bns
 			}
-			p.rows(i0, i1, k, kc, b, bks, j, q, p.b[min(next, len(p.b)-1):], step)
-		}
-	}
-}
-
-// runBlocks computes C[i0:i1, j0:j1] strip by strip, for many rows: a block of B is copied, and strips of A walk along it, so that C
-// is touched along its rows. While one panel of a strip is worked on, that part of C is fetched which comes next.
-func (p *product) runBlocks(i0, i1, j0, j1 int) {
-	lanes, _, nv := shape()
-	blocks := (p.K + depthMax - 1) / depthMax
-	depth := (p.K + blocks - 1) / blocks
-	wide := stripSize / (depth * lanes * nv) * lanes * nv
-	strip := strips.Get().(*[stripSize]float32)
-	defer strips.Put(strip)
-	for ; j0 < j1; j0 += wide {
-		end := min(j0+wide, j1)
-		for k := 0; k < p.K; k += depth {
-			pause()
-			kc := min(depth, p.K-k)
-			for i := i0; i < i1; i += stripRows {
-				below := min(i+stripRows, i1)
-				b := strip[:]
-				for j, q := range parts(j0, end) {
-					if i == i0 {
-						p.pack(b, k, kc, j, q)
-					}
-					next := i*p.ldc + j + q.width
-					if j+q.width == end {
-						next = below*p.ldc + j0
-					}
-					p.rows(i, below, k, kc, b, q.vectors*lanes, j, q, p.c[min(next, len(p.c)-1):], p.ldc)
-					b = b[kc*q.vectors*lanes:]
-				}
-			}
+			p.rows(i0, i1, k, kc, b, bks, j, q, meanwhile{from: &p.b[min(next, len(p.b)-1)], step: step, share: -1})
 		}
 	}
 }
 
 // rows computes C[i0:i1], the columns of q from j on, from k to k+kc, with b where this block of B lies and bks from row to row.
-// Meanwhile kc places, step elements apart, are fetched from next on.
-func (p *product) rows(i0, i1, k, kc int, b []float32, bks, j int, q part, next []float32, step int) {
-	a, c := &p.a[i0*p.ars+k*p.aks], &p.c[i0*p.ldc+j]
+func (p *product) rows(i0, i1, k, kc int, b []float32, bks, j int, q part, x meanwhile) {
+	tiles(i1-i0, kc, &p.a[i0*p.ars+k*p.aks], p.ars, p.aks, b, bks, &p.c[i0*p.ldc+j], p.ldc, q, p.acc || k > 0, x)
+}
+
+// meanwhile is what is done with memory during multiply-adds: places from from on, step elements apart, are copied to panel or, where
+// that is nil, fetched, share of them by each tile. With a share below 0 each tile fetches as many as the product is deep.
+type meanwhile struct {
+	from          *float32
+	step          int
+	panel         *float32
+	places, share int
+}
+
+// tiles calls the kernel of the instruction set in use.
+func tiles(M, kc int, a *float32, ars, aks int, b []float32, bks int, c *float32, ldc int, q part, acc bool, x meanwhile) {
 	if level == avx512 {
-		rowsAVX512(i1-i0, kc, a, p.ars, p.aks, &b[0], bks, c, p.ldc, q.vectors, q.edge, p.acc || k > 0, &next[0], step)
+		rowsAVX512(M, kc, a, ars, aks, &b[0], bks, c, ldc, q.vectors, q.edge, acc, x.from, x.step, x.panel, x.places, x.share)
 	} else {
-		rowsAVX2(i1-i0, kc, a, p.ars, p.aks, &b[0], bks, c, p.ldc, q.vectors, q.edge, p.acc || k > 0, &next[0], step)
+		rowsAVX2(M, kc, a, ars, aks, &b[0], bks, c, ldc, q.vectors, q.edge, acc, x.from, x.step, x.panel, x.places, x.share)
 	}
 }
 
@@ -139,7 +126,7 @@ func (p *product) pack(panel []float32, k, kc, j int, q part) {
 				n = q.edge
 			}
 			if lanes == 16 {
-				transpose16(&panel[i*lanes], q.vectors*lanes, &src[i*lanes*p.bns], p.bns, n, kc)
+				transposeWide(panel[i*lanes:], q.vectors*lanes, src[i*lanes*p.bns:], p.bns, n, kc)
 			} else {
 				transpose8(&panel[i*lanes], q.vectors*lanes, &src[i*lanes*p.bns], p.bns, n, kc)
 			}

@@ -77,6 +77,63 @@ func transpose512() {
 	RET()
 }
 
+// transposeLoads generates what transpose512 does for whole blocks with half the shuffles: the loads put the parts of four rows into the
+// parts of a vector, and what remains is to be turned within these.
+func transposeLoads() {
+	TEXT("transposeLoads16", NOSPLIT, "func(dst *float32, stride int, src *float32, ld, k int)")
+	Doc("transposeLoads16 is transpose16 for 16 rows and k, a multiple of 16.")
+	Pragma("noescape")
+	transposeProlog()
+	LEAQ(Mem{Base: R9, Index: R9, Scale: 2}, R11)
+	masks := []Register{nil, K1, K2, K3}
+	for part, k := range masks {
+		if k != nil {
+			MOVL(U32(0xf<<(4*part)), EAX)
+			KMOVW(EAX, k)
+		}
+	}
+	Label("block")
+	LEAQ(Mem{Base: RBX, Index: R9, Scale: 4}, RSI)
+	LEAQ(Mem{Base: RBX, Index: R9, Scale: 8}, R12)
+	LEAQ(Mem{Base: RSI, Index: R9, Scale: 8}, R13)
+	for q := range 4 { // columns 4q to 4q+3 of src
+		t, u := zmm[8*(q%2):][:4], zmm[8*(q%2)+4:][:4]
+		for part, base := range []Register{RBX, RSI, R12, R13} {
+			for r := range 4 {
+				m := Mem{Base: base, Disp: 16 * q}
+				switch r {
+				case 1, 2:
+					m.Index, m.Scale = R9, uint8(r)
+				case 3:
+					m.Index, m.Scale = R11, 1
+				}
+				if k := masks[part]; k != nil {
+					VBROADCASTF32X4(m, k, t[r])
+				} else {
+					VBROADCASTF32X4(m, t[r])
+				}
+			}
+		}
+		VUNPCKLPS(t[1], t[0], u[0])
+		VUNPCKHPS(t[1], t[0], u[1])
+		VUNPCKLPS(t[3], t[2], u[2])
+		VUNPCKHPS(t[3], t[2], u[3])
+		VUNPCKLPD(u[2], u[0], t[0])
+		VUNPCKHPD(u[2], u[0], t[1])
+		VUNPCKLPD(u[3], u[1], t[2])
+		VUNPCKHPD(u[3], u[1], t[3])
+		for r := range 4 {
+			VMOVUPS(t[r], Mem{Base: RDI})
+			ADDQ(R8, RDI)
+		}
+	}
+	ADDQ(Imm(64), RBX)
+	SUBQ(Imm(16), RDX)
+	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
 func transpose256() {
 	TEXT("transpose8", NOSPLIT, transposeSignature)
 	transposeDoc("transpose8", 8)
