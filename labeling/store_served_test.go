@@ -28,7 +28,7 @@ func TestServedGuess(t *testing.T) {
 			return second(other.Submit(b.ctx, in, nil))
 		},
 		"submitted and reopened": func(b *bench, other *Store, a *Assignment) error {
-			return errors.Join(second(other.Submit(b.ctx, best(a, "first"), nil)), second(other.Reopen(b.ctx, a.ID, "ann")))
+			return errors.Join(second(other.Submit(b.ctx, best(a, "first"), nil)), second(other.Reopen(b.ctx, b.project.ID, "ann")))
 		},
 		"filled by another": func(b *bench, other *Store, a *Assignment) error {
 			b.expire(a)
