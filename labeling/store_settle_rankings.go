@@ -29,7 +29,7 @@ type ranked struct {
 }
 
 // rankings writes what rankings became: tasks without open slots, their responses, and
-// per labeler an assignment, a ranking and its comparisons. The same answers in another
+// per labeler an assignment and a ranking. The same answers in another
 // order are another task. A labeler's same ranking of the same answers is a duplicate;
 // another one is rejected, because one of them must be wrong.
 func (t *settler) rankings() error {
