@@ -30,7 +30,7 @@
 // that finds nothing while rows are locked by others does not mean an empty
 // queue: the last attempt waits for the locks instead of skipping them.
 //
-// The labeler's watermark (the queue position of the last claim) keeps a claim
+// The labeler's watermark (the queue position of the last claim that was submitted) keeps a claim
 // from walking past everything that labeler has done; it is dropped when nothing
 // lies behind it, and once in ten minutes, because a task skipped under a lock
 // may lie before it. A slot that opens again moves its task to the end of the

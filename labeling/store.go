@@ -20,6 +20,7 @@ type Store struct {
 	pool      *pgxpool.Pool
 	measuring sync.Map // project id -> rates
 	part      int      // tasks of a part of the figures; 0: figuresPart
+	served    served
 }
 
 // NewStore makes a store on a pool whose database is migrated.

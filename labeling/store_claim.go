@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -70,17 +71,22 @@ var (
 	claimWaiting  = claimSQL("")
 )
 
+// maxLag is how far the watermark may stay behind the last claim. A submit moves it in the row that it changes anyway; only where
+// one claim passes over more than so many places, after skips or tasks that others filled, does the claim move it itself.
+const maxLag = 64
+
 // claimBehind is the claim of a labeler at work: the first task behind the watermark, where no lane above has an open one and
-// the labeler holds fewer than $5 leases. $4 are the orders of 1, 2, ... answers, one behind the other. It inserts nothing where
-// it is not as simple as that; claimSQL knows what to do then. Most claims are of this kind, and it costs a third less.
-const claimBehind = `
+// the labeler holds fewer than $5 leases. $4 are the orders of 1, 2, ... answers, one behind the other; $6 is as in assignmentSQL,
+// whose columns it returns without another look. It inserts nothing and returns no row where it is not as simple as that; claimSQL
+// knows what to do then. Most claims are of this kind.
+var claimBehind = `
 	WITH me AS MATERIALIZED (
-		SELECT l.lane, l.position, p.lease_s, p.guideline FROM labelers l JOIN projects p ON p.id = l.project_id
+		SELECT l.lane, l.position, l.done, p.lease_s, p.guideline, p.question, p.languages FROM labelers l JOIN projects p ON p.id = l.project_id
 		WHERE l.project_id = $1 AND l.labeler_id = $2 AND l.scanned_at > now() - interval '10 minutes'
 			AND l.quarantined_at IS NULL AND (NOT p.qualify OR l.qualified_at IS NOT NULL)
 			AND (SELECT count(*) FROM assignments h WHERE h.project_id = $1 AND h.labeler_id = $2 AND h.state IN ('leased', 'reopened')) < $5
 	), pick AS MATERIALIZED (
-		SELECT t.id, t.k, t.lane, t.position FROM tasks t
+		SELECT t.id, t.k, t.prompt_id, t.lane, t.position FROM tasks t
 		WHERE t.project_id = $1 AND t.open AND (t.lane, t.position) > ((SELECT lane FROM me), (SELECT position FROM me)) AND ` + unseen + `
 			AND (SELECT u.lane FROM tasks u WHERE u.project_id = $1 AND u.open AND u.lane < (SELECT lane FROM me) ORDER BY u.lane, u.position LIMIT 1) IS NULL -- by the index, as EXISTS would not
 		ORDER BY t.lane, t.position LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
@@ -89,11 +95,16 @@ const claimBehind = `
 		SELECT $3, k.id, $1, $2, 'leased', now() + make_interval(secs => m.lease_s), ($4::smallint[])[k.k * (k.k - 1) / 2 + 1 : k.k * (k.k + 1) / 2], m.guideline
 		FROM pick k, me m
 		ON CONFLICT DO NOTHING
-		RETURNING task_id
+		RETURNING id, task_id, project_id, labeler_id, state, lease_until, display_order, draft, claimed_at, guideline
 	), slot AS (
 		UPDATE tasks t SET open_slots = open_slots - 1 FROM taken WHERE t.id = taken.task_id
+	), mark AS (
+		UPDATE labelers l SET lane = k.lane, position = k.position FROM pick k, me m, taken
+		WHERE l.project_id = $1 AND l.labeler_id = $2 AND (k.lane <> m.lane OR k.position > m.position + ` + strconv.Itoa(maxLag) + `)
 	)
-	UPDATE labelers l SET lane = k.lane, position = k.position FROM pick k, taken WHERE l.project_id = $1 AND l.labeler_id = $2`
+	SELECT ` + shown("$6") + `, j.done, k.lane, k.position
+	FROM taken a, pick k, me j
+	CROSS JOIN LATERAL (SELECT q.messages, q.language FROM prompts q WHERE q.id = k.prompt_id OFFSET 0) p`
 
 // orders are the orders in which assignment id shows 1, 2, ... MaxAnswers answers, one behind the other.
 func orders(id string) []int {
@@ -183,25 +194,16 @@ func (s *Store) held(ctx context.Context, projectID, labelerID string) ([]string
 // takeBelow is the claim of a labeler at work, who holds fewer than so many leases: one way to the database. nil where it is
 // not as simple as that: more are held, another tab was faster, or nothing is open behind the watermark.
 func (s *Store) takeBelow(ctx context.Context, projectID, labelerID, id string, leases int) (*Assignment, error) {
-	b := &pgx.Batch{}
-	b.Queue(claimBehind, projectID, labelerID, id, orders(id), leases)
 	a := &Assignment{}
-	found := false
-	b.Queue(assignmentSQL, id, labelerID, warnings).QueryRow(func(row pgx.Row) error {
-		err := a.scan(row)
-		found = err == nil
-		if errors.Is(err, pgx.ErrNoRows) {
-			err = nil
-		}
-		return err
-	})
-	err := s.pool.SendBatch(ctx, b).Close()
-	if deadlocked(err) {
+	var place place
+	err := a.scan(s.pool.QueryRow(ctx, claimBehind, projectID, labelerID, id, orders(id), leases, warnings), &place.lane, &place.position)
+	if errors.Is(err, pgx.ErrNoRows) || deadlocked(err) {
 		return nil, nil
 	}
-	if err != nil || !found {
+	if err != nil {
 		return nil, err
 	}
+	s.served.add(a, place)
 	return a, nil
 }
 
@@ -251,32 +253,35 @@ func (s *Store) Assignment(ctx context.Context, assignmentID, labelerID string) 
 	return a, nil
 }
 
-// assignmentSQL reads assignment $1 of labeler $2; $3 are the flags and reasons that warn of a task (Assignment.Warning).
-const assignmentSQL = `
-	SELECT a.id, a.task_id, a.project_id, a.labeler_id, a.state, a.lease_until, a.display_order, a.draft, a.claimed_at, a.guideline,
-		p.messages, ARRAY(SELECT r.text FROM responses r WHERE r.task_id = a.task_id ORDER BY r.position), g.body, j.question,
+// shown are columns of an assignment a of project j, whose prompt is p, as its labeler sees it. flags are the flags and reasons
+// that warn of a task (Assignment.Warning). What belongs to one row is looked up in a subquery: a join would be planned by what the
+// tables hold at that time, and walk through one of them when they have grown.
+func shown(flags string) string {
+	return `a.id, a.task_id, a.project_id, a.labeler_id, a.state, a.lease_until, a.display_order, a.draft, a.claimed_at, a.guideline,
+		p.messages, ARRAY(SELECT r.text FROM responses r WHERE r.task_id = a.task_id ORDER BY r.position),
+		(SELECT g.body FROM guidelines g WHERE g.project_id = a.project_id AND g.version = a.guideline), j.question,
 		CASE WHEN p.language = '' AND cardinality(j.languages) = 1 THEN j.languages[1] ELSE p.language END,
-		coalesce(k.version < a.guideline, false),
-		ARRAY(SELECT DISTINCT w FROM (
-			SELECT unnest(g.flags) FROM assignments o JOIN ratings g ON g.ranking_id = o.ranking_id WHERE o.task_id = a.task_id
-			UNION ALL
-			SELECT o.skip_reason FROM assignments o WHERE o.task_id = a.task_id AND o.state = 'skipped'
-		) said(w) WHERE w = ANY($3) ORDER BY w),
-		coalesce((SELECT l.done FROM labelers l WHERE l.project_id = a.project_id AND l.labeler_id = a.labeler_id), 0)
-	FROM assignments a
-	JOIN tasks t ON t.id = a.task_id
-	JOIN prompts p ON p.id = t.prompt_id
-	JOIN projects j ON j.id = a.project_id
-	JOIN guidelines g ON g.project_id = a.project_id AND g.version = a.guideline
-	LEFT JOIN guideline_acks k ON k.project_id = a.project_id AND k.labeler_id = a.labeler_id
-	WHERE a.id = $1 AND a.labeler_id = $2 AND NOT t.hidden`
+		coalesce((SELECT k.version < a.guideline FROM guideline_acks k WHERE k.project_id = a.project_id AND k.labeler_id = a.labeler_id), false),
+		ARRAY(SELECT DISTINCT said.w FROM assignments o CROSS JOIN LATERAL (
+				SELECT o.skip_reason WHERE o.state = 'skipped' UNION ALL SELECT unnest(f.flags) FROM ratings f WHERE f.ranking_id = o.ranking_id
+			) said(w) WHERE o.task_id = a.task_id AND said.w = ANY(` + flags + `) ORDER BY said.w)`
+}
 
-// scan reads a row of assignmentSQL.
-func (a *Assignment) scan(row pgx.Row) error {
+// assignmentSQL reads assignment $1 of labeler $2; $3 is as in shown.
+var assignmentSQL = `
+	SELECT ` + shown("$3") + `, coalesce((SELECT l.done FROM labelers l WHERE l.project_id = a.project_id AND l.labeler_id = a.labeler_id), 0)
+	FROM assignments a
+	JOIN projects j ON j.id = a.project_id
+	CROSS JOIN LATERAL (SELECT q.messages, q.language FROM prompts q
+		WHERE q.id = (SELECT t.prompt_id FROM tasks t WHERE t.id = a.task_id AND NOT t.hidden) OFFSET 0) p
+	WHERE a.id = $1 AND a.labeler_id = $2`
+
+// scan reads a row of assignmentSQL, and what stands behind its columns into more.
+func (a *Assignment) scan(row pgx.Row, more ...any) error {
 	var texts []string
 	var order []int16
-	err := row.Scan(&a.ID, &a.TaskID, &a.ProjectID, &a.LabelerID, &a.State, &a.LeaseUntil, &order, &a.Draft, &a.ClaimedAt, &a.Guideline,
-		&a.Messages, &texts, &a.Instructions, &a.Question, &a.Language, &a.Unread, &a.Warning, &a.Done)
+	err := row.Scan(append([]any{&a.ID, &a.TaskID, &a.ProjectID, &a.LabelerID, &a.State, &a.LeaseUntil, &order, &a.Draft, &a.ClaimedAt, &a.Guideline,
+		&a.Messages, &texts, &a.Instructions, &a.Question, &a.Language, &a.Unread, &a.Warning, &a.Done}, more...)...)
 	if err != nil {
 		return err
 	}

@@ -92,9 +92,6 @@ func (s *Store) Erase(ctx context.Context, subject Subject, actor string, dry bo
 		if _, err := tx.Exec(ctx, `SELECT set_config('rankloop.erasure', $1, true)`, r.ID); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `SET CONSTRAINTS ALL DEFERRED`); err != nil {
-			return err
-		}
 		e := &eraser{ctx: ctx, tx: tx, gone: map[string]map[string]bool{}, rows: r.Rows, snapshots: map[string]int{}}
 		if err := erase(e); err != nil {
 			return err

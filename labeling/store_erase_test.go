@@ -223,7 +223,7 @@ func TestOnlyErasureDeletes(t *testing.T) {
 	b.crowd("ann")
 	for _, prepare := range []string{`SELECT 1`, `SELECT set_config('rankloop.erasure', (SELECT id::text FROM erasures), true)`} {
 		b.sql(`INSERT INTO erasures (id, subject, actor) SELECT gen_random_uuid(), 'x:y', 'x' WHERE NOT EXISTS (SELECT 1 FROM erasures)`)
-		for _, table := range []string{"comparisons", "ratings", "rankings", "responses"} {
+		for _, table := range []string{"ratings", "rankings", "responses"} {
 			err := pgx.BeginFunc(b.ctx, b.pool, func(tx pgx.Tx) error {
 				if _, err := tx.Exec(b.ctx, prepare); err != nil {
 					return err

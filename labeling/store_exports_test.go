@@ -113,7 +113,6 @@ func TestExportInConstantMemory(t *testing.T) {
 	err := pgx.BeginFunc(b.ctx, b.pool, func(tx pgx.Tx) error {
 		for _, q := range []string{
 			`CREATE TEMP TABLE m ON COMMIT DROP AS SELECT gen_random_uuid() p, gen_random_uuid() t, gen_random_uuid() a, gen_random_uuid() k, i FROM generate_series(1, 6000) i`,
-			`SET CONSTRAINTS assignments_ranking_id_fkey DEFERRED`,
 			`INSERT INTO prompts (id, project_id, hash, messages, text, origin, consent, split, tasks)
 				SELECT p, (SELECT id FROM projects), sha256(p::text::bytea), jsonb_build_array(jsonb_build_object('role', 'user', 'content', 'question ' || i)), 'question ' || i, 'import', false, 'train', 1 FROM m`,
 			`INSERT INTO tasks (id, project_id, prompt_id, k, need, open_slots, done) SELECT t, (SELECT id FROM projects), p, 2, 1, 0, 1 FROM m`,

@@ -230,7 +230,7 @@ func (g *gathering) prefer(Prompt) error {
 	if !g.in.Preferred && !g.in.Tied || g.f.TaskID == "" {
 		return nil
 	}
-	answers, ids, err := g.answersOfTask()
+	answers, err := g.answersOfTask()
 	if err != nil {
 		return err
 	}
@@ -264,20 +264,17 @@ func (g *gathering) prefer(Prompt) error {
 		}
 	}
 	g.f.RankingID = r.ranking
-	return g.rank(r, revision, guideline, g.in.ranks(answers, at), ids)
+	return g.rank(r, revision, guideline, g.in.ranks(answers, at))
 }
 
-func (g *gathering) answersOfTask() (answers []NewResponse, ids []string, err error) {
-	rows, err := g.tx.Query(g.ctx, `SELECT id, text FROM responses WHERE task_id = $1 ORDER BY position`, g.f.TaskID)
+func (g *gathering) answersOfTask() ([]NewResponse, error) {
+	rows, err := g.tx.Query(g.ctx, `SELECT text FROM responses WHERE task_id = $1 ORDER BY position`, g.f.TaskID)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var id, text string
-	_, err = pgx.ForEachRow(rows, []any{&id, &text}, func() error {
-		answers, ids = append(answers, NewResponse{Text: text}), append(ids, id)
-		return nil
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (a NewResponse, err error) {
+		return a, row.Scan(&a.Text)
 	})
-	return answers, ids, err
 }
 
 // assign gives the customer a place among those who rank the task, beside the labelers' slots.
@@ -292,9 +289,6 @@ func (g *gathering) assign(r ranked, k int) (id string, guideline int, err error
 		ON CONFLICT (project_id, labeler_id) DO UPDATE SET done = labelers.done + 1`, g.kept.projectID, r.labeler); err != nil {
 		return id, 0, err
 	}
-	if _, err = g.tx.Exec(g.ctx, `SET CONSTRAINTS assignments_ranking_id_fkey DEFERRED`); err != nil {
-		return id, 0, err
-	}
 	order := make([]int, k)
 	for i := range order {
 		order[i] = i
@@ -305,8 +299,8 @@ func (g *gathering) assign(r ranked, k int) (id string, guideline int, err error
 	return id, guideline, err
 }
 
-// rank writes the ranking and its comparisons, and lets it stand.
-func (g *gathering) rank(r ranked, revision, guideline int, ranks []int, responses []string) error {
+// rank writes the ranking, and lets it stand.
+func (g *gathering) rank(r ranked, revision, guideline int, ranks []int) error {
 	hash, err := g.in.hash()
 	if err != nil {
 		return err
@@ -315,9 +309,6 @@ func (g *gathering) rank(r ranked, revision, guideline int, ranks []int, respons
 	b.Queue(`INSERT INTO rankings (id, project_id, task_id, assignment_id, labeler_id, revision, ranks, idempotency_key, request_hash, guideline, surplus)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, false)`,
 		r.ranking, g.kept.projectID, g.f.TaskID, r.assignment, r.labeler, revision, ranks, "feedback "+g.f.ID, hash[:], guideline)
-	for _, p := range Pairs(ranks) {
-		b.Queue(`INSERT INTO comparisons (ranking_id, winner_id, loser_id) VALUES ($1, $2, $3)`, r.ranking, responses[p[0]], responses[p[1]])
-	}
 	b.Queue(`UPDATE assignments SET ranking_id = $2, closed_at = now() WHERE id = $1`, r.assignment, r.ranking)
 	return g.tx.SendBatch(g.ctx, b).Close()
 }

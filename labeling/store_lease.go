@@ -18,8 +18,9 @@ type lease struct {
 	guideline             int
 	openSlots             int
 	purpose               string
-	quarantined           bool // the labeler is in quarantine
-	known                 bool // the labeler has a row of counters in the project
+	quarantined           bool   // the labeler is in quarantine
+	known                 bool   // the labeler has a row of counters in the project
+	place                 *place // of the task when it was claimed; nil: not known
 }
 
 // lockLease locks the task, then reads task and assignment.

@@ -40,15 +40,16 @@ func (s *Store) ExportPerson(ctx context.Context, id string, each func(table str
 	return wrap(err, "export of %s", id)
 }
 
-// exportRows pages through a table by its primary key, which in most begins with a time.
+// exportRows pages through a table by its primary key, which in most begins with a time, and through what is read from others by all
+// its columns.
 func (s *Store) exportRows(ctx context.Context, table, where string, id []string, each func(string, json.RawMessage) error) error {
 	name := pgx.Identifier{table}.Sanitize()
 	var place string
 	var digests []string // columns that stay out
 	if err := s.pool.QueryRow(ctx, `
-		SELECT (SELECT 'concat_ws(chr(31), ' || string_agg('t.' || quote_ident(a.attname), ', ' ORDER BY k.n) || ')' FROM pg_index i
+		SELECT coalesce((SELECT 'concat_ws(chr(31), ' || string_agg('t.' || quote_ident(a.attname), ', ' ORDER BY k.n) || ')' FROM pg_index i
 				CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(at, n) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.at
-				WHERE i.indrelid = $1::regclass AND i.indisprimary),
+				WHERE i.indrelid = $1::regclass AND i.indisprimary), 't::text'),
 			ARRAY(SELECT column_name::text FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $2 AND data_type = 'bytea')`,
 		name, table).Scan(&place, &digests); err != nil {
 		return err

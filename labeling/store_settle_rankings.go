@@ -29,7 +29,7 @@ type ranked struct {
 }
 
 // rankings writes what rankings became: tasks without open slots, their responses, and
-// per labeler an assignment, a ranking and its comparisons. The same answers in another
+// per labeler an assignment and a ranking. The same answers in another
 // order are another task. A labeler's same ranking of the same answers is a duplicate;
 // another one is rejected, because one of them must be wrong.
 func (t *settler) rankings() error {
@@ -231,14 +231,11 @@ func (t *settler) moveTasks(tasksOf map[string]int, byPrompt map[string][]*answe
 	return update(`UPDATE tasks t SET need = t.need + u.n, done = t.done + u.n FROM unnest($1::uuid[], $2::int[]) u(id, n) WHERE t.id = u.id`, joined)
 }
 
-// addRankings writes assignments, rankings and comparisons. The idempotency key of a ranking that nobody submitted is where it
+// addRankings writes assignments and rankings. The idempotency key of a ranking that nobody submitted is where it
 // stood: "import ID LINE.PART".
 func (t *settler) addRankings(list []ranked) error {
 	if len(list) == 0 {
 		return nil
-	}
-	if _, err := t.tx.Exec(t.ctx, `SET CONSTRAINTS assignments_ranking_id_fkey DEFERRED`); err != nil {
-		return err
 	}
 	now := t.run.CreatedAt
 	err := t.copy("assignments", []string{"id", "task_id", "project_id", "labeler_id", "state", "lease_until", "display_order", "guideline", "ranking_id", "closed_at"},
@@ -254,25 +251,13 @@ func (t *settler) addRankings(list []ranked) error {
 	if err != nil {
 		return err
 	}
-	err = t.copy("rankings", []string{"id", "project_id", "task_id", "assignment_id", "labeler_id", "revision", "ranks", "idempotency_key", "request_hash", "guideline", "surplus"},
+	return t.copy("rankings", []string{"id", "project_id", "task_id", "assignment_id", "labeler_id", "revision", "ranks", "idempotency_key", "request_hash", "guideline", "surplus"},
 		len(list), func(b copyRow, i int) copyRow {
 			r := list[i]
 			hash := r.rec.identity()
 			b = b.uuid(r.ranking).uuid(t.project.ID).uuid(r.task.id).uuid(r.assignment).text(r.labeler).int4(1).int2s(r.rec.Ranks)
 			return b.text(fmt.Sprintf("import %s %d.%d", t.run.ID, r.line, r.part)).bytes(hash[:]).int4(t.project.Guideline).bool(false)
 		})
-	if err != nil {
-		return err
-	}
-	var pairs [][3]string
-	for _, r := range list {
-		for _, p := range Pairs(r.rec.Ranks) {
-			pairs = append(pairs, [3]string{r.ranking, r.task.responses[p[0]], r.task.responses[p[1]]})
-		}
-	}
-	return t.copy("comparisons", []string{"ranking_id", "winner_id", "loser_id"}, len(pairs), func(b copyRow, i int) copyRow {
-		return b.uuid(pairs[i][0]).uuid(pairs[i][1]).uuid(pairs[i][2])
-	})
 }
 
 // countLabelers moves the counters of those who ranked.

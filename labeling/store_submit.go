@@ -46,23 +46,26 @@ func (s *Store) Submit(ctx context.Context, in SubmitInput, after func(ctx conte
 	return r, nil
 }
 
-// submit reads the lease without a lock and writes against what it read: writing finds nothing to do where somebody changed it
-// in between, and is tried again.
+// submit knows the lease from its claim, or reads it without a lock, and writes against what it knows: writing finds nothing to do
+// where somebody changed it in between, and is tried again.
 func (s *Store) submit(ctx context.Context, in SubmitInput, after func(context.Context, pgx.Tx, string) error) (r Ranking, err error) {
-	a, known, err := s.lookUp(ctx, in)
-	if err != nil {
-		return r, err
-	}
 	hash, err := in.hash()
 	if err != nil {
 		return r, err
 	}
-	id, err := known.of(a, hash)
-	if err != nil {
-		return r, err
-	}
-	if id != "" {
-		return readRanking(ctx, s.pool, id)
+	var id string
+	a, ok := s.served.take(in.AssignmentID, in.LabelerID)
+	if !ok {
+		var known replay
+		if a, known, err = s.lookUp(ctx, in); err == nil {
+			id, err = known.of(a, hash)
+		}
+		if err != nil {
+			return r, err
+		}
+		if id != "" {
+			return readRanking(ctx, s.pool, id)
+		}
 	}
 	sheet, err := a.parse(ctx, s.pool, in)
 	if err != nil {
@@ -242,40 +245,39 @@ type batcher interface {
 // one takes as long as the rest of the submit.
 const lockForStore = `SELECT set_config('plan_cache_mode', 'force_generic_plan', true) FROM tasks WHERE id = $1 FOR NO KEY UPDATE`
 
-// storeSQL writes the ranking $1 of the assignment $2 and all that every ranking moves, if the lease is still as it was read
-// (state $4, revision $5, quarantine $6, slots $7); else it does nothing and returns no row. The labeler's row is the gate: a
-// quarantine changes it, so that one of the two acts sees the other.
+// storeSQL writes the ranking $1 of the assignment $2 of task $24 and project $25, and all that every ranking moves, if the lease is
+// still as it was known (state $4, revision $5, quarantine $6, slots $7); else it does nothing and returns no row. The labeler's row
+// is the gate: a quarantine changes it, so that one of the two acts sees the other. The watermark goes to the place of the claim
+// ($26, $27), if that is known and the queue was not begun anew since. The rows of all tables but the responses are found by what is
+// given, in no join: a plan that is made once would keep walking through a table that was small then.
 const storeSQL = `
 	WITH gate AS (
-		UPDATE labelers l SET done = l.done + $16, active_ms = l.active_ms + $13, last_assignment = a.id
-		FROM assignments a JOIN tasks t ON t.id = a.task_id
-		WHERE a.id = $2 AND a.state = $4 AND a.ranking_id IS NOT DISTINCT FROM $5 AND (t.open_slots > 0 OR NOT $7)
-			AND l.project_id = a.project_id AND l.labeler_id = $3 AND (l.quarantined_at IS NOT NULL) = $6
-		RETURNING a.task_id, a.project_id, a.guideline
+		UPDATE labelers l SET done = l.done + $16, active_ms = l.active_ms + $13, last_assignment = $2,
+			lane = CASE WHEN (l.lane, l.position) < ($26, $27) AND l.scanned_at <= a.claimed_at THEN $26 ELSE l.lane END,
+			position = CASE WHEN (l.lane, l.position) < ($26, $27) AND l.scanned_at <= a.claimed_at THEN $27 ELSE l.position END
+		FROM assignments a
+		WHERE a.id = $2 AND a.state = $4 AND a.ranking_id IS NOT DISTINCT FROM $5 AND (NOT $7 OR (SELECT open_slots > 0 FROM tasks WHERE id = $24))
+			AND l.project_id = $25 AND l.labeler_id = $3 AND (l.quarantined_at IS NOT NULL) = $6
+		RETURNING a.guideline
 	), stored AS (
 		INSERT INTO rankings (id, project_id, task_id, assignment_id, labeler_id, revision, ranks, comment, idempotency_key, request_hash,
 			active_ms, wall_ms, guideline, surplus, text, strength)
-		SELECT $1, g.project_id, g.task_id, $2, $3, CASE WHEN $5::uuid IS NULL THEN 1 ELSE (SELECT count(*) + 1 FROM rankings WHERE assignment_id = $2) END,
+		SELECT $1, $25, $24, $2, $3, CASE WHEN $5::uuid IS NULL THEN 1 ELSE (SELECT count(*) + 1 FROM rankings WHERE assignment_id = $2) END,
 			$9, $10, $11, $12, $13, $14, g.guideline, $8, $15, $17
 		FROM gate g
 		RETURNING revision, guideline, created_at
-	), answers AS MATERIALIZED (
-		SELECT array_agg(r.id ORDER BY r.position) AS ids FROM gate g JOIN responses r ON r.task_id = g.task_id
-	), compared AS (
-		INSERT INTO comparisons (ranking_id, winner_id, loser_id)
-		SELECT $1, coalesce(a.ids[u.winner + 1], $1), coalesce(a.ids[u.loser + 1], $1) -- the answer behind the last is the labeler's own
-		FROM answers a, unnest($18::int[], $19::int[]) u(winner, loser), gate
 	), closed AS (
 		UPDATE assignments a SET state = 'submitted', ranking_id = $1, surplus = $8, aside = $8 AND (aside OR $6), draft = NULL, closed_at = now()
 		FROM gate WHERE a.id = $2
 	), moved AS (
-		UPDATE tasks t SET open_slots = open_slots - $20, done = done + $21, need = need + $22, held = CASE WHEN $23 <> '' AND held = '' THEN $23 ELSE held END
-		FROM gate g WHERE t.id = g.task_id
-		RETURNING t.batch, t.done = t.need AND $21 = 1 AS completed
+		UPDATE tasks t SET open_slots = open_slots - $18, done = done + $19, need = need + $20, held = CASE WHEN $21 <> '' AND held = '' THEN $21 ELSE held END
+		FROM gate WHERE t.id = $24
+		RETURNING t.batch, t.done = t.need AND $19 = 1 AS completed
 	)
-	SELECT s.revision, s.guideline, s.created_at, m.batch, a.ids, audit_append($24, 'labeling.submit', $1::text, $25),
-		CASE WHEN EXISTS (SELECT FROM webhooks WHERE active) THEN labeling_tell($1, g.task_id, g.project_id, m.completed) END
-	FROM stored s, moved m, answers a, gate g`
+	SELECT s.revision, s.guideline, s.created_at, m.batch, ARRAY(SELECT id FROM responses WHERE task_id = $24 ORDER BY position),
+		audit_append($22, 'labeling.submit', $1::text, $23),
+		CASE WHEN EXISTS (SELECT FROM webhooks WHERE active) THEN labeling_tell($1, $24, $25, m.completed) END
+	FROM stored s, moved m`
 
 // store writes the ranking with all that belongs to it and moves the counters; errOvertaken where the lease is not what it was.
 func (a lease) store(ctx context.Context, q batcher, id string, in SubmitInput, hash [32]byte, sheet answerSheet) (r Ranking, err error) {
@@ -285,15 +287,17 @@ func (a lease) store(ctx context.Context, q batcher, id string, in SubmitInput, 
 	if !a.known {
 		b.Queue(`INSERT INTO labelers (project_id, labeler_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, a.projectID, in.LabelerID)
 	}
-	winners, losers := []int{}, []int{}
-	for _, p := range Pairs(sheet.ranks) {
-		winners, losers = append(winners, p[0]), append(losers, p[1])
+	var lane *int16
+	var position *int64
+	if a.place != nil {
+		lane, position = &a.place.lane, &a.place.position
 	}
 	r = Ranking{ID: id, TaskID: a.taskID, ProjectID: a.projectID, AssignmentID: a.id, LabelerID: in.LabelerID, Ranks: sheet.ranks, Surplus: c.surplus,
 		Text: sheet.text, Strength: sheet.strength}
 	b.Queue(storeSQL, id, a.id, in.LabelerID, a.state, a.rankingID, a.quarantined, c.slots > 0, c.surplus, sheet.ranks, in.Comment, in.IdempotencyKey, hash[:],
-		in.ActiveMS, in.WallMS, sheet.text, c.first, sheet.strength, winners, losers, c.slots, c.done, c.need, sheet.hold, actor(in.LabelerID),
-		map[string]any{"task": a.taskID, "ranks": sheet.ranks, "surplus": c.surplus, "hold": sheet.hold, "strength": sheet.strength}).
+		in.ActiveMS, in.WallMS, sheet.text, c.first, sheet.strength, c.slots, c.done, c.need, sheet.hold, actor(in.LabelerID),
+		map[string]any{"task": a.taskID, "ranks": sheet.ranks, "surplus": c.surplus, "hold": sheet.hold, "strength": sheet.strength},
+		a.taskID, a.projectID, lane, position).
 		QueryRow(func(row pgx.Row) error {
 			err := row.Scan(&r.Revision, &r.Guideline, &r.CreatedAt, &r.Batch, &r.ResponseIDs, nil, nil)
 			if errors.Is(err, pgx.ErrNoRows) {

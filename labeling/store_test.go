@@ -183,6 +183,9 @@ func (b *bench) sound() {
 			WHERE a.task_id = t.id AND a.ranking_id IS NOT NULL AND NOT a.surplus)`,
 		"tasks whose slots do not add up": `SELECT count(*) FROM tasks t WHERE need <> open_slots + done + (SELECT count(*) FROM assignments a
 			WHERE a.task_id = t.id AND a.state = 'leased')`,
+		"assignments of another project than their task's, or whose ranking is not there or another's": `SELECT count(*) FROM assignments a
+			LEFT JOIN tasks t ON t.id = a.task_id LEFT JOIN rankings k ON k.id = a.ranking_id
+			WHERE t.project_id IS DISTINCT FROM a.project_id OR a.ranking_id IS NOT NULL AND k.assignment_id IS DISTINCT FROM a.id`,
 		"labelers with two assignments of a task": `SELECT count(*) FROM (SELECT FROM assignments GROUP BY task_id, labeler_id HAVING count(*) > 1) x`,
 		"rankings without their comparisons": `SELECT count(*) FROM rankings r WHERE (SELECT count(*) FROM comparisons c WHERE c.ranking_id = r.id)
 			<> (SELECT count(*) FROM unnest(r.ranks) x, unnest(r.ranks) y WHERE x < y)`,

@@ -57,7 +57,7 @@ func (l *lab) exports(ctx context.Context) ([]bar, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []bar{atLeast("snapshot of "+strconv.Itoa(whole.N)+" rankings, made", float64(whole.N)/time.Since(start).Seconds(), "rankings/s", 5_000, fmt.Sprintf("of %d that there are", rankings))}
+	out := []bar{atLeast("snapshot of "+strconv.Itoa(whole.N)+" rankings, made", float64(whole.N)/time.Since(start).Seconds(), "rankings/s", 10_000, fmt.Sprintf("of %d that there are", rankings))}
 	formats := labeling.ExportNames()
 	for i, format := range formats {
 		l.show.show("exports", i, len(formats), "formats")
@@ -96,7 +96,7 @@ func (l *lab) export(ctx context.Context, format, part string, whole labeling.Sn
 	}
 	name := "export " + format
 	bars := []bar{
-		atLeast(name, float64(whole.N)/min(first.took, again.took).Seconds(), "rankings/s", 5_000,
+		atLeast(name, float64(whole.N)/min(first.took, again.took).Seconds(), "rankings/s", 10_000,
 			fmt.Sprintf("%d records, %d MB; from the server %.0f rankings/s", first.Records, first.Bytes>>20, float64(whole.N)/took.Seconds())),
 		atMost(name+", other files on repeat", float64(others), "", 0, "sha256 "+first.SHA256[:12]),
 	}

@@ -175,6 +175,8 @@ var recounts = []struct{ name, sql string }{
 		SELECT count(*) FILTER (WHERE a.state IN ('submitted', 'reopened') AND NOT a.surplus) AS done, count(*) FILTER (WHERE a.state = 'leased') AS leased
 		FROM assignments a WHERE a.task_id = t.id) r WHERE t.done <> r.done OR t.open_slots <> t.need - r.done - r.leased`},
 	{"acknowledged rankings that are lost", `SELECT count(*) FROM unnest($1::uuid[]) k(id) WHERE NOT EXISTS (SELECT FROM rankings r WHERE r.id = k.id)`},
+	{"assignments that refer to what is not there", `SELECT count(*) FROM assignments a LEFT JOIN tasks t ON t.id = a.task_id LEFT JOIN rankings k ON k.id = a.ranking_id
+		WHERE t.project_id IS DISTINCT FROM a.project_id OR a.ranking_id IS NOT NULL AND k.assignment_id IS DISTINCT FROM a.id`},
 	{"submits stored twice", `SELECT count(*) FROM (SELECT FROM rankings GROUP BY assignment_id HAVING count(*) > 1) d`},
 }
 

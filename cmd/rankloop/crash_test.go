@@ -292,9 +292,11 @@ func TestKillServerDuringSubmits(t *testing.T) {
 	}
 	for what, sql := range map[string]string{
 		"rankings without their pairs": `SELECT count(*) FROM rankings r WHERE (SELECT count(*) FROM comparisons c WHERE c.ranking_id = r.id) <> 6`,
-		"tasks over their need":        `SELECT count(*) FROM tasks WHERE done > need OR open_slots < 0`,
-		"counters that are wrong":      `SELECT count(*) FROM tasks t WHERE done <> (SELECT count(*) FROM assignments a WHERE a.task_id = t.id AND a.state = 'submitted' AND NOT a.surplus)`,
-		"rankings without audit":       `SELECT count(*) FROM rankings r WHERE NOT EXISTS (SELECT 1 FROM audit a WHERE a.subject = r.id::text OR a.detail::text LIKE '%' || r.id || '%')`,
+		"assignments without their task or ranking": `SELECT count(*) FROM assignments a LEFT JOIN tasks t ON t.id = a.task_id LEFT JOIN rankings k ON k.id = a.ranking_id
+			WHERE t.project_id IS DISTINCT FROM a.project_id OR a.ranking_id IS NOT NULL AND k.assignment_id IS DISTINCT FROM a.id`,
+		"tasks over their need":   `SELECT count(*) FROM tasks WHERE done > need OR open_slots < 0`,
+		"counters that are wrong": `SELECT count(*) FROM tasks t WHERE done <> (SELECT count(*) FROM assignments a WHERE a.task_id = t.id AND a.state = 'submitted' AND NOT a.surplus)`,
+		"rankings without audit":  `SELECT count(*) FROM rankings r WHERE NOT EXISTS (SELECT 1 FROM audit a WHERE a.subject = r.id::text OR a.detail::text LIKE '%' || r.id || '%')`,
 	} {
 		if n := count(t, pool, sql); n != 0 {
 			t.Errorf("%s: %d", what, n)
