@@ -12,3 +12,6 @@ func Logprob(logits []float32, id int32) float32 { return logits[id] - kernel.Lo
 
 // Softmax writes softmax(scale·logits) to dst, which may be logits.
 func Softmax(dst, logits []float32, scale float32) { kernel.Softmax(dst, logits, scale) }
+
+// Sum returns the sum of x, in a fixed order whatever the machine.
+func Sum(x []float32) float32 { return kernel.Sum(x) }

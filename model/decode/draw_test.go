@@ -36,7 +36,7 @@ func TestDrawIsTheDistribution(t *testing.T) {
 		if want[id] == 0 {
 			t.Fatalf("case %d: token %d was drawn, which %+v leaves out", n, id, p)
 		}
-		total := sum(s.soft)
+		total := s.add(s.soft)
 		for i, w := range want {
 			if got := float64(s.soft[i]) / total; math.Abs(got-w) > 1e-5*w+1e-9 {
 				t.Fatalf("case %d, %d tokens, %+v: token %d has %g, want %g", n, len(logits), p, i, got, w)

@@ -148,6 +148,7 @@ func BenchmarkVector(b *testing.B) {
 		{"Narrow", func() { Narrow(h, x) }},
 		{"NarrowStochastic", func() { NarrowStochastic(h, x, 1, 0) }},
 		{"Dot", func() { Dot(y, x) }},
+		{"Sum", func() { Sum(x) }},
 		{"SumSquares", func() { SumSquares(x) }},
 		{"Softmax", func() { Softmax(y, x, 1) }},
 		{"LogSumExp", func() { LogSumExp(x) }},

@@ -36,6 +36,7 @@ var differential = []struct {
 	{"Scale", func(o *operands) { Scale(o.dst, .3) }, 0, 0, false},
 	{"Axpy", func(o *operands) { Axpy(o.dst, .3, o.x) }, 0, 1e-6, true},
 	{"Dot", func(o *operands) { o.sum = float64(Dot(o.x, o.y)) }, 0, 1e-6, true},
+	{"Sum", func(o *operands) { o.sum = float64(Sum(o.x)) }, 0, 0, false},
 	{"SumSquares", func(o *operands) { o.sum = SumSquares(o.x) }, 0, 0, false},
 	{"Softmax", func(o *operands) { Softmax(o.dst, o.x, .7) }, 1e-5, 1e-12, true},
 	{"LogSumExp", func(o *operands) { o.sum = float64(LogSumExp(o.x)) }, 1e-6, 1e-6, true},

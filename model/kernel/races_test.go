@@ -38,7 +38,7 @@ var raced = []struct {
 	{"expTotal", func(o *operands) { expTotal(o.x, 1, 0) }, "x", ""},
 	{"expSum", func(o *operands) { expSum(o.dst, o.x, 1, 0) }, "x", "d"},
 	{"maximum", func(o *operands) { maximum(o.x) }, "x", ""},
-	{"sum", func(o *operands) { sum(o.x) }, "x", ""},
+	{"Sum", func(o *operands) { Sum(o.x) }, "x", ""},
 	{"sumDeviations", func(o *operands) { sumDeviations(o.x, 1) }, "x", ""},
 	{"softmaxGrad", func(o *operands) { softmaxGrad(o.dst, o.x, o.y, 1, 1) }, "xy", "d"},
 	{"normalise", func(o *operands) { normalise(o.dst, o.x, o.y, o.z, 0, 1) }, "xyz", "d"},

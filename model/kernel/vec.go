@@ -32,6 +32,9 @@ func Axpy(dst []float32, a float32, x []float32) { axpy(dst, a, x[:len(dst)]) }
 // Dot returns the sum of a[i]·b[i], added up in 16 lanes that are joined in a fixed order. len(b) >= len(a).
 func Dot(a, b []float32) float32 { return dot(a, b[:len(a)]) }
 
+// Sum returns the sum of x[i], added up in 16 lanes that are joined in a fixed order.
+func Sum(x []float32) float32 { return sum(x) }
+
 // SumSquares returns the sum of x[i]² in float64, added up in 16 lanes that are joined in a fixed order.
 func SumSquares(x []float32) float64 { return sumSquares(x) }
 

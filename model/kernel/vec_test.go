@@ -179,8 +179,8 @@ func TestReductions(t *testing.T) {
 			if got, want := Dot(x, y), d.sum(); got != want {
 				t.Fatalf("Dot of %d: %v, want %v", n, got, want)
 			}
-			if got, want := sum(x), s.sum(); got != want {
-				t.Fatalf("sum of %d: %v, want %v", n, got, want)
+			if got, want := Sum(x), s.sum(); got != want {
+				t.Fatalf("Sum of %d: %v, want %v", n, got, want)
 			}
 			if got, want := sumDeviations(x, .25), v.sum(); got != want {
 				t.Fatalf("sum of the deviations of %d: %v, want %v", n, got, want)
