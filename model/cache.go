@@ -124,8 +124,11 @@ func (c *Cache) paged(l, g int) kernel.Paged {
 
 // ahead adds the keys and values of layer l to what is fetched ahead, up to so many numbers, and returns how many they are.
 func (c *Cache) ahead(a *kernel.Ahead, l, most int) (n int) {
-	W := c.rowLen()
-	for i := 0; i*c.size < c.n && n < most; i++ {
+	W, first := c.rowLen(), 0
+	if w := c.m.cfg.window(l); w > 0 {
+		first = max(0, c.n+1-w) / c.size
+	}
+	for i := first; i*c.size < c.n && n < most; i++ {
 		at := 2 * l * c.size * W
 		run := c.kv[i][at : at+(c.size+min(c.size, c.n-i*c.size))*W] // values lie behind the keys
 		a.Add(run)

@@ -12,8 +12,18 @@ import (
 const Drawing = "float32, sums of blocks"
 
 // draw picks the next token from Distribution, in float32 and without sorting where the temperature allows that: about a tenth of
-// the time.
-func (s *sampler) draw(logits []float32, p *Params, counts map[int32]int, rng *rand.Rand) int32 {
+// the time. lse is what model.LogSumExp says of the logits.
+func (s *sampler) draw(logits []float32, p *Params, counts map[int32]int, rng *rand.Rand) (id int32, lse float32) {
+	if p.Temperature == 1 && !p.shifts() {
+		s.soft = slices.Grow(s.soft[:0], len(logits))[:len(logits)]
+		lse = model.Exponents(s.soft, logits, 1)
+		return s.filter(logits, p, rng), lse
+	}
+	return s.other(logits, p, counts, rng), model.LogSumExp(logits)
+}
+
+// other is draw from another distribution than that of the logits.
+func (s *sampler) other(logits []float32, p *Params, counts map[int32]int, rng *rand.Rand) int32 {
 	if p.Temperature > 0 && p.Temperature <= coldest {
 		return s.pickExact(s.distribution(logits, p, counts), rng)
 	}
@@ -30,7 +40,12 @@ func (s *sampler) draw(logits []float32, p *Params, counts map[int32]int, rng *r
 		return int32(best)
 	}
 	s.soft = slices.Grow(s.soft[:0], len(logits))[:len(logits)]
-	model.Softmax(s.soft, logits, float32(1/p.Temperature))
+	model.Exponents(s.soft, logits, float32(1/p.Temperature))
+	return s.filter(logits, p, rng)
+}
+
+// filter draws from s.soft, the probabilities of the logits but for a factor, what top-k and top-p leave of it.
+func (s *sampler) filter(logits []float32, p *Params, rng *rand.Rand) int32 {
 	if p.TopK > 0 && p.TopK < len(logits) {
 		least, _ := s.smallest(logits, float64(p.TopK), false)
 		for i, v := range logits {

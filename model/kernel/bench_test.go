@@ -151,6 +151,7 @@ func BenchmarkVector(b *testing.B) {
 		{"Sum", func() { Sum(x) }},
 		{"SumSquares", func() { SumSquares(x) }},
 		{"Softmax", func() { Softmax(y, x, 1) }},
+		{"Exponents", func() { Exponents(y, x, 1) }},
 		{"LogSumExp", func() { LogSumExp(x) }},
 		{"LayerNorm", func() { LayerNorm(y, stat, stat[C:], x, z, w, n/C, C, 1e-5) }},
 		{"LayerNormBackward", func() { LayerNormBackward(y, v, v[C:], z, x, stat, stat[C:], w, n/C, C) }},

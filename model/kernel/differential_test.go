@@ -39,6 +39,7 @@ var differential = []struct {
 	{"Sum", func(o *operands) { o.sum = float64(Sum(o.x)) }, 0, 0, false},
 	{"SumSquares", func(o *operands) { o.sum = SumSquares(o.x) }, 0, 0, false},
 	{"Softmax", func(o *operands) { Softmax(o.dst, o.x, .7) }, 1e-5, 1e-12, true},
+	{"Exponents", func(o *operands) { o.sum = float64(Exponents(o.dst, o.x, .7)) }, 1e-5, 1e-12, true},
 	{"LogSumExp", func(o *operands) { o.sum = float64(LogSumExp(o.x)) }, 1e-6, 1e-6, true},
 	{"expSum", func(o *operands) { o.sum = float64(expSum(o.dst, o.x, .5, 2)) }, 1e-5, 1e-12, true},
 	{"expTotal", func(o *operands) { o.sum = float64(expTotal(o.x, .5, 2)) }, 1e-5, 0, true},

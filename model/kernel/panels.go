@@ -167,15 +167,18 @@ func (w *Panels) Bytes() int64 { return 4 * int64(len(w.wide)+len(w.words)+len(w
 // Column writes column j, the K weights of output j as products see them, to dst.
 func (w *Panels) Column(dst []float32, j int) {
 	at := j/panelWidth*panelWidth*w.depth() + j%panelWidth
-	for k := range dst[:w.K] {
-		i, part := at+k/w.Form.per()*panelWidth, k%w.Form.per()
-		switch w.Form {
-		case FormFloat32:
-			dst[k] = w.wide[i]
-		case FormBF16:
-			dst[k] = bfloat16(w.words[i], part)
-		default:
-			dst[k] = float32(w.int8(i, part)) * w.scales[j]
+	switch dst = dst[:w.K]; w.Form {
+	case FormFloat32:
+		for k := range dst {
+			dst[k] = w.wide[at+k*panelWidth]
+		}
+	case FormBF16:
+		for k := range dst {
+			dst[k] = bfloat16(w.words[at+k/2*panelWidth], k%2)
+		}
+	default:
+		for k := range dst {
+			dst[k] = float32(w.int8(at+k/4*panelWidth, k%4)) * w.scales[j]
 		}
 	}
 }

@@ -34,6 +34,7 @@ var raced = []struct {
 	{"Dot", func(o *operands) { Dot(o.x, o.y) }, "xy", ""},
 	{"SumSquares", func(o *operands) { SumSquares(o.x) }, "x", ""},
 	{"Softmax", func(o *operands) { Softmax(o.dst, o.x, 1) }, "x", "d"},
+	{"Exponents", func(o *operands) { Exponents(o.dst, o.x, 1) }, "x", "d"},
 	{"LogSumExp", func(o *operands) { LogSumExp(o.x) }, "x", ""},
 	{"expTotal", func(o *operands) { expTotal(o.x, 1, 0) }, "x", ""},
 	{"expSum", func(o *operands) { expSum(o.dst, o.x, 1, 0) }, "x", "d"},

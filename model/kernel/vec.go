@@ -54,6 +54,22 @@ func Softmax(dst, x []float32, scale float32) {
 	scaleBy(dst, 1/sum)
 }
 
+// Exponents writes exp(scale·x[i]), divided by the largest of them, to dst, and returns log(sum of exp(scale·x[i])), with scale 1 to the
+// bit what LogSumExp(x) returns. dst may be x; scale is positive.
+func Exponents(dst, x []float32, scale float32) float32 {
+	if len(dst) == 0 {
+		return float32(math.Inf(-1))
+	}
+	x = x[:len(dst)]
+	shift := scale * maximum(x)
+	if math.IsInf(float64(shift), 0) {
+		lse := LogSumExp(x)
+		expSum(dst, x, scale, shift)
+		return lse
+	}
+	return shift + log(expSum(dst, x, scale, shift))
+}
+
 // LogSumExp returns log(sum of exp(x[i])), and -Inf for no elements.
 func LogSumExp(x []float32) float32 {
 	if len(x) == 0 {
