@@ -1,7 +1,5 @@
 package model
 
-import "github.com/rankloop/rankloop/model/kernel"
-
 // Page holds keys and values of Pages.Positions positions in all layers. Several caches whose sequences begin alike may hold it at
 // the same time; it is written by the one that fills it, and read only once it is full.
 type Page struct {
@@ -52,32 +50,17 @@ func (p *Pages) Made() int { return p.made }
 
 // take returns a page that nobody holds. There must be one: see Free.
 func (p *Pages) take() *Page {
-	if len(p.free) == 0 {
-		p.make()
+	if n := len(p.free); n > 0 {
+		page := p.free[n-1]
+		p.free = p.free[:n-1]
+		page.holders = 1
+		return page
 	}
-	n := len(p.free) - 1
-	page := p.free[n]
-	p.free = p.free[:n]
-	page.holders = 1
-	return page
-}
-
-// pagesAtOnce is how many bytes of pages are made together, so that they lie in huge pages of the machine.
-const pagesAtOnce = 8 << 20
-
-// make takes memory for more pages.
-func (p *Pages) make() {
 	if p.made == p.most {
 		panic("model: no page is free")
 	}
-	each := int(p.PageBytes() / 4)
-	n := min(p.most-p.made, max(1, pagesAtOnce/4/each))
-	room, pages := kernel.Floats(n*each), make([]Page, n)
-	for i := range pages {
-		pages[i].kv = room[i*each : (i+1)*each : (i+1)*each]
-		p.free = append(p.free, &pages[n-1-i])
-	}
-	p.made += n
+	p.made++
+	return &Page{kv: make([]float32, p.PageBytes()/4), holders: 1}
 }
 
 // Hold makes the caller a further holder of a page, until Drop.
