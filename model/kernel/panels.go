@@ -304,7 +304,7 @@ func (w *Panels) mul(lo, hi, M int, a *left, c []float32, ldc int, acc bool, ahe
 					m := (i1 - i + tiles - 1) / tiles // tiles of like size
 					var next *float32
 					switch {
-					case tiles == 1 && i == i0: // nothing to spread it over
+					case kc == 0 || tiles == 1 && i == i0: // nothing to spread it over
 					case tile < 2: // half of the next block each
 						next = w.word((p*all+k+kc)*panelWidth + tile*kc*panelWidth/2)
 					default:
