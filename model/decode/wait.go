@@ -119,22 +119,18 @@ func (f *forecast) begins(rs []*Request, rank int) (out []int) {
 	return out
 }
 
-// most is how many steps requests that come together may wait at most: a share of what all of them take, if they are alone.
-func (f *forecast) most(rs []Request) float64 {
+// bound is how many steps requests that come together may wait: a share of what all of them take, if they are alone, and less of it the
+// more of their key are refused. A queue takes up a burst. One that stands makes all wait and no more of them be served: of many that come
+// and are sent away there is always one for the place that becomes free, so that those who are taken on need not wait long (the good and
+// the bad queue of Nichols and Jacobson 2012, Controlling Queue Delay).
+func (f *forecast) bound(rs []Request) int {
 	longest, all := 0, 0
 	for i := range rs {
 		n := f.takes(&rs[i])
 		longest, all = max(longest, n), all+n*rs[i].choices()
 	}
-	return max(shortWait, f.patience*float64(max(longest, all/f.places)))
-}
-
-// bound is how many steps requests that come together may have to wait where they are taken on: less than most, if many of their key are
-// refused. A queue takes up a burst. One that stands makes all wait and no more of them be served: of many that come and are sent away there
-// is always one for the place that becomes free, so that those who are taken on need not wait long (the good and the bad queue of Nichols
-// and Jacobson 2012, Controlling Queue Delay).
-func (f *forecast) bound(rs []Request) int {
-	return max(leastWait, int((1-f.refused[rs[0].Key])*f.most(rs)))
+	most := max(shortWait, f.patience*float64(max(longest, all/f.places)))
+	return max(leastWait, int((1-f.refused[rs[0].Key])*most))
 }
 
 // came learns whether a program's request was taken on.
@@ -213,8 +209,8 @@ func (e *Engine) room(rs []Request) (latest int64, err error) {
 		line = append(line, &g.Request)
 	}
 	begins := f.begins(line, r.Priority.rank())
-	wait := begins[len(ahead)]
-	late := max(0, wait-f.bound(rs))
+	wait, bound := begins[len(ahead)], f.bound(rs)
+	late := max(0, wait-bound)
 	for i, g := range behind {
 		if f.refused[r.Key] < f.refused[g.Key]/2 {
 			continue // a key that asks for far more than its share makes room
@@ -226,7 +222,7 @@ func (e *Engine) room(rs []Request) (latest int64, err error) {
 		f.came(r.Key, in)
 	}
 	if in {
-		return e.stats.Steps + int64(f.most(rs)), nil
+		return e.stats.Steps + int64(bound), nil
 	}
 	if !fits {
 		late = max(late, wait)
