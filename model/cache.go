@@ -70,22 +70,19 @@ func (c *Cache) copy(src *Cache, lo, hi int) {
 	}
 }
 
-// store appends channels lo to hi of the keys and values of T positions to layer l, rows of k
-// and v ld apart.
-func (c *Cache) store(l int, k, v []float32, ld, T, lo, hi int) {
+// store appends the keys k and values v of T positions, rows ld apart, to layer l.
+func (c *Cache) store(l int, k, v []float32, ld, T int) {
 	W := c.rowLen()
 	for t := 0; t < T; {
 		at := (c.n + t) % c.size
 		n := min(T-t, c.size-at)
 		keys, values := c.layer((c.n+t)/c.size, l)
-		for d := lo; d < hi; d++ {
-			row := keys[d*c.size+at:][:n]
-			for i := range row {
-				row[i] = k[(t+i)*ld+d]
-			}
-		}
 		for i := range n {
-			copy(values[(at+i)*W+lo:(at+i)*W+hi], v[(t+i)*ld+lo:])
+			column := keys[at+i:]
+			for d, x := range k[(t+i)*ld:][:W] {
+				column[d*c.size] = x
+			}
+			copy(values[(at+i)*W:][:W], v[(t+i)*ld:])
 		}
 		t += n
 	}
@@ -123,6 +120,21 @@ func (c *Cache) layer(page, l int) (keys, values []float32) {
 func (c *Cache) paged(l, g int) kernel.Paged {
 	D, W := c.m.cfg.headDim(), c.rowLen()
 	return kernel.Paged{Pages: c.kv, Size: c.size, Keys: 2*l*c.size*W + g*D*c.size, Values: (2*l+1)*c.size*W + g*D, LDV: W}
+}
+
+// ahead adds the keys and values of layer l to what is fetched ahead, up to so many numbers, and returns how many they are.
+func (c *Cache) ahead(a *kernel.Ahead, l, most int) (n int) {
+	W, first := c.rowLen(), 0
+	if w := c.m.cfg.window(l); w > 0 {
+		first = max(0, c.n+1-w) / c.size
+	}
+	for i := first; i*c.size < c.n && n < most; i++ {
+		at := 2 * l * c.size * W
+		run := c.kv[i][at : at+(c.size+min(c.size, c.n-i*c.size))*W] // values lie behind the keys
+		a.Add(run)
+		n += len(run)
+	}
+	return n
 }
 
 // grow makes room for n positions.
@@ -215,6 +227,9 @@ func (p *planes) extend(w *extension, lo, hi int) {
 	V := p.m.cfg.Vocab
 	p.clear()
 	p.from = p.from[:0]
+	if len(w.ends) > 1 || kernel.Threads() == 1 { // products of this group run on this thread alone
+		p.ahead = &p.store
+	}
 	for i := lo; i < hi; i++ {
 		p.add(w.ids[i], w.caches[i].n, w.caches[i])
 		first := len(w.ids[i]) - 1

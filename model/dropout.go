@@ -72,10 +72,10 @@ func (p *planes) mask(l, lo int) kernel.Mask {
 func (p *planes) addBranch(s *span, l int, at site, branch *linear, y, res, x []float32) {
 	n := s.rows()
 	if !p.drop.on() {
-		branch.forwardAdd(y, res, x, branch.in, n)
+		branch.forwardAdd(y, res, x, branch.in, n, p.ahead)
 		return
 	}
-	branch.forward(y, branch.out, x, branch.in, n)
+	branch.forward(y, branch.out, x, branch.in, n, p.ahead)
 	p.dropRows(y, s.lo, l, at)
 	addTo(y, res)
 }

@@ -11,18 +11,18 @@ type linear struct {
 }
 
 // forward computes y [rows,out] from x [rows,in]; ldy and ldx are the distances
-// between rows.
-func (l *linear) forward(y []float32, ldy int, x []float32, ldx, rows int) {
+// between rows. Meanwhile what is ahead is fetched, if anything is.
+func (l *linear) forward(y []float32, ldy int, x []float32, ldx, rows int, ahead *kernel.Ahead) {
 	if l.b != nil {
 		for r := range rows {
 			copy(y[r*ldy:r*ldy+l.out], l.b.Data)
 		}
 	}
-	l.product(y, ldy, x, ldx, rows, l.b != nil)
+	l.product(y, ldy, x, ldx, rows, l.b != nil, ahead)
 }
 
 // forwardAdd computes y = res + x·W + b, both [rows,out] packed; y may be res.
-func (l *linear) forwardAdd(y, res, x []float32, ldx, rows int) {
+func (l *linear) forwardAdd(y, res, x []float32, ldx, rows int, ahead *kernel.Ahead) {
 	n := rows * l.out
 	if n > 0 && &y[0] != &res[0] {
 		copy(y[:n], res[:n])
@@ -32,13 +32,16 @@ func (l *linear) forwardAdd(y, res, x []float32, ldx, rows int) {
 			kernel.Add(y[r*l.out:(r+1)*l.out], l.b.Data)
 		}
 	}
-	l.product(y, l.out, x, ldx, rows, true)
+	l.product(y, l.out, x, ldx, rows, true, ahead)
 }
 
-func (l *linear) product(y []float32, ldy int, x []float32, ldx, rows int, acc bool) {
-	if l.outIn {
+func (l *linear) product(y []float32, ldy int, x []float32, ldx, rows int, acc bool, ahead *kernel.Ahead) {
+	switch {
+	case l.w.panels != nil:
+		l.w.panels.MulAhead(rows, x, ldx, y, ldy, acc, ahead)
+	case l.outIn:
 		l.w.timesT(rows, l.out, l.in, x, ldx, y, ldy, acc)
-	} else {
+	default:
 		l.w.times(rows, l.out, l.in, x, ldx, y, ldy, acc)
 	}
 	if a := l.w.adapter; a != nil {

@@ -10,5 +10,11 @@ func LogSumExp(logits []float32) float32 { return kernel.LogSumExp(logits) }
 // of these logits, to the bit what Pass.Logprobs holds.
 func Logprob(logits []float32, id int32) float32 { return logits[id] - kernel.LogSumExp(logits) }
 
-// Softmax writes softmax(scale·logits) to dst, which may be logits.
-func Softmax(dst, logits []float32, scale float32) { kernel.Softmax(dst, logits, scale) }
+// Exponents writes exp(scale·logits), divided by the largest of them, to dst, which may be logits: probabilities but for a factor. It
+// returns LogSumExp of scale·logits, with scale 1 to the bit. scale is positive.
+func Exponents(dst, logits []float32, scale float32) float32 {
+	return kernel.Exponents(dst, logits, scale)
+}
+
+// Sum returns the sum of x, in a fixed order whatever the machine.
+func Sum(x []float32) float32 { return kernel.Sum(x) }

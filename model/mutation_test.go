@@ -45,7 +45,7 @@ var mutants = []struct {
 	{"an untied head is the embedding", []edit{{"family_llama.go", "if !c.Tied {\n\t\tg.lmHead", "if c.Tied {\n\t\tg.lmHead"}}},
 	{"square Conv1D matrices are transposed", []edit{
 		{"family_gpt2.go", "in: in, out: out}", "in: in, out: out, outIn: in == out}"}}},
-	{"gpt1's MLP reads what ln_1 was given", []edit{{"family_gpt1.go", "b.fc.forward(a.pre, F, a.n1, C, n)", "b.fc.forward(a.pre, F, a.mid, C, n)"}}},
+	{"gpt1's MLP reads what ln_1 was given", []edit{{"family_gpt1.go", "b.fc.forward(a.pre, F, a.n1, C, n, p.ahead)", "b.fc.forward(a.pre, F, a.mid, C, n, p.ahead)"}}},
 	{"queries, keys and values have no bias", []edit{{"family_llama.go", "b: m.Param(name + \".bias\"), in: in", "b: nil, in: in"}}},
 	{"no gradient of the embedding as an input", []edit{{"family_gpt2.go", "scatterRows(g.wte.grad(), dx, ids, g.cfg.Width)", ""}}},
 	{"no gradient of the positions", []edit{{"family_gpt2.go", "scatterRows(g.wpe.grad(), dx, pos, g.cfg.Width)", ""}}},

@@ -244,6 +244,7 @@ func (p *planes) throughLayers(s *span) {
 	x := p.layers[0].x[s.lo*C : s.hi*C]
 	p.m.body.embed(x, p.ids[s.lo:s.hi], p.pos[s.lo:s.hi])
 	p.dropRows(x, s.lo, 0, embedding)
+	p.fetch(s, 0)
 	for l := range p.layers {
 		p.m.body.forward(p, s, l)
 	}

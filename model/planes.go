@@ -24,6 +24,9 @@ type planes struct {
 	narrowed span      // the rest of one, see narrow
 	shared   bool      // some segments have a lead
 
+	ahead *kernel.Ahead // what products fetch meanwhile; nil: nothing
+	store kernel.Ahead  // of ahead
+
 	layers []acts    // [L]
 	last   []float32 // [N,C] output of the last layer
 	back   backActs
@@ -118,7 +121,7 @@ const maxSpare = 8
 
 // clear takes back what p held, for a new set of rows.
 func (p *planes) clear() {
-	p.rows, p.again, p.shared, p.behind.on, p.drop, p.streams = 0, false, false, false, dropout{}, p.streams[:0]
+	p.rows, p.ahead, p.again, p.shared, p.behind.on, p.drop, p.streams = 0, nil, false, false, false, dropout{}, p.streams[:0]
 	p.ids, p.pos, p.segs, p.spans = p.ids[:0], p.pos[:0], p.segs[:0], p.spans[:0]
 	p.heads.clear()
 	p.arena.reset()

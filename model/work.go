@@ -48,6 +48,24 @@ type attending struct {
 func (p *planes) attend(s *span, l int, out, qkv []float32) {
 	s.attending = attending{p, s, l, out, qkv}
 	kernel.ParallelWork(s.segHi-s.segLo, attendGrain(p, s), &s.attending)
+	p.fetch(s, l+1)
+}
+
+// aheadMost is how many numbers are fetched ahead of attention: they must stay in the second-level cache, beside weights that pass through it.
+const aheadMost = 1 << 18
+
+// fetch lets products fetch the keys and values that attention of layer l will read.
+func (p *planes) fetch(s *span, l int) {
+	if p.ahead == nil {
+		return
+	}
+	p.ahead.Clear()
+	if l == p.m.cfg.Layers {
+		return
+	}
+	for left, i := aheadMost, s.segLo; i < s.segHi && left > 0; i++ {
+		left -= p.segs[i].cache.ahead(p.ahead, l, left)
+	}
 }
 
 // Run takes sequences lo to hi of the span through attention.
@@ -55,6 +73,13 @@ func (w *attending) Run(lo, hi int) {
 	p, s := w.p, w.s
 	c := p.m.cfg
 	D, H, KV, W := c.headDim(), c.Heads, c.KVHeads, p.m.body.widths().qkv
+	// All are written before any is read: who reads what he has just written waits until it has reached the cache.
+	for i := s.segLo + lo; i < s.segLo+hi; i++ {
+		if g := &p.segs[i]; g.cache != nil {
+			x := w.qkv[(g.lo-s.lo)*W:]
+			g.cache.store(w.l, x[H*D:], x[(H+KV)*D:], W, g.hi-g.lo)
+		}
+	}
 	for i := s.segLo + lo; i < s.segLo+hi; i++ {
 		g := &p.segs[i]
 		T := g.hi - g.lo
@@ -96,7 +121,6 @@ type heading struct {
 func (w *heading) Run(lo, hi int) {
 	c, cache := w.p.m.cfg, w.g.cache
 	D, H, KV, W, T := c.headDim(), c.Heads, c.KVHeads, w.p.m.body.widths().qkv, w.g.hi-w.g.lo
-	cache.store(w.l, w.q[H*D:], w.q[(H+KV)*D:], W, T, lo*D, hi*D)
 	h := lo * (H / KV) * D
 	kernel.AttentionCached(w.out[h:], c.Width, w.q[h:], W, cache.paged(w.l, lo), T, cache.n+T,
 		(hi-lo)*(H/KV), hi-lo, D, c.window(w.l), c.attentionScale())

@@ -9,13 +9,23 @@ import (
 )
 
 // Drawing names the way in which tokens are drawn. It changes where the same seed may bring other tokens than before.
-const Drawing = "float32, block by block"
+const Drawing = "float32, sums of blocks"
 
 // draw picks the next token from Distribution, in float32 and without sorting where the temperature allows that: about a tenth of
-// the time.
-func (s *sampler) draw(logits []float32, p *Params, counts map[int32]int, rng *rand.Rand) int32 {
+// the time. lse is what model.LogSumExp says of the logits.
+func (s *sampler) draw(logits []float32, p *Params, counts map[int32]int, rng *rand.Rand) (id int32, lse float32) {
+	if p.Temperature == 1 && !p.shifts() {
+		s.soft = slices.Grow(s.soft[:0], len(logits))[:len(logits)]
+		lse = model.Exponents(s.soft, logits, 1)
+		return s.filter(logits, p, rng), lse
+	}
+	return s.other(logits, p, counts, rng), model.LogSumExp(logits)
+}
+
+// other is draw from another distribution than that of the logits.
+func (s *sampler) other(logits []float32, p *Params, counts map[int32]int, rng *rand.Rand) int32 {
 	if p.Temperature > 0 && p.Temperature <= coldest {
-		return pick(s.distribution(logits, p, counts), rng)
+		return s.pickExact(s.distribution(logits, p, counts), rng)
 	}
 	if p.shifts() {
 		logits = s.shift(logits, p, counts)
@@ -30,7 +40,12 @@ func (s *sampler) draw(logits []float32, p *Params, counts map[int32]int, rng *r
 		return int32(best)
 	}
 	s.soft = slices.Grow(s.soft[:0], len(logits))[:len(logits)]
-	model.Softmax(s.soft, logits, float32(1/p.Temperature))
+	model.Exponents(s.soft, logits, float32(1/p.Temperature))
+	return s.filter(logits, p, rng)
+}
+
+// filter draws from s.soft, the probabilities of the logits but for a factor, what top-k and top-p leave of it.
+func (s *sampler) filter(logits []float32, p *Params, rng *rand.Rand) int32 {
 	if p.TopK > 0 && p.TopK < len(logits) {
 		least, _ := s.smallest(logits, float64(p.TopK), false)
 		for i, v := range logits {
@@ -40,7 +55,7 @@ func (s *sampler) draw(logits []float32, p *Params, counts map[int32]int, rng *r
 		}
 	}
 	if p.TopP > 0 && p.TopP < 1 {
-		least, ties := s.smallest(s.soft, p.TopP*sum(s.soft), true)
+		least, ties := s.smallest(s.soft, p.TopP*s.add(s.soft), true)
 		for i, v := range s.soft {
 			if v == least {
 				ties--
@@ -50,7 +65,8 @@ func (s *sampler) draw(logits []float32, p *Params, counts map[int32]int, rng *r
 			}
 		}
 	}
-	return pick(s.soft, rng)
+	s.add(s.soft)
+	return pick(s.sums, s.soft, rng)
 }
 
 // coldest is the temperature that float32 can divide by.
@@ -121,27 +137,37 @@ func middle(a, b, c float32) float32 { return max(min(a, b), min(max(a, b), c)) 
 // pickBlock is the number of probabilities that are added up before they are looked at one by one.
 const pickBlock = 64
 
+// add adds up the blocks of probs and returns the sum of all.
+func (s *sampler) add(probs []float32) (total float64) {
+	s.sums = s.sums[:0]
+	for block := range slices.Chunk(probs, pickBlock) {
+		one := float64(model.Sum(block))
+		s.sums, total = append(s.sums, one), total+one
+	}
+	return total
+}
+
 // pick draws an index with the given probabilities, by inversion of their cumulative
-// sum: first over blocks of them, then inside of one. It takes one number from rng.
-func pick[F float32 | float64](probs []F, rng *rand.Rand) int32 {
-	block := func(at int) []F { return probs[at:min(at+pickBlock, len(probs))] }
+// sum: first over blocks of them, of which sums are given, then inside of one. It takes one number from rng.
+func pick[F float32 | float64](sums []float64, probs []F, rng *rand.Rand) int32 {
 	total := 0.0
-	for at := 0; at < len(probs); at += pickBlock {
-		total += sum(block(at))
+	for _, one := range sums {
+		total += one
 	}
 	u, in, found := rng.Float64()*total, 0, false
-	for at := 0; at < len(probs) && !found; at += pickBlock {
-		if whole := sum(block(at)); whole > 0 {
-			if in, found = at, u < whole; !found {
-				u -= whole
+	for i, one := range sums {
+		if one > 0 {
+			if in, found = i*pickBlock, u < one; found {
+				break
 			}
+			u -= one
 		}
 	}
 	if !found {
 		u = math.Inf(1) // beyond all by rounding: the last one possible
 	}
 	last := in
-	for i, p := range block(in) {
+	for i, p := range probs[in:min(in+pickBlock, len(probs))] {
 		if p > 0 {
 			last = in + i
 			if u -= float64(p); u < 0 {
@@ -152,14 +178,15 @@ func pick[F float32 | float64](probs []F, rng *rand.Rand) int32 {
 	return int32(last)
 }
 
-// sum adds up in four chains.
-func sum[F float32 | float64](x []F) float64 {
-	var a, b, c, d float64
-	for ; len(x) >= 4; x = x[4:] {
-		a, b, c, d = a+float64(x[0]), b+float64(x[1]), c+float64(x[2]), d+float64(x[3])
+// pickExact is pick of probabilities in float64.
+func (s *sampler) pickExact(probs []float64, rng *rand.Rand) int32 {
+	s.sums = s.sums[:0]
+	for block := range slices.Chunk(probs, pickBlock) {
+		one := 0.0
+		for _, p := range block {
+			one += p
+		}
+		s.sums = append(s.sums, one)
 	}
-	for _, v := range x {
-		a += float64(v)
-	}
-	return a + b + (c + d)
+	return pick(s.sums, probs, rng)
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/rankloop/rankloop/model"
 )
 
 // TestDrawIsTheDistribution: what draw draws from is Distribution but for rounding, with ties too, whatever the filters.
@@ -19,6 +21,9 @@ func TestDrawIsTheDistribution(t *testing.T) {
 			}
 		}
 		p := Params{Temperature: .1 + 2*rng.Float64()}
+		if n%3 == 0 {
+			p.Temperature = 1
+		}
 		if rng.IntN(2) == 0 {
 			p.TopK = 1 + rng.IntN(len(logits)+3)
 		}
@@ -32,11 +37,14 @@ func TestDrawIsTheDistribution(t *testing.T) {
 			p.LogitBias = map[int32]float32{int32(rng.IntN(len(logits))): float32(4 * rng.NormFloat64())}
 		}
 		want := Distribution(logits, p, counts)
-		id := s.draw(logits, &p, counts, rng)
+		id, lse := s.draw(logits, &p, counts, rng)
+		if want := model.LogSumExp(logits); lse != want {
+			t.Fatalf("case %d, %+v: log of the sum of exponents %g, want %g", n, p, lse, want)
+		}
 		if want[id] == 0 {
 			t.Fatalf("case %d: token %d was drawn, which %+v leaves out", n, id, p)
 		}
-		total := sum(s.soft)
+		total := s.add(s.soft)
 		for i, w := range want {
 			if got := float64(s.soft[i]) / total; math.Abs(got-w) > 1e-5*w+1e-9 {
 				t.Fatalf("case %d, %d tokens, %+v: token %d has %g, want %g", n, len(logits), p, i, got, w)

@@ -230,14 +230,15 @@ func (e *Engine) SubmitAll(ctx context.Context, rs []Request) ([]*Stream, error)
 	if e.closed {
 		return nil, ErrClosed
 	}
-	if err := e.room(rs); err != nil {
+	latest, err := e.room(rs)
+	if err != nil {
 		e.stats.Refused++
 		return nil, err
 	}
 	out := make([]*Stream, len(rs))
 	for i, r := range rs {
 		r.Prompt = slices.Clone(r.Prompt)
-		f := &flow{Request: r, ctx: ctx, Stream: newStream(), usage: Usage{Prompt: len(r.Prompt)}}
+		f := &flow{Request: r, ctx: ctx, Stream: newStream(), usage: Usage{Prompt: len(r.Prompt)}, latest: latest}
 		e.queue.push(f)
 		e.stats.Requests++
 		out[i] = f.Stream

@@ -270,7 +270,7 @@ func mix(t *testing.T, m *model.Transformer, tok token.Tokenizer, seed uint64) (
 		if echo := a.stream.Echo(); a.err == nil && a.Request.Echo {
 			logits := m.Logits(a.Prompt)
 			for at := 1; at < len(a.Prompt); at++ {
-				if want := describe(a.Prompt[at], logits[at-1], &a.Params); !reflect.DeepEqual(echo[at], want) {
+				if want := describe(a.Prompt[at], logits[at-1], model.LogSumExp(logits[at-1]), &a.Params); !reflect.DeepEqual(echo[at], want) {
 					t.Fatalf("seed %d: request %d: token %d of the prompt is %+v, alone %+v", seed, i, at, echo[at], want)
 				}
 			}

@@ -68,9 +68,9 @@ func (r *row) take(logits []float32, value float32) {
 		t.take(logits, value)
 	}
 	s := samplers.Get().(*sampler)
-	id := s.draw(logits, &r.p, r.counts, r.rng)
+	id, lse := s.draw(logits, &r.p, r.counts, r.rng)
 	samplers.Put(s)
-	r.last, r.fresh = describe(id, logits, &r.p), true
+	r.last, r.fresh = describe(id, logits, lse, &r.p), true
 	r.value = value
 	if r.counts != nil {
 		r.counts[id]++
@@ -86,9 +86,8 @@ func (r *row) take(logits []float32, value float32) {
 	r.feed = r.one[:]
 }
 
-// describe is token id under the distribution of the logits.
-func describe(id int32, logits []float32, p *Params) Token {
-	lse := model.LogSumExp(logits)
+// describe is token id under the distribution of the logits, of which model.LogSumExp says lse.
+func describe(id int32, logits []float32, lse float32, p *Params) Token {
 	t := Token{ID: id, Logprob: logits[id] - lse}
 	if p.Logprobs > 0 {
 		t.Top = top(logits, lse, min(p.Logprobs, len(logits)))

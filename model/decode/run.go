@@ -18,6 +18,8 @@ type flow struct {
 	ctx   context.Context
 	line  *line
 	order uint64
+	// latest is the step in which it begins at the latest, if it is a program's: who would make it begin later is refused.
+	latest int64
 
 	seats  []*seat // its choices
 	forks  int     // pages promised to those that have yet to get the prompt from the first
@@ -287,7 +289,7 @@ func (b *batch) hear(i, t int, logits []float32, value float32) {
 	s := b.seats[i]
 	if b.all[i] {
 		if at := b.begins[i] + t + 1; at < len(s.of.Prompt) {
-			s.of.echoed[at] = describe(s.of.Prompt[at], logits, &s.p)
+			s.of.echoed[at] = describe(s.of.Prompt[at], logits, model.LogSumExp(logits), &s.p)
 		}
 	}
 	if t == b.lasts[i] {

@@ -21,6 +21,7 @@ type sampler struct {
 	soft  []float32 // probabilities, of draw
 	moved []float32 // logits with penalties and biases
 	some  []float32 // of smallest
+	sums  []float64 // of the blocks of soft or probs, for pick
 }
 
 var samplers = sync.Pool{New: func() any { return new(sampler) }}

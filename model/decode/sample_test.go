@@ -95,7 +95,8 @@ func TestDrawsFollowTheDistribution(t *testing.T) {
 		seen := make([]float64, len(logits))
 		var s sampler
 		for i := range n {
-			seen[s.draw(logits, &p, counts, rand.New(rand.NewPCG(42, uint64(i))))]++
+			id, _ := s.draw(logits, &p, counts, rand.New(rand.NewPCG(42, uint64(i))))
+			seen[id]++
 		}
 		chi, cells := 0.0, 0
 		for i, w := range want {
@@ -182,10 +183,14 @@ func TestPick(t *testing.T) {
 	for i, p := range at {
 		probs[i] = float32(p)
 	}
+	var s sampler
+	if total := s.add(probs); math.Abs(total-1) > 1e-6 {
+		t.Errorf("the probabilities sum to %g", total)
+	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	counts := map[int32]int{}
 	for range draws {
-		counts[pick(probs, rng)]++
+		counts[pick(s.sums, probs, rng)]++
 	}
 	for i, c := range counts {
 		want := at[i] * draws
@@ -198,7 +203,7 @@ func TestPick(t *testing.T) {
 	}
 	// One number of the generator for each draw, whatever the probabilities.
 	a, b := rand.New(rand.NewPCG(3, 4)), rand.New(rand.NewPCG(3, 4))
-	pick(probs, a)
+	pick(s.sums, probs, a)
 	b.Float64()
 	if a.Uint64() != b.Uint64() {
 		t.Error("a draw took more or less than one number")

@@ -96,17 +96,15 @@ func (f *forecast) look(flows []*flow) {
 	}
 }
 
-// wait is how many steps pass until the request begins, if it comes now: those under way end, and those that go before it begin.
-func (f *forecast) wait(r *Request, ahead []*Request) int {
+// begins is in how many steps each of those requests begins, which begin one after the other as those under way end; rank is that of the
+// priority of the last.
+func (f *forecast) begins(rs []*Request, rank int) (out []int) {
 	now, ends := 0, []int{}
-	for _, e := range f.ends[:r.Priority.rank()+1] {
+	for _, e := range f.ends[:rank+1] {
 		ends = append(ends, e...)
 	}
-	if len(ahead) == 0 && len(ends)+r.choices() <= f.places {
-		return 0
-	}
 	slices.Sort(ends)
-	begin := func(r *Request) {
+	for _, r := range rs {
 		free := 0
 		for free < len(ends) && len(ends)-free+r.choices() > f.places {
 			now = max(now, ends[free])
@@ -116,18 +114,15 @@ func (f *forecast) wait(r *Request, ahead []*Request) int {
 		end := now + f.takes(r)
 		at, _ := slices.BinarySearch(ends, end)
 		ends = slices.Insert(ends, at, slices.Repeat([]int{end}, r.choices())...)
+		out = append(out, now)
 	}
-	for _, g := range ahead {
-		begin(g)
-	}
-	begin(r)
-	return now
+	return out
 }
 
-// bound is how many steps requests that come together may wait: a share of what all of them take, if they are alone. A queue takes up
-// a burst. One that stands makes all wait and no more of them be served: of many that come and are sent away there is always one
-// for the place that becomes free, so that those who are taken on need not wait long (the good and the bad queue of Nichols and
-// Jacobson 2012, Controlling Queue Delay).
+// bound is how many steps requests that come together may wait: a share of what all of them take, if they are alone, and less of it the
+// more of their key are refused. A queue takes up a burst. One that stands makes all wait and no more of them be served: of many that come
+// and are sent away there is always one for the place that becomes free, so that those who are taken on need not wait long (the good and
+// the bad queue of Nichols and Jacobson 2012, Controlling Queue Delay).
 func (f *forecast) bound(rs []Request) int {
 	longest, all := 0, 0
 	for i := range rs {
@@ -151,9 +146,9 @@ func (f *forecast) came(key string, in bool) {
 	}
 }
 
-// ahead are those that wait and would go before a request that comes now, the next first. Each key's requests begin when it has been
-// served what its earlier ones cost.
-func (q *queue) ahead(r *Request, cost func(*Request) int64) (out []*Request) {
+// around are those that wait and would go before a request that comes now, and those of its priority that would go behind it, the next
+// first. Each key's requests begin when it has been served what its earlier ones cost.
+func (q *queue) around(r *Request, cost func(*Request) int64) (ahead, behind []*flow) {
 	type start struct {
 		f    *flow
 		rank int
@@ -174,9 +169,7 @@ func (q *queue) ahead(r *Request, cost func(*Request) int64) (out []*Request) {
 		for _, l := range lines {
 			at := l.served
 			for _, f := range l.waiting {
-				if i < rank || at <= own {
-					all = append(all, start{f, i, at})
-				}
+				all = append(all, start{f, i, at})
 				at += cost(&f.Request)
 			}
 		}
@@ -185,31 +178,54 @@ func (q *queue) ahead(r *Request, cost func(*Request) int64) (out []*Request) {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.at, b.at), cmp.Compare(a.f.order, b.f.order))
 	})
 	for _, s := range all {
-		out = append(out, &s.f.Request)
+		if s.rank < rank || s.at <= own {
+			ahead = append(ahead, s.f)
+		} else {
+			behind = append(behind, s.f)
+		}
 	}
-	return out
+	return ahead, behind
 }
 
-// room says whether requests of one key and priority may wait, as *BusyError where not. Only programs are sent away for the time that
-// they would wait: people do wait, and nobody waits for rollouts.
-func (e *Engine) room(rs []Request) error {
+// room says whether requests of one key and priority may wait, as *BusyError where not, and until which step they do at the latest. Only
+// programs are sent away for the time that they would wait, or make others wait that were taken on before: people do wait, and nobody waits
+// for rollouts.
+func (e *Engine) room(rs []Request) (latest int64, err error) {
 	f, r := &e.forecast, &rs[0]
 	fits, more := true, 0
 	for i := range rs {
 		fits = fits && e.queue.fits(r.Priority, r.Key, more)
 		more += rs[i].choices()
 	}
-	wait := f.wait(r, e.queue.ahead(r, f.cost))
-	late := max(0, wait-f.bound(rs))
+	ahead, behind := e.queue.around(r, f.cost)
+	var line []*Request
+	for _, g := range ahead {
+		line = append(line, &g.Request)
+	}
+	for i := range rs {
+		line = append(line, &rs[i])
+	}
+	for _, g := range behind {
+		line = append(line, &g.Request)
+	}
+	begins := f.begins(line, r.Priority.rank())
+	wait, bound := begins[len(ahead)], f.bound(rs)
+	late := max(0, wait-bound)
+	for i, g := range behind {
+		if f.refused[r.Key] < f.refused[g.Key]/2 {
+			continue // a key that asks for far more than its share makes room
+		}
+		late = max(late, int(e.stats.Steps-g.latest)+begins[len(ahead)+len(rs)+i])
+	}
 	in := fits && (late == 0 || r.Priority != PriorityAPI)
 	if r.Priority == PriorityAPI {
 		f.came(r.Key, in)
 	}
 	if in {
-		return nil
+		return e.stats.Steps + int64(bound), nil
 	}
 	if !fits {
 		late = max(late, wait)
 	}
-	return &BusyError{Waiting: e.queue.size, After: time.Duration(late) * f.step}
+	return 0, &BusyError{Waiting: e.queue.size, After: time.Duration(late) * f.step}
 }

@@ -139,6 +139,43 @@ func TestQueueDoesNotStand(t *testing.T) {
 	}
 }
 
+// Who is taken on of many keys does not wait for those of other keys that come later either, though these may be let in before: keys
+// that all send as much are all refused much, and the places stay full.
+func TestWaitOfManyKeys(t *testing.T) {
+	for _, keys := range []int{2, 8, 40} {
+		const places, answer, steps = 8, 48, 1200
+		l := newLoad(t, uint64(keys), EngineOptions{MaxBatch: places, Queue: 4 * places})
+		asked := 0
+		for due := 0.0; l.now < steps; l.step() {
+			for ; due <= 0; due += answer / (4. * places) * 2 * l.rng.Float64() {
+				asked++
+				l.ask(strconv.Itoa(asked%keys), answer)
+			}
+			due--
+		}
+		tokens := 0
+		for _, n := range l.tokens {
+			tokens += n
+		}
+		if want := int(.95 * steps * places); tokens < want {
+			t.Errorf("%d keys: %d tokens, want %d", keys, tokens, want)
+		}
+		l.rest()
+		long := 0
+		for _, a := range l.all {
+			if wait := a.begun - a.came - 1; wait > shortWait {
+				long++
+				if wait > 2*shortWait {
+					t.Errorf("%d keys: a request waits for %d steps", keys, wait)
+				}
+			}
+		}
+		if 50*long > len(l.all) {
+			t.Errorf("%d keys: %d of %d requests wait for more than %d steps", keys, long, len(l.all), shortWait)
+		}
+	}
+}
+
 // A key that sends far more than can be served is refused much of it; one that sends less than its share is let in before it, and seldom
 // refused: where no place will be free in time. What was taken on of the greedy key is answered all the same.
 func TestWaitIsFair(t *testing.T) {

@@ -42,7 +42,7 @@ const (
 	panelWidth = 64      // columns of a panel
 	panelRows  = 6       // rows of A that go through a panel at once
 	panelBlock = 1 << 17 // words of A that stay in the second-level cache while panels pass
-	panelBytes = 1 << 18 // of a panel that stay there while rows of A pass
+	panelDepth = 128     // words of a column of a panel that stay in the first-level cache while rows of A pass
 )
 
 // PanelsNN lays out b [K,N], row-major with ldb elements from one row to the next: the right factor of NN. The weights lie at the
@@ -167,15 +167,18 @@ func (w *Panels) Bytes() int64 { return 4 * int64(len(w.wide)+len(w.words)+len(w
 // Column writes column j, the K weights of output j as products see them, to dst.
 func (w *Panels) Column(dst []float32, j int) {
 	at := j/panelWidth*panelWidth*w.depth() + j%panelWidth
-	for k := range dst[:w.K] {
-		i, part := at+k/w.Form.per()*panelWidth, k%w.Form.per()
-		switch w.Form {
-		case FormFloat32:
-			dst[k] = w.wide[i]
-		case FormBF16:
-			dst[k] = bfloat16(w.words[i], part)
-		default:
-			dst[k] = float32(w.int8(i, part)) * w.scales[j]
+	switch dst = dst[:w.K]; w.Form {
+	case FormFloat32:
+		for k := range dst {
+			dst[k] = w.wide[at+k*panelWidth]
+		}
+	case FormBF16:
+		for k := range dst {
+			dst[k] = bfloat16(w.words[at+k/2*panelWidth], k%2)
+		}
+	default:
+		for k := range dst {
+			dst[k] = float32(w.int8(at+k/4*panelWidth, k%4)) * w.scales[j]
 		}
 	}
 }
@@ -190,6 +193,11 @@ func (w *Panels) int8(i, part int) int32 { return int32(w.words[i]>>(8*part)&255
 
 // Mul computes c = a·W, or c += a·W where acc is set: a [M,K] and c [M,N], row-major with lda and ldc elements from one row to the next.
 func (w *Panels) Mul(M int, a []float32, lda int, c []float32, ldc int, acc bool) {
+	w.MulAhead(M, a, lda, c, ldc, acc, nil)
+}
+
+// MulAhead is Mul that meanwhile fetches what is ahead. Where ahead is not nil it runs on the calling goroutine alone.
+func (w *Panels) MulAhead(M int, a []float32, lda int, c []float32, ldc int, acc bool, ahead *Ahead) {
 	check("Panels.Mul", "A", a, M, w.K, lda)
 	check("Panels.Mul", "C", c, M, w.N, ldc)
 	if M == 0 || w.N == 0 {
@@ -200,7 +208,11 @@ func (w *Panels) Mul(M int, a []float32, lda int, c []float32, ldc int, acc bool
 	l.rounding.of = l
 	l.w, l.M, l.a, l.lda, l.c, l.ldc, l.acc = w, M, a, lda, c, ldc, acc
 	l.prepare()
-	ParallelWork(w.count(), 1+parallelWork/(1+M*w.K*panelWidth), l)
+	if ahead != nil {
+		w.mul(0, w.count(), M, l, c, ldc, acc, ahead)
+	} else {
+		ParallelWork(w.count(), 1+parallelWork/(1+M*w.K*panelWidth), l)
+	}
 	l.w, l.a, l.wide, l.c = nil, nil, nil, nil // they may hold on to much
 	lefts.Put(l)
 }
@@ -224,7 +236,7 @@ type left struct {
 var lefts = sync.Pool{New: func() any { return new(left) }}
 
 // Run computes panels lo to hi.
-func (l *left) Run(lo, hi int) { l.w.mul(lo, hi, l.M, l, l.c, l.ldc, l.acc) }
+func (l *left) Run(lo, hi int) { l.w.mul(lo, hi, l.M, l, l.c, l.ldc, l.acc, nil) }
 
 // prepare makes room for the left factor and rounds it, where the form asks for that.
 func (l *left) prepare() {
@@ -272,13 +284,13 @@ func room[T any](x []T, n int) []T {
 }
 
 // mul computes panels lo to hi of the product on the calling goroutine.
-func (w *Panels) mul(lo, hi, M int, a *left, c []float32, ldc int, acc bool) {
+func (w *Panels) mul(lo, hi, M int, a *left, c []float32, ldc int, acc bool, ahead *Ahead) {
 	w.announce(lo, hi, M, c, ldc)
 	all := w.depth()
 	rows := max(1, panelBlock/max(1, all)/panelRows) * panelRows
 	depth := all
 	if M > panelRows && w.Form != FormInt8 { // the sums rest in c between blocks; scaled ones cannot
-		depth = min(depth, panelBytes/panelWidth/4)
+		depth = min(depth, panelDepth)
 	}
 	depth = max(depth, 1)
 	for i0 := 0; i0 < M; i0 += rows {
@@ -286,10 +298,19 @@ func (w *Panels) mul(lo, hi, M int, a *left, c []float32, ldc int, acc bool) {
 		for p := lo; p < hi; p++ {
 			pause()
 			for k := 0; k == 0 || k < all; k += depth {
-				for i := i0; i < i1; {
+				kc := min(depth, all-k)
+				for i, tile := i0, 0; i < i1; tile++ {
 					tiles := (i1 - i + panelRows - 1) / panelRows
 					m := (i1 - i + tiles - 1) / tiles // tiles of like size
-					w.tile(p, k, min(depth, all-k), i, m, a, c[i*ldc:], ldc, acc || k > 0)
+					var next *float32
+					switch {
+					case kc == 0 || tiles == 1 && i == i0: // nothing to spread it over
+					case tile < 2: // half of the next block each
+						next = w.word((p*all+k+kc)*panelWidth + tile*kc*panelWidth/2)
+					default:
+						next = ahead.take(kc * panelWidth / 2)
+					}
+					w.tile(p, k, kc, i, m, a, c[i*ldc:], ldc, acc || k > 0, next)
 					i += m
 				}
 			}
@@ -297,12 +318,20 @@ func (w *Panels) mul(lo, hi, M int, a *left, c []float32, ldc int, acc bool) {
 	}
 }
 
+// word is where word i lies, or the last one.
+func (w *Panels) word(i int) *float32 {
+	if w.Form == FormFloat32 {
+		return &w.wide[min(i, len(w.wide)-1)]
+	}
+	return (*float32)(unsafe.Pointer(&w.words[min(i, len(w.words)-1)]))
+}
+
 // tile computes rows i to i+m of panel p, or adds to them, from its words k to k+kc.
-func (w *Panels) tile(p, k, kc, i, m int, a *left, c []float32, ldc int, acc bool) {
+func (w *Panels) tile(p, k, kc, i, m int, a *left, c []float32, ldc int, acc bool, next *float32) {
 	j := p * panelWidth
 	n := min(panelWidth, w.N-j)
 	if n == panelWidth || n == panelWidth/2 && kc > 0 && w.halves() {
-		w.run(j, k, kc, i, m, a, c[j:], ldc, acc)
+		w.run(j, k, kc, i, m, a, c[j:], ldc, acc, next)
 		return
 	}
 	var whole [panelRows * panelWidth]float32
@@ -311,7 +340,7 @@ func (w *Panels) tile(p, k, kc, i, m int, a *left, c []float32, ldc int, acc boo
 			copy(whole[r*panelWidth:][:n], c[r*ldc+j:])
 		}
 	}
-	w.run(j, k, kc, i, m, a, whole[:], panelWidth, acc)
+	w.run(j, k, kc, i, m, a, whole[:], panelWidth, acc, next)
 	for r := range m {
 		copy(c[r*ldc+j:][:n], whole[r*panelWidth:])
 	}

@@ -4,7 +4,7 @@ package kernel
 
 func (w *Panels) halves() bool { return false }
 
-func (w *Panels) run(j, k, kc, i, m int, a *left, c []float32, ldc int, acc bool) {
+func (w *Panels) run(j, k, kc, i, m int, a *left, c []float32, ldc int, acc bool, _ *float32) {
 	w.runGo(j, k, kc, i, m, a, c, ldc, acc)
 }
 

@@ -14,8 +14,11 @@ package kernel
 //		}
 //	}
 //
+// For each k, two further lines of memory from next on, gap words apart, are asked for, into the second-level cache; for a single row
+// the next 64 words.
+//
 //go:noescape
-func panelFloat32AVX512(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool, half bool)
+func panelFloat32AVX512(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool, half bool, next *float32, gap int)
 
 // panelBF16Dots computes M (1 to 6) rows of a whole panel of 64 columns, K at least 1:
 //
@@ -27,8 +30,11 @@ func panelFloat32AVX512(M int, K int, a *float32, lda int, b *float32, c *float3
 //		}
 //	}
 //
+// For each k, two further lines of memory from next on, gap words apart, are asked for, into the second-level cache; for a single row
+// the next 64 words.
+//
 //go:noescape
-func panelBF16Dots(M int, K int, a *uint32, lda int, b *uint32, c *float32, ldc int, acc bool)
+func panelBF16Dots(M int, K int, a *uint32, lda int, b *uint32, c *float32, ldc int, acc bool, next *uint32, gap int)
 
 // panelFloat32AVX2 computes M (1 to 6) rows of a whole panel of 64 columns, K at least 1:
 //
@@ -40,8 +46,11 @@ func panelBF16Dots(M int, K int, a *uint32, lda int, b *uint32, c *float32, ldc 
 //		}
 //	}
 //
+// For each k, two further lines of memory from next on, gap words apart, are asked for, into the second-level cache; for a single row
+// the next 64 words.
+//
 //go:noescape
-func panelFloat32AVX2(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+func panelFloat32AVX2(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool, next *float32, gap int)
 
 // panelBF16AVX2 computes M (1 to 6) rows of a whole panel of 64 columns, K at least 1:
 //
@@ -56,8 +65,11 @@ func panelFloat32AVX2(M int, K int, a *float32, lda int, b *float32, c *float32,
 //		}
 //	}
 //
+// For each k, two further lines of memory from next on, gap words apart, are asked for, into the second-level cache; for a single row
+// the next 64 words.
+//
 //go:noescape
-func panelBF16AVX2(M int, K int, a *float32, lda int, b *uint32, c *float32, ldc int, acc bool)
+func panelBF16AVX2(M int, K int, a *float32, lda int, b *uint32, c *float32, ldc int, acc bool, next *uint32, gap int)
 
 // panelInt8Dots computes M (1 to 6) rows of a whole panel of 64 columns, K words deep, at least 1:
 //

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func panelFloat32AVX512(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool, half bool)
+// func panelFloat32AVX512(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool, half bool, next *float32, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelFloat32AVX512(SB), NOSPLIT, $0-58
+TEXT ·panelFloat32AVX512(SB), NOSPLIT, $0-80
 	MOVQ M+0(FP), AX
 	MOVQ lda+24(FP), R8
 	MOVQ b+32(FP), BX
@@ -91,13 +91,14 @@ part6:
 begin6:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k6:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z24
 	VMOVUPS      (SI), Z25
 	VFMADD231PS  Z25, Z24, Z0
@@ -134,6 +135,7 @@ k6:
 	VFMADD231PS  Z28, Z24, Z23
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k6
 	MOVQ         R11, DI
@@ -228,13 +230,14 @@ part5:
 begin5:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k5:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z20
 	VMOVUPS      (SI), Z21
 	VFMADD231PS  Z21, Z20, Z0
@@ -266,6 +269,7 @@ k5:
 	VFMADD231PS  Z24, Z20, Z19
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k5
 	MOVQ         R11, DI
@@ -346,13 +350,14 @@ part4:
 begin4:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k4:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z16
 	VMOVUPS      (SI), Z17
 	VFMADD231PS  Z17, Z16, Z0
@@ -379,6 +384,7 @@ k4:
 	VFMADD231PS  Z20, Z16, Z15
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k4
 	MOVQ         R11, DI
@@ -445,13 +451,14 @@ part3:
 begin3:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k3:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z12
 	VMOVUPS      (SI), Z13
 	VFMADD231PS  Z13, Z12, Z0
@@ -473,6 +480,7 @@ k3:
 	VFMADD231PS  Z16, Z12, Z11
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k3
 	MOVQ         R11, DI
@@ -525,13 +533,14 @@ part2:
 begin2:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k2:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z8
 	VMOVUPS      (SI), Z9
 	VFMADD231PS  Z9, Z8, Z0
@@ -548,6 +557,7 @@ k2:
 	VFMADD231PS  Z12, Z8, Z7
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k2
 	MOVQ         R11, DI
@@ -586,13 +596,14 @@ part1:
 begin1:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
 
 k1:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   64(R15)
+	PREFETCHT1   128(R15)
+	PREFETCHT1   192(R15)
 	VBROADCASTSS (DX), Z4
 	VMOVUPS      (SI), Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -604,6 +615,7 @@ k1:
 	VFMADD231PS  Z8, Z4, Z3
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, R15
 	DECQ         CX
 	JNZ          k1
 	MOVQ         R11, DI
@@ -668,11 +680,14 @@ parthalf6:
 beginhalf6:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 khalf6:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z12
 	VMOVUPS      (SI), Z13
 	VFMADD231PS  Z13, Z12, Z0
@@ -695,6 +710,7 @@ khalf6:
 	VFMADD231PS  Z14, Z12, Z11
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          khalf6
 	MOVQ         R11, DI
@@ -757,11 +773,14 @@ parthalf5:
 beginhalf5:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 khalf5:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z10
 	VMOVUPS      (SI), Z11
 	VFMADD231PS  Z11, Z10, Z0
@@ -781,6 +800,7 @@ khalf5:
 	VFMADD231PS  Z12, Z10, Z9
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          khalf5
 	MOVQ         R11, DI
@@ -835,11 +855,14 @@ parthalf4:
 beginhalf4:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 khalf4:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z8
 	VMOVUPS      (SI), Z9
 	VFMADD231PS  Z9, Z8, Z0
@@ -856,6 +879,7 @@ khalf4:
 	VFMADD231PS  Z10, Z8, Z7
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          khalf4
 	MOVQ         R11, DI
@@ -902,11 +926,14 @@ parthalf3:
 beginhalf3:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 khalf3:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z6
 	VMOVUPS      (SI), Z7
 	VFMADD231PS  Z7, Z6, Z0
@@ -920,6 +947,7 @@ khalf3:
 	VFMADD231PS  Z8, Z6, Z5
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          khalf3
 	MOVQ         R11, DI
@@ -958,11 +986,14 @@ parthalf2:
 beginhalf2:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 khalf2:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z4
 	VMOVUPS      (SI), Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -973,6 +1004,7 @@ khalf2:
 	VFMADD231PS  Z6, Z4, Z3
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          khalf2
 	MOVQ         R11, DI
@@ -1003,11 +1035,12 @@ parthalf1:
 beginhalf1:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
 
 khalf1:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   64(R15)
 	VBROADCASTSS (DX), Z2
 	VMOVUPS      (SI), Z3
 	VFMADD231PS  Z3, Z2, Z0
@@ -1015,6 +1048,7 @@ khalf1:
 	VFMADD231PS  Z4, Z2, Z1
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, R15
 	DECQ         CX
 	JNZ          khalf1
 	MOVQ         R11, DI
@@ -1027,9 +1061,9 @@ khalf1:
 	VZEROUPPER
 	RET
 
-// func panelBF16Dots(M int, K int, a *uint32, lda int, b *uint32, c *float32, ldc int, acc bool)
+// func panelBF16Dots(M int, K int, a *uint32, lda int, b *uint32, c *float32, ldc int, acc bool, next *uint32, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelBF16Dots(SB), NOSPLIT, $0-57
+TEXT ·panelBF16Dots(SB), NOSPLIT, $0-80
 	MOVQ M+0(FP), AX
 	MOVQ lda+24(FP), R8
 	MOVQ b+32(FP), BX
@@ -1112,13 +1146,14 @@ part6:
 begin6:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k6:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z24
 	VMOVUPS      (SI), Z25
 
@@ -1227,6 +1262,7 @@ k6:
 	WORD    $0x0000fc52
 	ADDQ    $0x04, DX
 	ADDQ    $0x00000100, SI
+	LEAQ    (R15)(R12*2), R15
 	DECQ    CX
 	JNZ     k6
 	MOVQ    R11, DI
@@ -1321,13 +1357,14 @@ part5:
 begin5:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k5:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z20
 	VMOVUPS      (SI), Z21
 
@@ -1419,6 +1456,7 @@ k5:
 	WORD    $0x0000d852
 	ADDQ    $0x04, DX
 	ADDQ    $0x00000100, SI
+	LEAQ    (R15)(R12*2), R15
 	DECQ    CX
 	JNZ     k5
 	MOVQ    R11, DI
@@ -1499,13 +1537,14 @@ part4:
 begin4:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k4:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z16
 	VMOVUPS      (SI), Z17
 
@@ -1580,6 +1619,7 @@ k4:
 	WORD    $0x0000fc52
 	ADDQ    $0x04, DX
 	ADDQ    $0x00000100, SI
+	LEAQ    (R15)(R12*2), R15
 	DECQ    CX
 	JNZ     k4
 	MOVQ    R11, DI
@@ -1646,13 +1686,14 @@ part3:
 begin3:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k3:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z12
 	VMOVUPS      (SI), Z13
 
@@ -1710,6 +1751,7 @@ k3:
 	WORD    $0x0000d852
 	ADDQ    $0x04, DX
 	ADDQ    $0x00000100, SI
+	LEAQ    (R15)(R12*2), R15
 	DECQ    CX
 	JNZ     k3
 	MOVQ    R11, DI
@@ -1762,13 +1804,14 @@ part2:
 begin2:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k2:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Z8
 	VMOVUPS      (SI), Z9
 
@@ -1809,6 +1852,7 @@ k2:
 	WORD    $0x0000fc52
 	ADDQ    $0x04, DX
 	ADDQ    $0x00000100, SI
+	LEAQ    (R15)(R12*2), R15
 	DECQ    CX
 	JNZ     k2
 	MOVQ    R11, DI
@@ -1847,13 +1891,14 @@ part1:
 begin1:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
 
 k1:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   64(R15)
+	PREFETCHT1   128(R15)
+	PREFETCHT1   192(R15)
 	VBROADCASTSS (DX), Z4
 	VMOVUPS      (SI), Z5
 
@@ -1877,6 +1922,7 @@ k1:
 	WORD    $0x0000d852
 	ADDQ    $0x04, DX
 	ADDQ    $0x00000100, SI
+	ADDQ    $0x00000100, R15
 	DECQ    CX
 	JNZ     k1
 	MOVQ    R11, DI
@@ -1891,9 +1937,9 @@ k1:
 	VZEROUPPER
 	RET
 
-// func panelFloat32AVX2(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+// func panelFloat32AVX2(M int, K int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool, next *float32, gap int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelFloat32AVX2(SB), NOSPLIT, $0-57
+TEXT ·panelFloat32AVX2(SB), NOSPLIT, $0-80
 	MOVQ M+0(FP), AX
 	MOVQ lda+24(FP), R8
 	MOVQ b+32(FP), BX
@@ -1952,10 +1998,14 @@ part6:
 begin6:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k6:
-	PREFETCHT1   2048(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Y12
 	VMOVUPS      (SI), Y13
 	VFMADD231PS  Y13, Y12, Y0
@@ -1978,6 +2028,7 @@ k6:
 	VFMADD231PS  Y14, Y12, Y11
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k6
 	MOVQ         R11, DI
@@ -2040,10 +2091,14 @@ part5:
 begin5:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k5:
-	PREFETCHT1   2048(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Y10
 	VMOVUPS      (SI), Y11
 	VFMADD231PS  Y11, Y10, Y0
@@ -2063,6 +2118,7 @@ k5:
 	VFMADD231PS  Y12, Y10, Y9
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k5
 	MOVQ         R11, DI
@@ -2117,10 +2173,14 @@ part4:
 begin4:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k4:
-	PREFETCHT1   2048(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Y8
 	VMOVUPS      (SI), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -2137,6 +2197,7 @@ k4:
 	VFMADD231PS  Y10, Y8, Y7
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k4
 	MOVQ         R11, DI
@@ -2183,10 +2244,14 @@ part3:
 begin3:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k3:
-	PREFETCHT1   2048(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Y6
 	VMOVUPS      (SI), Y7
 	VFMADD231PS  Y7, Y6, Y0
@@ -2200,6 +2265,7 @@ k3:
 	VFMADD231PS  Y8, Y6, Y5
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k3
 	MOVQ         R11, DI
@@ -2238,10 +2304,14 @@ part2:
 begin2:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k2:
-	PREFETCHT1   2048(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VBROADCASTSS (DX), Y4
 	VMOVUPS      (SI), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2252,6 +2322,7 @@ k2:
 	VFMADD231PS  Y6, Y4, Y3
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k2
 	MOVQ         R11, DI
@@ -2294,13 +2365,14 @@ part1:
 begin1:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
 
 k1:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   64(R15)
+	PREFETCHT1   128(R15)
+	PREFETCHT1   192(R15)
 	VBROADCASTSS (DX), Y8
 	VMOVUPS      (SI), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -2320,6 +2392,7 @@ k1:
 	VFMADD231PS  Y12, Y8, Y7
 	ADDQ         $0x04, DX
 	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, R15
 	DECQ         CX
 	JNZ          k1
 	MOVQ         R11, DI
@@ -2338,9 +2411,9 @@ k1:
 	VZEROUPPER
 	RET
 
-// func panelBF16AVX2(M int, K int, a *float32, lda int, b *uint32, c *float32, ldc int, acc bool)
+// func panelBF16AVX2(M int, K int, a *float32, lda int, b *uint32, c *float32, ldc int, acc bool, next *uint32, gap int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·panelBF16AVX2(SB), NOSPLIT, $0-57
+TEXT ·panelBF16AVX2(SB), NOSPLIT, $0-80
 	MOVQ M+0(FP), AX
 	MOVQ lda+24(FP), R8
 	MOVQ b+32(FP), BX
@@ -2399,10 +2472,14 @@ part6:
 begin6:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k6:
-	PREFETCHT1   2048(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VMOVUPS      (SI), Y13
 	VPSRLD       $0x10, Y13, Y14
 	VPSLLD       $0x10, Y14, Y14
@@ -2461,6 +2538,7 @@ k6:
 	VFMADD231PS  Y13, Y12, Y11
 	ADDQ         $0x08, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k6
 	MOVQ         R11, DI
@@ -2523,10 +2601,14 @@ part5:
 begin5:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k5:
-	PREFETCHT1   2048(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VMOVUPS      (SI), Y11
 	VPSRLD       $0x10, Y11, Y12
 	VPSLLD       $0x10, Y12, Y12
@@ -2577,6 +2659,7 @@ k5:
 	VFMADD231PS  Y11, Y10, Y9
 	ADDQ         $0x08, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k5
 	MOVQ         R11, DI
@@ -2631,10 +2714,14 @@ part4:
 begin4:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k4:
-	PREFETCHT1   2048(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VMOVUPS      (SI), Y9
 	VPSRLD       $0x10, Y9, Y10
 	VPSLLD       $0x10, Y10, Y10
@@ -2677,6 +2764,7 @@ k4:
 	VFMADD231PS  Y9, Y8, Y7
 	ADDQ         $0x08, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k4
 	MOVQ         R11, DI
@@ -2723,10 +2811,14 @@ part3:
 begin3:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k3:
-	PREFETCHT1   2048(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VMOVUPS      (SI), Y7
 	VPSRLD       $0x10, Y7, Y8
 	VPSLLD       $0x10, Y8, Y8
@@ -2761,6 +2853,7 @@ k3:
 	VFMADD231PS  Y7, Y6, Y5
 	ADDQ         $0x08, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k3
 	MOVQ         R11, DI
@@ -2799,10 +2892,14 @@ part2:
 begin2:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
+	MOVQ gap+72(FP), R12
+	SHLQ $0x02, R12
 
 k2:
-	PREFETCHT1   2048(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   (R15)(R12*1)
 	VMOVUPS      (SI), Y5
 	VPSRLD       $0x10, Y5, Y6
 	VPSLLD       $0x10, Y6, Y6
@@ -2829,6 +2926,7 @@ k2:
 	VFMADD231PS  Y5, Y4, Y3
 	ADDQ         $0x08, DX
 	ADDQ         $0x00000100, SI
+	LEAQ         (R15)(R12*2), R15
 	DECQ         CX
 	JNZ          k2
 	MOVQ         R11, DI
@@ -2871,13 +2969,14 @@ part1:
 begin1:
 	MOVQ K+8(FP), CX
 	MOVQ a+16(FP), DX
+	MOVQ next+64(FP), R15
 	MOVQ BX, SI
 
 k1:
-	PREFETCHT1   2048(SI)
-	PREFETCHT1   2112(SI)
-	PREFETCHT1   2176(SI)
-	PREFETCHT1   2240(SI)
+	PREFETCHT1   (R15)
+	PREFETCHT1   64(R15)
+	PREFETCHT1   128(R15)
+	PREFETCHT1   192(R15)
 	VMOVUPS      (SI), Y9
 	VPSRLD       $0x10, Y9, Y10
 	VPSLLD       $0x10, Y10, Y10
@@ -2944,6 +3043,7 @@ k1:
 	VFMADD231PS  Y9, Y8, Y7
 	ADDQ         $0x08, DX
 	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, R15
 	DECQ         CX
 	JNZ          k1
 	MOVQ         R11, DI

@@ -32,6 +32,9 @@ func Axpy(dst []float32, a float32, x []float32) { axpy(dst, a, x[:len(dst)]) }
 // Dot returns the sum of a[i]·b[i], added up in 16 lanes that are joined in a fixed order. len(b) >= len(a).
 func Dot(a, b []float32) float32 { return dot(a, b[:len(a)]) }
 
+// Sum returns the sum of x[i], added up in 16 lanes that are joined in a fixed order.
+func Sum(x []float32) float32 { return sum(x) }
+
 // SumSquares returns the sum of x[i]² in float64, added up in 16 lanes that are joined in a fixed order.
 func SumSquares(x []float32) float64 { return sumSquares(x) }
 
@@ -49,6 +52,22 @@ func Softmax(dst, x []float32, scale float32) {
 	}
 	sum := expSum(dst, x, scale, float32(scale*maximum(x)))
 	scaleBy(dst, 1/sum)
+}
+
+// Exponents writes exp(scale·x[i]), divided by the largest of them, to dst, and returns log(sum of exp(scale·x[i])), with scale 1 to the
+// bit what LogSumExp(x) returns. dst may be x; scale is positive.
+func Exponents(dst, x []float32, scale float32) float32 {
+	if len(dst) == 0 {
+		return float32(math.Inf(-1))
+	}
+	x = x[:len(dst)]
+	shift := scale * maximum(x)
+	if math.IsInf(float64(shift), 0) {
+		lse := LogSumExp(x)
+		expSum(dst, x, scale, shift)
+		return lse
+	}
+	return shift + log(expSum(dst, x, scale, shift))
 }
 
 // LogSumExp returns log(sum of exp(x[i])), and -Inf for no elements.

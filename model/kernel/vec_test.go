@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -179,8 +180,8 @@ func TestReductions(t *testing.T) {
 			if got, want := Dot(x, y), d.sum(); got != want {
 				t.Fatalf("Dot of %d: %v, want %v", n, got, want)
 			}
-			if got, want := sum(x), s.sum(); got != want {
-				t.Fatalf("sum of %d: %v, want %v", n, got, want)
+			if got, want := Sum(x), s.sum(); got != want {
+				t.Fatalf("Sum of %d: %v, want %v", n, got, want)
 			}
 			if got, want := sumDeviations(x, .25), v.sum(); got != want {
 				t.Fatalf("sum of the deviations of %d: %v, want %v", n, got, want)
@@ -209,6 +210,39 @@ func TestReductions(t *testing.T) {
 			}
 			if want := l.sum(); total != want || expTotal(x, .5, -40) != want {
 				t.Fatalf("expSum of %d: %v, want %v", n, total, want)
+			}
+		}
+	})
+}
+
+// TestExponents: they are those of Softmax but for a factor, and what comes with them has the bits of LogSumExp.
+func TestExponents(t *testing.T) {
+	eachLevel(t, func(t *testing.T, _ bool) {
+		rng := rand.New(rand.NewPCG(27, 28))
+		inf, nan := float32(math.Inf(1)), float32(math.NaN())
+		odd := [][]float32{{}, {3}, {-inf, -inf}, {1, inf}, {nan, 2}, {-inf, 4, -inf}, {1e30, -1e30}}
+		for n := 1; n < 200; n += 7 {
+			odd = append(odd, randoms(rng, n))
+		}
+		for _, x := range odd {
+			dst, prob := make([]float32, len(x)), make([]float32, len(x))
+			got, want := Exponents(dst, x, 1), LogSumExp(x)
+			if math.Float32bits(got) != math.Float32bits(want) && !(got != got && want != want) {
+				t.Errorf("Exponents(%v) returns %v, LogSumExp %v", x, got, want)
+			}
+			if math.IsInf(float64(want), 0) || want != want {
+				continue
+			}
+			total := Sum(dst)
+			Softmax(prob, x, 1)
+			for i := range prob {
+				if d := math.Abs(float64(dst[i]/total - prob[i])); d > 1e-6*float64(prob[i]) {
+					t.Errorf("element %d of %d is %v, want %v", i, len(x), dst[i]/total, prob[i])
+				}
+			}
+			Exponents(x, x, 1)
+			if !slices.Equal(x, dst) {
+				t.Errorf("Exponents in place differs for %d elements", len(x))
 			}
 		}
 	})

@@ -96,7 +96,7 @@ func (c class) panel() {
 	if c.halves {
 		flags = "acc, half"
 	}
-	TEXT(name, NOSPLIT, fmt.Sprintf("func(M, K int, a *%s, lda int, b *%s, c *float32, ldc int, %s bool)", c.a, c.b, flags))
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(M, K int, a *%s, lda int, b *%s, c *float32, ldc int, %s bool, next *%s, gap int)", c.a, c.b, flags, c.b))
 	doc := []string{fmt.Sprintf("%s computes M (1 to %d) rows of a whole panel of %d columns, K at least 1:", name, most, width), "",
 		"\tfor i := range M {", fmt.Sprintf("\t\tfor j := range %d {", width), "\t\t\ts := 0 or, with acc, c[i*ldc+j]"}
 	if c.halves {
@@ -106,7 +106,9 @@ func (c class) panel() {
 	for _, line := range c.step {
 		doc = append(doc, "\t\t\t"+line)
 	}
-	Doc(append(doc, "\t\t\tc[i*ldc+j] = s", "\t\t}", "\t}")...)
+	Doc(append(doc, "\t\t\tc[i*ldc+j] = s", "\t\t}", "\t}", "",
+		"For each k, two further lines of memory from next on, gap words apart, are asked for, into the second-level cache; for a single row",
+		fmt.Sprintf("the next %d words.", width))...)
 	Pragma("noescape")
 	m := Load(Param("M"), RAX)
 	lda := Load(Param("lda"), R8)
@@ -177,10 +179,19 @@ func (c class) tile(id string, m, nv, times int) {
 	Label("begin" + id)
 	Load(Param("K"), RCX)
 	Load(Param("a"), RDX)
+	Load(Param("next"), R15)
 	MOVQ(RBX, RSI)
+	if m > 1 {
+		Load(Param("gap"), R12)
+		SHLQ(Imm(2), R12)
+	}
 	Label("k" + id)
-	for line := 0; line < c.lanes*nv*4; line += 64 {
-		PREFETCHT1(Mem{Base: RSI, Disp: ahead + line})
+	if m > 1 {
+		PREFETCHT1(Mem{Base: R15})
+		PREFETCHT1(Mem{Base: R15, Index: R12, Scale: 1})
+	}
+	for line := 0; m == 1 && line < c.lanes*nv*4; line += 64 {
+		PREFETCHT1(Mem{Base: R15, Disp: line})
 	}
 	c.mac(c, m, nv, func(r, disp int) Mem {
 		x := row(RDX, r)
@@ -189,6 +200,11 @@ func (c class) tile(id string, m, nv, times int) {
 	}, sum)
 	ADDQ(Imm(uint64(c.over)), RDX)
 	ADDQ(U32(width*4), RSI)
+	if m > 1 {
+		LEAQ(Mem{Base: R15, Index: R12, Scale: 2}, R15)
+	} else {
+		ADDQ(U32(width*4), R15)
+	}
 	DECQ(RCX)
 	JNZ(LabelRef("k" + id))
 	each(func(r, v int) { VMOVUPS(sum(r, v), at(RDI, v)) })
