@@ -5,13 +5,12 @@
   const root = $("round");
   if (!root) return;
   const live = root.dataset.live === "yes";
-  const curves = new Curves(root.dataset.round);
-  const cursor = await curves.load();
-  if (!live) return;
-
   let leaving = false; // a form is on its way, and its answer says more than a reload would
   addEventListener("submit", () => { leaving = true; });
   const reload = () => { if (!leaving) location.reload(); };
+  const curves = new Curves(root.dataset.round);
+  const cursor = await curves.load();
+  if (!live) return;
 
   let shownStage = root.dataset.stage;
   const source = new EventSource("/admin/api/rounds/" + encodeURIComponent(root.dataset.round) + "/events?after=" + encodeURIComponent(cursor));
