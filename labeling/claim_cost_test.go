@@ -2,8 +2,6 @@ package labeling
 
 import (
 	"testing"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // pages is how many pages of tables and indexes the labeler's next claim touches, by the server's own count.
@@ -78,12 +76,7 @@ func TestSubmitIsPlannedOnce(t *testing.T) {
 	b := setup(t)
 	b.settings(func(q *QualitySettings) { q.ControlAfter = 0 })
 	b.tasks(8, 4, 1, "")
-	cfg := b.pool.Config()
-	cfg.MaxConns, cfg.MinConns = 1, 0
-	pool, err := pgxpool.NewWithConfig(b.ctx, cfg)
-	b.ok(err)
-	defer pool.Close()
-	b.store = NewStore(pool)
+	pool := b.oneConnection()
 	for range 8 {
 		b.submit(b.claim("ann"))
 	}

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // TestServedGuess: a store that remembers a claim answers a submit as one that reads the lease does, whatever became of the lease in
@@ -114,12 +112,7 @@ func TestSubmitReadsNothing(t *testing.T) {
 	b.settings(func(q *QualitySettings) { q.ControlAfter = 0 })
 	b.tasks(6, 4, 1, "")
 	b.submit(b.claim("ann"))
-	cfg := b.pool.Config()
-	cfg.MaxConns, cfg.MinConns = 1, 0
-	pool, err := pgxpool.NewWithConfig(b.ctx, cfg)
-	b.ok(err)
-	defer pool.Close()
-	b.store = NewStore(pool)
+	pool := b.oneConnection()
 	reads := func() (n int) {
 		b.ok(pool.QueryRow(b.ctx, `SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%now.request_hash%' AND statement NOT LIKE '%pg_prepared%'`).Scan(&n))
 		return n

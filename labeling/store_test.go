@@ -46,6 +46,18 @@ func (b *bench) ok(err error) {
 	}
 }
 
+// oneConnection lets the store work on a single connection, so that what that one has prepared can be looked at.
+func (b *bench) oneConnection() *pgxpool.Pool {
+	b.Helper()
+	cfg := b.pool.Config()
+	cfg.MaxConns, cfg.MinConns = 1, 0
+	pool, err := pgxpool.NewWithConfig(b.ctx, cfg)
+	b.ok(err)
+	b.Cleanup(pool.Close)
+	b.store = NewStore(pool)
+	return pool
+}
+
 func (b *bench) is(err, want error) {
 	b.Helper()
 	if !errors.Is(err, want) {
